@@ -1,0 +1,37 @@
+"""Checks of arguments: each error names the parameter, the value received and what is accepted."""
+
+from numbers import Integral, Real
+
+import numpy as np
+
+__all__ = ["check_choice", "check_count", "check_flag", "check_positive"]
+
+
+def check_count(name, value, least=1):
+    """Return `value` as an int of at least `least`; raise ValueError otherwise."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}")
+    return int(value)
+
+
+def check_positive(name, value):
+    """Return `value` as a finite float above zero; raise TypeError for non-numbers, ValueError otherwise."""
+    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number above 0; got {value!r} of type {type(value).__name__}")
+    if not np.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
+    return float(value)
+
+
+def check_choice(name, value, choices):
+    """Return `value` if it is one of `choices` (strings); raise ValueError otherwise."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
+    return value
+
+
+def check_flag(name, value):
+    """Return `value` as a bool; raise ValueError otherwise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
