@@ -24,6 +24,7 @@ import warnings
 from dataclasses import dataclass
 from itertools import product
 from math import comb
+from numbers import Integral
 
 import numpy as np
 from numba import njit
@@ -32,7 +33,13 @@ from sklearn.utils import check_array, check_random_state, gen_batches
 
 from .validation import check_count
 
-__all__ = ["Arrangements", "count_arrangements", "enumerate_arrangements", "sample_arrangements"]
+__all__ = [
+    "Arrangements",
+    "count_arrangements",
+    "enumerate_arrangements",
+    "resolve_arrangements",
+    "sample_arrangements",
+]
 
 # Two walls at an angle below this are one: the sliver between them is thinner than rounding can resolve after the
 # restrictions of the recursion.
@@ -255,6 +262,47 @@ def enumerate_arrangements(X, max_arrangements=1_000_000):
             "patterns with sample_arrangements"
         )
     return _enumerate(X, walls, basis)
+
+
+def resolve_arrangements(X, arrangements, random_state=None):
+    """Turn what a user may ask for into the patterns of the rows X.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        The rows of the arrangement.
+    arrangements : int, "all", Arrangements, or array-like of shape (n_gates, n_features)
+        A number to sample, all, patterns made beforehand, or gates.
+    random_state : int, RandomState instance or None, default=None
+        Source of sampled gates.
+
+    Returns
+    -------
+    Arrangements
+        The patterns.
+
+    Raises
+    ------
+    ValueError
+        If `arrangements` is something else, or does not fit X.
+    """
+    if isinstance(arrangements, Arrangements):
+        if arrangements.n_samples != len(X) or arrangements.gates.shape[1] != np.shape(X)[1]:
+            raise ValueError(
+                f"arrangements were made for {arrangements.n_samples} samples and {arrangements.gates.shape[1]} "
+                f"features of the hidden layer; X has {len(X)} and {np.shape(X)[1]}"
+            )
+        return arrangements
+    if isinstance(arrangements, str) and arrangements == "all":
+        return enumerate_arrangements(X)
+    if isinstance(arrangements, Integral) and not isinstance(arrangements, bool):
+        return sample_arrangements(X, check_count("arrangements", arrangements), random_state)
+    if arrangements is None or np.ndim(arrangements) != 2 or np.asarray(arrangements).dtype.kind not in "fiu":
+        raise ValueError(
+            f'arrangements must be a number of patterns to sample, "all", or an array of gates of shape '
+            f"(n_gates, {np.shape(X)[1]}); got {arrangements!r}"
+        )
+    return Arrangements.from_gates(X, arrangements)
 
 
 def _check_rows(X):

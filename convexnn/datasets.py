@@ -1,8 +1,7 @@
 """Electrocardiograms as forecasting problems, and planted networks as problems with a known answer.
 
-A recording x of shape (n_samples,) becomes a regression problem by sliding a window over it: row t of X is
-x[t], ..., x[t + window - 1] and its target is y[t] = x[t + window - 1 + horizon]. The split is chronological and comes
-first; the mean and the standard deviation are those of the training samples alone.
+A recording x of shape (n_samples,) becomes a regression problem by a sliding window: row t of X is x[t..t+window-1],
+its target is y[t] = x[t+window-1+horizon]. The split in time comes first; only training samples set the scaling.
 """
 
 import csv
@@ -13,7 +12,6 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.utils import check_random_state
 
 from .validation import check_count, check_flag, check_positive
@@ -28,7 +26,7 @@ class Signal:
     Parameters
     ----------
     values : array-like of shape (n_samples,)
-        Finite samples, kept as a read-only float64 copy; anything else raises ValueError.
+        Finite samples, kept as a read-only float64 copy. Raises ValueError for anything else.
     unit, sampling_rate : str or None, float or None
         Unit such as "mV", and rate in Hz above 0; None where the source states none.
     description : str, default=""
@@ -165,12 +163,11 @@ def make_windows(signal, window=15, horizon=1):
     """
     values = _as_samples(signal)
     window, horizon = check_count("window", window), check_count("horizon", horizon)
-    n_windows = values.shape[0] - window - horizon + 1
-    if n_windows < 1:
-        needed = f"{window + horizon} samples (window + horizon, in each part if it is split)"
-        raise ValueError(f"signal must have at least {needed}; got {values.shape[0]}")
+    if values.shape[0] < window + horizon:
+        raise ValueError(f"signal (each part, if split) must have {window + horizon} samples; got {values.shape[0]}")
     # .copy(), not ascontiguousarray: for window=1 the view is already contiguous and would be shared
-    return sliding_window_view(values, window)[:n_windows].copy(), values[window - 1 + horizon :].copy()
+    X = np.lib.stride_tricks.sliding_window_view(values[:-horizon], window).copy()
+    return X, values[window - 1 + horizon :].copy()
 
 
 def split_signal(signal, train=0.7):
@@ -181,7 +178,7 @@ def split_signal(signal, train=0.7):
     signal : Signal or array-like of shape (n_samples,)
         Samples, in order.
     train : float or int, default=0.7
-        Fraction of the samples in (0, 1), rounded to the nearest sample, or an int number of samples.
+        Fraction of the samples in (0, 1), rounded to the nearest sample; or number of samples, as an int.
 
     Returns
     -------
@@ -191,7 +188,7 @@ def split_signal(signal, train=0.7):
     Raises
     ------
     ValueError
-        If `train` is neither, or leaves a part without samples.
+        If `train` is neither of the two, or leaves a part without samples.
 
     Examples
     --------
@@ -205,9 +202,8 @@ def split_signal(signal, train=0.7):
     elif isinstance(train, Real) and 0 < train < 1:
         n_train = round(float(train) * n_samples)
     if not 0 < n_train < n_samples:
-        accepted = f"an integer from 1 to {n_samples - 1}, or a fraction in (0, 1) that comes to one"
-        raise ValueError(f"train must be {accepted}; got {train!r}")
-    parts = values[:n_train], values[n_train:]
+        raise ValueError(f"train must be an int from 1 to {n_samples - 1} or a fraction rounding to one; got {train!r}")
+    parts = np.split(values, [n_train])
     return tuple(replace(signal, values=part) if isinstance(signal, Signal) else part.copy() for part in parts)
 
 
@@ -295,7 +291,7 @@ def _load_embedded():
 
 
 def _load_scipy():
-    pooch, datasets = _import("pooch", "pooch", "scipy"), _import("scipy.datasets", "scipy >= 1.10", "scipy")
+    pooch, datasets = _import("pooch", "pooch", "scipy"), importlib.import_module("scipy.datasets")
     try:
         values = datasets.electrocardiogram()
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is pooch's ValueError
@@ -340,8 +336,8 @@ def _read_csv(path, channel):
         rows.pop()
     numeric = [_number(cell) is not None for cell in rows[0]] if rows else []
     has_header = not any(numeric)
-    if len(rows) <= has_header:
-        raise ValueError("expected samples, below an optional header; got none")
+    if not numeric or len(rows) <= has_header:
+        raise ValueError("expected samples from line 1, or below a header on line 1; got none")
     if not has_header and not all(numeric):
         raise ValueError(f"line 1: expected numbers only, or a header without any; got {rows[0]}")
     _check_channel(channel, len(numeric))
@@ -365,17 +361,17 @@ def _read_npy(path, channel):
 
 
 def _read_wfdb(record, channel):
-    content = _import("wfdb", "wfdb", str(record)).rdrecord(str(record))
+    content = _import("wfdb", "wfdb", str(record), extra="wfdb").rdrecord(str(record))
     _check_channel(channel, content.n_sig)
-    description = f"channel {channel} ({content.sig_name[channel]}) of WFDB record {record}"
-    return Signal(content.p_signal[:, channel], content.units[channel], content.fs, description)
+    label = f"channel {channel} ({content.sig_name[channel]}) of WFDB record {record}"
+    return Signal(content.p_signal[:, channel], content.units[channel], content.fs, description=label)
 
 
-def _import(module, package, source):
+def _import(module, package, source, extra="data"):
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"source {source!r} needs {package}: pip install convexnn[data]") from error
+        raise ImportError(f"source {source!r} needs {package}: pip install convexnn[{extra}]") from error
 
 
 def _number(cell):

@@ -1,0 +1,327 @@
+"""The convex program of a network over given patterns, its solutions and their certificates.
+
+    minimise over W, beta   L(A(W) + F beta) + alpha R(W)   subject to   W_b in K_b
+
+`A` is a `Design` (a block b for each pattern and sign), `R` a penalty, `F` the free columns (output bias, linear skip).
+The dual is max D(V) = -L*(-V) subject to kappa(V) <= alpha and F'V = 0. Any fit Z gives a dual feasible point: project
+-grad L(Z) onto F'V = 0 and scale it until kappa(V) <= alpha. D of that point is a lower bound of the program, whatever solver
+made Z.
+
+References
+----------
+M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers: exact polynomial-time convex optimization
+formulations for two-layer networks, ICML.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from sklearn.utils import check_array, check_consistent_length
+
+from .architecture import Architecture
+from .arrangements import resolve_arrangements
+from .cones import ArrangementCones, FreeCones
+from .design import Design
+from .losses import Squared
+from .penalties import GroupL2
+from .pricing import kappa
+from .validation import check_positive
+
+__all__ = ["Certificate", "Program", "Solution", "alpha_max", "build_program", "certify"]
+
+# alpha_max below this part of |X| |y| is rounding of zero.
+ZERO_TOL = 1e-12
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proved about a result.
+
+    Parameters
+    ----------
+    objective : float
+        Value of the objective at the result: an upper bound of the optimum.
+    lower_bound : float
+        Value of the dual function at a dual feasible point: a lower bound of the optimum, over what `scope` says.
+    scope : {"sampled", "global"}
+        "sampled": the bound holds for networks whose neurons have the given activation patterns. "global": it holds for
+        every network of the architecture, of any width, because all patterns were given.
+    """
+
+    objective: float
+    lower_bound: float
+    scope: str
+
+    @property
+    def gap(self):
+        """Relative gap (objective - lower_bound) / objective: the result is at most this far from the optimum."""
+        return max(0.0, self.objective - self.lower_bound) / max(self.objective, np.finfo(float).tiny)
+
+    def __str__(self):
+        meaning = {
+            "sampled": "over the given activation patterns only; other patterns may do better",
+            "global": "over all activation patterns: no network of any width has a lower objective than the bound",
+        }[self.scope]
+        return (
+            f"objective {self.objective:.10g}, lower bound {self.lower_bound:.10g}, gap {self.gap:.1e} "
+            f'(scope "{self.scope}": {meaning})'
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """minimise L(A(W) + F beta) + alpha R(W) subject to W_b in K_b.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n_samples, n_outputs)
+        Targets.
+    design : Design
+        The map A from blocks to predictions.
+    cones : ArrangementCones or FreeCones
+        The cones K_b.
+    loss : Squared
+        The loss L.
+    penalty : GroupL2
+        The penalty R.
+    alpha : float
+        Regularisation strength, the lambda of the papers and the alpha of scikit-learn's MLPRegressor.
+    free : ndarray of shape (n_samples, n_free)
+        The free columns F.
+    architecture : Architecture
+        The network that the blocks stand for.
+    """
+
+    Y: np.ndarray
+    design: Design
+    cones: ArrangementCones | FreeCones
+    loss: Squared
+    penalty: GroupL2
+    alpha: float
+    free: np.ndarray
+    architecture: Architecture
+
+    @property
+    def scope(self):
+        """The scope of this program's certificates, "sampled" or "global"."""
+        return "global" if self.design.arrangements.complete else "sampled"
+
+    @property
+    def block_shape(self):
+        """Shape of W, (n_blocks, n_hidden_features, n_outputs)."""
+        return self.design.n_blocks, self.design.X.shape[1], self.Y.shape[1]
+
+    def predict(self, W, beta):
+        """Return Z = A(W) + F beta, shape (n_samples, n_outputs)."""
+        return self.design.matvec(W) + self.free @ beta
+
+    def objective(self, W, beta):
+        """Return L(A(W) + F beta) + alpha R(W)."""
+        return self.loss.value(self.Y, self.predict(W, beta)) + self.alpha * self.penalty.value(W)
+
+    def zero(self):
+        """Return W = 0 and the best beta for it."""
+        return np.zeros(self.block_shape), self.loss.fit_free(self.Y, self.free)
+
+    def rescaled(self, unit_x, unit_y):
+        """Return the program in other units: X / unit_x and Y / unit_y, its W and beta in units of unit_y / unit_x."""
+        design = replace(self.design, X=self.design.X / unit_x)
+        cones = make_cones(design, self.architecture)
+        alpha = self.alpha / (unit_x * unit_y)
+        return replace(self, Y=self.Y / unit_y, design=design, cones=cones, free=self.free / unit_x, alpha=alpha)
+
+    def project_dual(self, V):
+        """Project V onto {F'V = 0}."""
+        return V - self._free_basis @ (self._free_basis.T @ V)
+
+    @cached_property
+    def _free_basis(self):
+        if self.free.shape[1] == 0:
+            return self.free
+        U, singular, _ = np.linalg.svd(self.free, full_matrices=False)
+        return U[:, singular > 1e-12 * max(singular[0], np.finfo(float).tiny)]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A feasible point of a program and what is proved about it.
+
+    Parameters
+    ----------
+    W : ndarray of shape (n_blocks, n_features, n_outputs)
+        Blocks, each in its cone; most are exactly zero.
+    beta : ndarray of shape (n_free, n_outputs)
+        Coefficients of the free columns.
+    Z : ndarray of shape (n_samples, n_outputs)
+        Predictions.
+    certificate : Certificate
+        Objective, lower bound and scope.
+    n_iter : int
+        Iterations of the solver.
+    converged : bool
+        Whether the relative gap is at most the tolerance asked for.
+    status : str
+        What the solver said.
+    history : list of dict
+        One record an iteration that was observed: time (s), objective, lower_bound, gap, n_blocks.
+    """
+
+    W: np.ndarray
+    beta: np.ndarray
+    Z: np.ndarray
+    certificate: Certificate
+    n_iter: int
+    converged: bool
+    status: str
+    history: list = field(default_factory=list)
+
+
+def build_program(X, y, alpha, arrangements, architecture=None, random_state=None):
+    """Build the convex program of a network on data.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Inputs.
+    y : array-like of shape (n_samples,) or (n_samples, 1)
+        Targets.
+    alpha : float
+        Regularisation strength, above 0.
+    arrangements : int, "all", Arrangements, or array-like of gates
+        Number of sampled patterns, all of them, or those of given gates (n_gates, n_hidden_features), where a hidden
+        bias counts as one more feature.
+    architecture : Architecture or None, default=None
+        The network; None is a ReLU network with penalised hidden biases and a free output bias.
+    random_state : int, RandomState instance or None, default=None
+        Source of sampled patterns.
+
+    Returns
+    -------
+    Program
+        Ready for a solver.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+    architecture = Architecture() if architecture is None else architecture
+    alpha = check_positive("alpha", alpha)
+    X = check_array(X, dtype=np.float64, input_name="X")
+    Y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False).reshape(len(y), -1)
+    check_consistent_length(X, Y)
+    if Y.shape[1] != 1:
+        raise ValueError(f"y must have one output, shape (n_samples,) or (n_samples, 1); got shape {np.shape(y)}")
+    rows = architecture.hidden_rows(X)
+    arrangements = resolve_arrangements(rows, arrangements, random_state)
+    design = Design(rows, arrangements, (1.0, -1.0) if architecture.activation == "relu" else (1.0,))
+    cones = make_cones(design, architecture)
+    return Program(Y, design, cones, Squared(), GroupL2(), alpha, architecture.free_columns(X), architecture)
+
+
+def make_cones(design, architecture):
+    """Return the cones that the blocks of a design have in an architecture."""
+    return ArrangementCones(design) if architecture.activation == "relu" else FreeCones()
+
+
+def certify(program, W, beta, V=None):
+    """Bound the optimum of a program from below and compare.
+
+    The bound is D(t V) = -L*(-t V), V the projection of -grad L(Z) onto {F'V = 0} and t the best scale with
+    kappa(t V) <= alpha.
+
+    Parameters
+    ----------
+    program : Program
+        The program.
+    W : ndarray of shape (n_blocks, n_features, n_outputs)
+        Feasible blocks.
+    beta : ndarray of shape (n_free, n_outputs)
+        Coefficients of the free columns.
+    V : ndarray of shape (n_samples, n_outputs) or None, default=None
+        Another dual vector to try, from a solver; it need not be feasible.
+
+    Returns
+    -------
+    Certificate
+        With the better of the two bounds.
+    """
+    Z = program.predict(W, beta)
+    objective = program.loss.value(program.Y, Z) + program.alpha * program.penalty.value(W)
+    candidates = [-program.loss.grad(program.Y, Z)] + ([] if V is None else [V])
+    return Certificate(objective, max(lower_bound(program, v) for v in candidates), program.scope)
+
+
+def lower_bound(program, V):
+    """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""
+    V = program.project_dual(V)
+    norm = kappa(program.design, program.cones, V)
+    limit = program.alpha / norm if norm > 0 else np.finfo(float).max
+    return -program.loss.conjugate(program.Y, -program.loss.best_scale(program.Y, V, limit) * V)
+
+
+def kappa_at_zero(program):
+    """Return the smallest alpha at which the zero network solves the program (0 if it always does)."""
+    W, beta = program.zero()
+    V = program.project_dual(-program.loss.grad(program.Y, program.predict(W, beta)))
+    norm = kappa(program.design, program.cones, V)
+    scale = np.linalg.norm(program.design.X) * np.linalg.norm(program.Y)
+    return norm if norm > ZERO_TOL * scale else 0.0
+
+
+def alpha_max(
+    X,
+    y,
+    *,
+    arrangements="all",
+    activation="relu",
+    hidden_bias="penalized",
+    fit_intercept=True,
+    skip=False,
+    random_state=None,
+):
+    """Return the smallest alpha at which the zero network is optimal, kappa(-grad L(0)).
+
+    With an output bias or a skip, L is taken at the best constant or linear fit. At and above this alpha no neuron is
+    active, below it some are. Exact over the patterns given; over sampled ones it is a lower bound of the value
+    over all.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Inputs.
+    y : array-like of shape (n_samples,) or (n_samples, 1)
+        Targets.
+    arrangements : "all", int, Arrangements, or array-like of gates, default="all"
+        The patterns: all, a number to sample, or given ones.
+    activation : {"relu", "gated_relu"}, default="relu"
+        Activation of the hidden neurons.
+    hidden_bias : {"penalized", "none"}, default="penalized"
+        Hidden biases.
+    fit_intercept : bool, default=True
+        Whether there is a free output bias.
+    skip : bool, default=False
+        Whether there is a free linear skip.
+    random_state : int, RandomState instance or None, default=None
+        Source of sampled patterns.
+
+    Returns
+    -------
+    float
+        alpha_max, in units of |x| |y|; 0 when the free part fits y exactly.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or there are too many patterns to enumerate.
+
+    Examples
+    --------
+    >>> from convexnn import alpha_max
+    >>> X, y = [[2, 2], [3, 3], [1, 0]], [1, 2, -1]
+    >>> round(alpha_max(X, y, hidden_bias="none", fit_intercept=False), 9)
+    10.630145813
+    """
+    architecture = Architecture(activation, hidden_bias, fit_intercept, skip)
+    return kappa_at_zero(build_program(X, y, 1.0, arrangements, architecture, random_state))

@@ -1,0 +1,217 @@
+"""The reference: the exact program, whole, in cvxpy. It is what every other solver is checked against, and it is slow.
+
+    minimise over U, V, beta   L(Z) + alpha (sum_i |U_i| + sum_i |V_i|)
+    subject to                 Z = sum_i D_i X (U_i - V_i) + F beta,   (2 D_i - I) X U_i >= 0,   (2 D_i - I) X V_i >= 0
+
+Gated networks have U only and no cones. The solver's point is polished (projected onto the cones, pruned, unsplit), and the
+certificate is computed from a dual feasible point made of the polished fit or of the dual variable of the constraint on Z,
+whichever proves more. The solver's own opinion of its accuracy is not used.
+"""
+
+import logging
+import time
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from ..program import Solution, certify
+from ..validation import check_count, check_positive
+from .polish import polish
+
+__all__ = ["ReferenceProgram", "build_reference_program", "solve_reference"]
+
+logger = logging.getLogger(__name__)
+
+# Names that each solver gives to its accuracy, iteration limit and time limit in seconds.
+OPTION_NAMES = {
+    "CLARABEL": (("tol_gap_abs", "tol_gap_rel", "tol_feas"), "max_iter", "time_limit"),
+    "SCS": (("eps_abs", "eps_rel"), "max_iters", "time_limit_secs"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceProgram:
+    """A program in cvxpy, not yet solved.
+
+    Parameters
+    ----------
+    problem : cvxpy.Problem
+        The problem.
+    variables : dict of str to cvxpy.Variable
+        "U" and, for ReLU, "V" of shape (n_arrangements, n_hidden_features), the blocks of sign + and -; "Z" of shape
+        (n_samples,), the predictions; "beta" of shape (n_free,), the output bias and then the skip, where there are any.
+    constraints : dict of str to cvxpy constraint
+        "fit" (Z = A(W) + F beta; its dual value is the dual vector v), and for ReLU "cone_U" and "cone_V".
+    """
+
+    problem: object
+    variables: dict
+    constraints: dict
+
+
+def build_reference_program(program):
+    """Write a program in cvxpy, with named variables and constraints.
+
+    Parameters
+    ----------
+    program : Program
+        Made by `build_program`.
+
+    Returns
+    -------
+    ReferenceProgram
+        The unsolved problem; `problem.solve()` solves it with any solver that cvxpy has for second-order cones.
+
+    Examples
+    --------
+    >>> from convexnn import build_program, build_reference_program
+    >>> program = build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 0.1, "all")
+    >>> sorted(build_reference_program(program).constraints)
+    ['cone_U', 'cone_V', 'fit']
+    """
+    import cvxpy as cp
+
+    design, y = program.design, program.Y[:, 0]
+    patterns = design.arrangements.patterns()
+    shape = (len(patterns), design.X.shape[1])
+    blocks = {name: cp.Variable(shape, name=name) for name, _ in zip("UV", design.signs, strict=False)}
+    Z = cp.Variable(len(y), name="Z")
+    variables = {**blocks, "Z": Z}
+    difference = sum(sign * W for sign, W in zip(design.signs, blocks.values(), strict=True))
+    fit = cp.sum(cp.multiply(patterns.T.astype(float), design.X @ difference.T), axis=1)
+    if program.free.shape[1]:
+        variables["beta"] = cp.Variable(program.free.shape[1], name="beta")
+        fit = fit + program.free @ variables["beta"]
+    constraints = {"fit": Z == fit}
+    for name, W in blocks.items():
+        cone = program.cones.to_cvxpy(W, patterns)
+        if cone is not None:
+            constraints[f"cone_{name}"] = cone
+    penalty = sum(program.penalty.to_cvxpy(W) for W in blocks.values())
+    objective = program.loss.to_cvxpy(y, Z) + program.alpha * penalty
+    return ReferenceProgram(cp.Problem(cp.Minimize(objective), list(constraints.values())), variables, constraints)
+
+
+def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time_limit=None, verbose=False):
+    """Solve a program whole through cvxpy.
+
+    Parameters
+    ----------
+    program : Program
+        Made by `build_program`.
+    solver : str, default="CLARABEL"
+        An installed solver of cvxpy.
+    tol : float, default=1e-6
+        Compared with the relative gap of the certificate. The solver itself is asked for far more (at most 1e-10), for
+        CLARABEL and SCS; other solvers run at their own settings.
+    max_iter : int or None, default=None
+        Limit of the solver's iterations, for CLARABEL and SCS.
+    time_limit : float or None, default=None
+        Limit in seconds of the solver's run, for CLARABEL and SCS.
+    verbose : bool, default=False
+        Whether the solver prints its progress.
+
+    Returns
+    -------
+    Solution
+        The polished point with its certificate. When the solver was stopped by a limit, the better of its last point and
+        the zero network.
+
+    Raises
+    ------
+    ValueError
+        If the solver is not installed or an option does not apply to it.
+    RuntimeError
+        If the solver fails; the message has its status.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the relative gap is above `tol`, with the solver's status.
+    """
+    options = _solver_options(solver, tol, max_iter, time_limit)
+    start = time.perf_counter()
+    W, beta = program.zero()
+    certificate, status, n_iter = certify(program, W, beta), "the zero network is optimal", 0
+    if certificate.gap > 1e-12 and program.loss.value(program.Y, program.predict(W, beta)) > 0:
+        W, beta, certificate, status, n_iter = _solve(program, solver, options, verbose, (W, beta, certificate))
+    seconds = time.perf_counter() - start
+    converged = certificate.gap <= tol
+    if not converged:
+        warnings.warn(
+            f"{solver} ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; the "
+            "best feasible network found is kept",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    record = {
+        "time": seconds,
+        "objective": certificate.objective,
+        "lower_bound": certificate.lower_bound,
+        "gap": certificate.gap,
+        "n_blocks": int(np.count_nonzero(W.any(axis=1))),
+    }
+    logger.info("%s: %s after %d iterations and %.2f s; %s", solver, status, n_iter, seconds, certificate)
+    return Solution(W, beta, program.predict(W, beta), certificate, n_iter, converged, status, [record])
+
+
+def _solver_options(solver, tol, max_iter, time_limit):
+    import cvxpy as cp
+
+    installed = cp.installed_solvers()
+    if solver not in installed:
+        raise ValueError(f"solver must be one of the installed solvers of cvxpy, {', '.join(installed)}; got {solver!r}")
+    accuracy = min(1e-10, 1e-2 * check_positive("tol", tol))
+    limits = {"max_iter": max_iter, "time_limit": time_limit}
+    if solver not in OPTION_NAMES:
+        for name, value in limits.items():
+            if value is not None:
+                raise ValueError(f"{name} must be None for solver {solver!r}: only {', '.join(OPTION_NAMES)} take it")
+        return {}
+    tolerances, iterations, seconds = OPTION_NAMES[solver]
+    options = dict.fromkeys(tolerances, accuracy)
+    if max_iter is not None:
+        options[iterations] = check_count("max_iter", max_iter)
+    if time_limit is not None:
+        options[seconds] = check_positive("time_limit", time_limit)
+    return options
+
+
+def _solve(program, solver, options, verbose, best):
+    """Run the solver in units in which |X| and |y| are 1 a sample; `best` is the zero network and its certificate."""
+    import cvxpy as cp
+
+    scaled, unit_w, unit_y = _in_unit_scale(program)
+    reference = build_reference_program(scaled)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+        try:
+            reference.problem.solve(solver=solver, verbose=verbose, **options)
+        except cp.SolverError as error:
+            raise RuntimeError(f"{solver} failed on the convex program: {error}") from error
+    status, stats = reference.problem.status, reference.problem.solver_stats
+    n_iter = max(1, int(getattr(stats, "num_iters", None) or 1))
+    values = {name: variable.value for name, variable in reference.variables.items()}
+    if any(value is None for value in values.values()):
+        if status != cp.USER_LIMIT:
+            raise RuntimeError(f"{solver} failed on the convex program: status {status!r}")
+        return *best, status, n_iter
+    W = np.concatenate([values[name] for name in "UV" if name in values])[:, :, None] * unit_w
+    beta = np.zeros(best[1].shape)
+    if "beta" in values:
+        beta = values["beta"][:, None] * unit_w
+    W = polish(program, W, beta)
+    certificate = certify(program, W, beta, reference.constraints["fit"].dual_value[:, None] * unit_y)
+    if certificate.objective > best[2].objective:
+        bound = max(best[2].lower_bound, certificate.lower_bound)
+        W, beta, certificate = best[0], best[1], replace(best[2], lower_bound=bound)
+    return W, beta, certificate, status, n_iter
+
+
+def _in_unit_scale(program):
+    """Return the program for y / t and X / s, the unit t / s of its blocks and the unit t of its predictions."""
+    t = np.sqrt(np.mean(program.Y**2)) or 1.0
+    s = np.sqrt(np.mean(np.sum(program.design.X**2, axis=1))) or 1.0
+    return program.rescaled(s, t), t / s, t
