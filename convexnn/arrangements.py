@@ -2,35 +2,25 @@
 
 The rows x_k of X cut the space of gates g into cells on which D(g) = diag(1[X g >= 0]) is constant. An `Arrangements`
 holds one pattern a cell, as bits, and one gate strictly inside each. Patterns are sampled with Gaussian gates, or
-enumerated exactly by deletion and restriction:
-
-    cells(x_1..x_k) = cells(x_1..x_{k-1}), in which those that the wall x_k.g = 0 cuts are replaced by two.
-
-The cells that are cut are the cells of x_1..x_{k-1} restricted to the wall, an arrangement in one dimension less. A point
-p of the wall inside a restricted cell gives the two gates p +- eps x_k. The recursion ends in the plane, where cells
-are the arcs between sorted lines. No linear programs are solved.
-
-The work is done in the r coordinates of a thin SVD of the normalised rows, r the rank; parallel rows share one wall, and
-zero rows have none.
+enumerated exactly (`convexnn.enumeration`). There are at most 2 sum_{k<r} C(n - 1, k) cells for n rows of rank r
+(Cover).
 
 References
 ----------
-T. M. Cover (1965), Geometrical and statistical properties of systems of linear inequalities with applications in pattern
-recognition, IEEE Transactions on Electronic Computers 14(3), 326-334.
-M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers, ICML.
+T. M. Cover (1965), Geometrical and statistical properties of systems of linear inequalities with applications in
+pattern recognition, IEEE Transactions on Electronic Computers 14(3), 326-334. M. Pilanci and T. Ergen (2020), Neural
+networks are convex regularizers, ICML.
 """
 
 import warnings
 from dataclasses import dataclass
-from itertools import product
 from math import comb
 from numbers import Integral
 
 import numpy as np
-from numba import njit
-from scipy.linalg import qr
 from sklearn.utils import check_array, check_random_state, gen_batches
 
+from .enumeration import cell_points, distinct_walls, too_thin
 from .validation import check_count
 
 __all__ = [
@@ -41,9 +31,6 @@ __all__ = [
     "sample_arrangements",
 ]
 
-# Two walls at an angle below this are one: the sliver between them is thinner than rounding can resolve after the
-# restrictions of the recursion.
-ANGLE_TOL = 1e-9
 # Largest dense block of patterns times samples that is made on the way to bits.
 BLOCK_ENTRIES = 10_000_000
 # Sampling gives up after this many batches in a row without a new pattern.
@@ -196,7 +183,7 @@ def sample_arrangements(X, n_arrangements, random_state=None):
     """
     X = _check_rows(X)
     n_arrangements = check_count("n_arrangements", n_arrangements)
-    walls, basis = _walls(X)
+    walls, basis = distinct_walls(X)
     if count_arrangements(*walls.shape) <= n_arrangements:
         return _enumerate(X, walls, basis)
     rng = check_random_state(random_state)
@@ -253,7 +240,7 @@ def enumerate_arrangements(X, max_arrangements=1_000_000):
     """
     X = _check_rows(X)
     max_arrangements = check_count("max_arrangements", max_arrangements)
-    walls, basis = _walls(X)
+    walls, basis = distinct_walls(X)
     predicted = count_arrangements(*walls.shape)
     if predicted > max_arrangements:
         raise ValueError(
@@ -315,121 +302,10 @@ def _as_keys(bits):
     return bits.view(f"V{bits.shape[1]}").ravel()
 
 
-def _walls(X):
-    """Return the distinct walls in rank coordinates, unit rows (n_walls, r), and the map (n_features, r) to gates."""
-    # cells do not change with the scale of a row, nor, but for the gates, with the unit of a column
-    used = np.abs(X).max(axis=1) > 0
-    rows = X[used] / np.abs(X[used]).max(axis=1, keepdims=True)
-    units = np.abs(rows).max(axis=0, initial=0.0)
-    units[units == 0] = 1.0
-    rows = _unit(rows / units)
-    if len(rows) == 0:
-        return np.empty((0, 0)), np.empty((X.shape[1], 0))
-    _, singular, Vt = np.linalg.svd(rows, full_matrices=False)
-    basis = Vt[singular > ANGLE_TOL * singular[0]].T
-    return _distinct_walls(rows @ basis), basis / units[:, None]
-
-
-def _distinct_walls(rows):
-    """Normalise the rows and keep one of each set of parallel ones."""
-    rows = _unit(rows)
-    # parallel rows agree in |direction . row|, so only neighbours in that order are compared
-    direction = np.cos(np.arange(1.0, rows.shape[1] + 1) ** 2)
-    score = np.abs(rows @ (direction / np.linalg.norm(direction)))
-    order = np.argsort(score, kind="stable")
-    keep = _first_of_parallel(rows[order], score[order], ANGLE_TOL)
-    return rows[np.sort(order[keep])]
-
-
-@njit(cache=True)
-def _first_of_parallel(rows, score, tol):
-    n, r = rows.shape
-    keep = np.ones(n, np.bool_)
-    for i in range(n):
-        j = i - 1
-        while keep[i] and j >= 0 and score[i] - score[j] <= tol:
-            if keep[j]:
-                same = opposite = 0.0
-                for c in range(r):
-                    same += (rows[i, c] - rows[j, c]) ** 2
-                    opposite += (rows[i, c] + rows[j, c]) ** 2
-                keep[i] = min(same, opposite) > tol * tol
-            j -= 1
-    return keep
-
-
 def _enumerate(X, walls, basis):
-    gates = _cell_points(walls) @ basis.T
+    gates = cell_points(walls) @ basis.T
     arrangements = Arrangements.from_gates(X, gates, complete=True)
     if len(arrangements) != len(gates):
-        raise _too_thin()
+        raise too_thin()
     order = np.lexsort(arrangements.bits.T[::-1])
     return Arrangements(arrangements.bits[order], arrangements.gates[order], len(X), True)
-
-
-def _cell_points(walls):
-    """Return one interior unit point (n_cells, r) of every cell of distinct unit walls (m, r) that span R^r."""
-    m, r = walls.shape
-    if r == 0:
-        return np.zeros((1, 0))
-    if r == 2:
-        return _arc_points(walls)
-    # r independent walls have the 2^r orthants as cells; the others are inserted one by one
-    walls = walls[qr(walls.T, mode="r", pivoting=True)[1]]
-    signs = np.array(list(product((1.0, -1.0), repeat=r)))
-    points = _unit(np.linalg.solve(walls[:r], signs.T).T)
-    codes = np.random.default_rng(0).integers(0, 2**63, size=m, dtype=np.int64)
-    keys = _hash(signs > 0, codes[:r])
-    for k in range(r, m):
-        points, keys = _insert_wall(points, keys, walls[:k], walls[k], codes)
-    return points
-
-
-def _insert_wall(points, keys, walls, wall, codes):
-    """Split the cells that `wall` cuts; `keys` are hashes of the cells' signs on `walls`."""
-    k = len(walls)
-    cut = _restricted_points(walls, wall)
-    cut_keys = _hash(cut @ walls.T >= 0, codes[:k])
-    ordered = np.sort(cut_keys)
-    stays = ordered[np.searchsorted(ordered[:-1], keys)] != keys
-    if len(points) - stays.sum() != len(cut):  # every restricted cell lies in exactly one cell
-        raise _too_thin()
-    # p + eps x has margin |x_j.p| - eps |x_j.x| on wall j and eps on the new one: this eps makes the least margin largest
-    step = (np.abs(cut @ walls.T) / (1 + np.abs(walls @ wall))).min(axis=1)[:, None] * wall
-    points = points[stays]
-    keys = np.concatenate(
-        [np.where(points @ wall >= 0, keys[stays] ^ codes[k], keys[stays]), cut_keys ^ codes[k], cut_keys]
-    )
-    return np.concatenate([points, _unit(cut + step), _unit(cut - step)]), keys
-
-
-def _restricted_points(walls, wall):
-    """Return an interior point of each cell of `walls` restricted to the hyperplane `wall`.g = 0."""
-    reflector = wall.copy()
-    reflector[0] += np.copysign(1.0, wall[0])
-    plane = np.eye(len(wall))[:, 1:] - np.outer(reflector, reflector[1:]) * (2 / (reflector @ reflector))
-    return _cell_points(_distinct_walls(walls @ plane)) @ plane.T
-
-
-def _arc_points(walls):
-    """Return the middles of the arcs between the lines normal to `walls` (m, 2)."""
-    angles = np.sort(np.arctan2(walls[:, 0], -walls[:, 1]) % np.pi)
-    middles = angles + np.diff(angles, append=angles[0] + np.pi) / 2
-    half = np.column_stack([np.cos(middles), np.sin(middles)])
-    return np.concatenate([half, -half])
-
-
-def _hash(signs, codes):
-    """Hash rows of booleans (n, k) to the exclusive or of the codes of their true entries."""
-    return np.bitwise_xor.reduce(np.where(signs, codes, 0), axis=1)
-
-
-def _unit(points):
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
-
-
-def _too_thin():
-    return RuntimeError(
-        "the arrangement has cells too thin for double precision (rows of X nearly, but not exactly, parallel or "
-        "coplanar): round X, or sample patterns with sample_arrangements"
-    )

@@ -1,10 +1,10 @@
 """The cones of the blocks, K_b = {u : (2 D_b - I) X u >= 0}, and the Euclidean projection onto them.
 
 With A the rows of (2 D - I) X scaled to unit length, Proj_K(g) = g + A' mu with mu >= 0 of least |g + A' mu|: a
-non-negative least squares problem with at most n_features positive multipliers. It is solved by the active-set method of
-Lawson and Hanson: the most violated row joins the tight ones, g is projected onto their null space through an orthonormal
-basis (Gram-Schmidt, done twice), and rows whose multiplier turns negative leave on the way. Every step shortens
-|g + A' mu|, so the method ends; and as mu >= 0 throughout, the length returned never falls below |Proj_K(g)|.
+non-negative least squares problem with at most n_features positive multipliers. It is solved by the active-set method
+of Lawson and Hanson: the most violated row joins the tight ones, g is projected onto their null space through an
+orthonormal basis (Gram-Schmidt, done twice), and rows whose multiplier turns negative leave on the way. Every step
+shortens |g + A' mu|, so the method ends; and as mu >= 0 throughout, the length returned never falls below |Proj_K(g)|.
 
 References
 ----------
@@ -89,7 +89,7 @@ class ArrangementCones:
         return out
 
     def to_cvxpy(self, W, patterns):
-        """Return (2 D_i - I) X w_i >= 0 for the rows w_i of a cvxpy W and the rows D_i of `patterns`, one constraint."""
+        """Return (2 D_i - I) X w_i >= 0, one constraint for the rows w_i of a cvxpy W and D_i of `patterns`."""
         import cvxpy as cp
 
         return cp.multiply(2.0 * patterns.T - 1.0, self.design.X @ W.T) >= 0
@@ -155,7 +155,7 @@ def _project(rows, pattern, g, u):
 
 @njit(cache=True)
 def _orthonormalise(rows, pattern, tight, first, last, Q, R):
-    """Extend the orthonormal rows Q of the tight rows, a_q = sum_p R[p, q] Q_p; False if a row depends on the others."""
+    """Extend the orthonormal rows Q of the tight rows, a_q = sum_p R[p, q] Q_p; False if one depends on the rest."""
     for q in range(first, last):
         Q[q] = rows[tight[q]] if pattern[tight[q]] else -rows[tight[q]]
         R[: q + 1, q] = 0.0

@@ -164,7 +164,9 @@ def make_windows(signal, window=15, horizon=1):
     values = _as_samples(signal)
     window, horizon = check_count("window", window), check_count("horizon", horizon)
     if values.shape[0] < window + horizon:
-        raise ValueError(f"signal (each part, if split) must have {window + horizon} samples; got {values.shape[0]}")
+        raise ValueError(
+            f"signal (its training part, if split) must have {window + horizon} samples; got {values.shape[0]}"
+        )
     # .copy(), not ascontiguousarray: for window=1 the view is already contiguous and would be shared
     X = np.lib.stride_tricks.sliding_window_view(values[:-horizon], window).copy()
     return X, values[window - 1 + horizon :].copy()
@@ -210,12 +212,14 @@ def split_signal(signal, train=0.7):
 def ecg_windows(signal, *, window=15, horizon=1, train=0.7, scale=True):
     """Build the training and test problems of one-channel forecasting, without leakage.
 
-    The split in time comes first, `mean` and `scale` are those of the training part, and each part is windowed apart.
+    The split in time comes first: `mean` and `scale` are those of the training part, whose windows end in it. Every
+    sample after it is the target of one test window; the first of these look back at training samples, as a forecast
+    would.
 
     Parameters
     ----------
     signal, window, horizon, train
-        As in `make_windows` and `split_signal`; each part needs ``window + horizon`` samples.
+        As in `make_windows` and `split_signal`; the training part needs ``window + horizon`` samples.
     scale : bool, default=True
         Whether to standardise; otherwise `mean` is 0 and `scale` is 1.
 
@@ -227,7 +231,7 @@ def ecg_windows(signal, *, window=15, horizon=1, train=0.7, scale=True):
     Raises
     ------
     ValueError
-        If a parameter is not accepted, a part too short or, to be scaled, the training part constant.
+        If a parameter is not accepted, or the training part is too short or, to be scaled, constant.
 
     Examples
     --------
@@ -240,7 +244,8 @@ def ecg_windows(signal, *, window=15, horizon=1, train=0.7, scale=True):
     if not 0 < std < np.inf or (scale and first.min() == first.max()):
         raise ValueError(f"signal must vary in its training part; got a standard deviation of {std}")
     train_windows = make_windows((first - mean) / std, window, horizon)
-    test_windows = make_windows((last - mean) / std, window, horizon)
+    past = first[len(first) - window - horizon + 1 :]
+    test_windows = make_windows((np.concatenate([past, last]) - mean) / std, window, horizon)
     unit, rate = (signal.unit, signal.sampling_rate) if isinstance(signal, Signal) else (None, None)
     return WindowedSplit(*train_windows, *test_windows, mean=mean, scale=std, unit=unit, sampling_rate=rate)
 

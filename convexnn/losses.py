@@ -8,7 +8,7 @@ __all__ = ["Squared"]
 class Squared:
     """Half the sum of squared errors, L(Z) = 1/2 |Z - Y|^2: a sum over samples, not a mean.
 
-    Its conjugate is L*(T) = sum(T Y) + 1/2 |T|^2, so the dual function of MATH is D(V) = -L*(-V) = sum(Y V) - 1/2 |V|^2.
+    Its conjugate is L*(T) = sum(T Y) + 1/2 |T|^2, so the dual function is D(V) = -L*(-V) = sum(Y V) - 1/2 |V|^2.
 
     Examples
     --------

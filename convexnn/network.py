@@ -2,8 +2,8 @@
 
     f(x) = sum_j act(x.w_j + b_j) a_j + b_0 + x.w_0        weight decay 1/2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
 
-A block u with sign s is the neuron w = u / sqrt|u|, a = s sqrt|u|: then act(x.w) a = s act(x.u), and its weight decay is
-|u|. Parallel neurons of the same sign are one neuron: they add up to |u_1| + |u_2| = |u_1 + u_2|.
+A block u with sign s is the neuron w = u / sqrt|u|, a = s sqrt|u|: then act(x.w) a = s act(x.u), and its weight decay
+is |u|. Parallel neurons of the same sign are one neuron: they add up to |u_1| + |u_2| = |u_1 + u_2|.
 
 References
 ----------
@@ -185,8 +185,8 @@ class Network:
 def recover(program, solution):
     """Turn the blocks of a solution into the weights of a network.
 
-    w = u / sqrt|u| and a = s sqrt|u| for a block u of sign s; zero blocks give no neuron; parallel neurons of the same sign
-    are merged. On the data the network predicts the fit of the program, and its objective is that of the program.
+    w = u / sqrt|u| and a = s sqrt|u| for a block u of sign s; zero blocks give no neuron; parallel neurons of the same
+    sign are merged. On the data the network predicts the fit of the program, and its objective is that of the program.
 
     Parameters
     ----------

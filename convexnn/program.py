@@ -4,8 +4,8 @@
 
 `A` is a `Design` (a block b for each pattern and sign), `R` a penalty, `F` the free columns (output bias, linear skip).
 The dual is max D(V) = -L*(-V) subject to kappa(V) <= alpha and F'V = 0. Any fit Z gives a dual feasible point: project
--grad L(Z) onto F'V = 0 and scale it until kappa(V) <= alpha. D of that point is a lower bound of the program, whatever solver
-made Z.
+-grad L(Z) onto F'V = 0 and scale it until kappa(V) <= alpha. D of that point is a lower bound of the program, whatever
+solver made Z.
 
 References
 ----------
@@ -123,6 +123,10 @@ class Program:
     def zero(self):
         """Return W = 0 and the best beta for it."""
         return np.zeros(self.block_shape), self.loss.fit_free(self.Y, self.free)
+
+    def at(self, alpha):
+        """Return the program at another alpha."""
+        return replace(self, alpha=alpha)
 
     def rescaled(self, unit_x, unit_y):
         """Return the program in other units: X / unit_x and Y / unit_y, its W and beta in units of unit_y / unit_x."""

@@ -1,7 +1,38 @@
-"""Solvers of convex programs: functions solve(program, *, tol, max_iter, time_limit, ...) -> Solution."""
+"""Solvers of convex programs: functions solve(program, *, tol, max_iter, time_limit, verbose) -> Solution."""
+
+from functools import partial
 
 from .reference import ReferenceProgram, build_reference_program, solve_reference
 
-__all__ = ["SOLVERS", "ReferenceProgram", "build_reference_program", "solve_reference"]
+__all__ = ["SOLVERS", "ReferenceProgram", "build_reference_program", "get_solver", "solve_reference"]
 
-SOLVERS = {"cvxpy": solve_reference}
+SOLVERS = {"auto": solve_reference, "cvxpy": solve_reference}
+
+
+def get_solver(name):
+    """Return the solver of a name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SOLVERS`, or an installed solver of cvxpy.
+
+    Returns
+    -------
+    callable
+        solve(program, *, tol, max_iter, time_limit, verbose) -> Solution.
+
+    Raises
+    ------
+    ValueError
+        If there is no such solver.
+    """
+    if isinstance(name, str) and name in SOLVERS:
+        return SOLVERS[name]
+    import cvxpy
+
+    installed = cvxpy.installed_solvers()
+    if name in installed:
+        return partial(solve_reference, solver=name)
+    names = ", ".join(map(repr, [*SOLVERS, *installed]))
+    raise ValueError(f"solver must be one of {names}; got {name!r}")

@@ -1,8 +1,8 @@
 """Polishing: exact zeros and merged neurons from a solver's approximate blocks.
 
-An interior-point solver leaves every block slightly away from zero, slightly outside its cone, and a neuron that lies on a
-wall split over the cells on both sides. Blocks are projected onto their cones, which makes them feasible; then the small
-ones are dropped and the split ones added, as long as the objective stays where it was.
+An interior-point solver leaves every block slightly away from zero, slightly outside its cone, and a neuron that lies
+on a wall split over the cells on both sides. Blocks are projected onto their cones, which makes them feasible; then the
+small ones are dropped and the split ones added, as long as the objective stays where it was.
 """
 
 import numpy as np

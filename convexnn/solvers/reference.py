@@ -3,9 +3,9 @@
     minimise over U, V, beta   L(Z) + alpha (sum_i |U_i| + sum_i |V_i|)
     subject to                 Z = sum_i D_i X (U_i - V_i) + F beta,   (2 D_i - I) X U_i >= 0,   (2 D_i - I) X V_i >= 0
 
-Gated networks have U only and no cones. The solver's point is polished (projected onto the cones, pruned, unsplit), and the
-certificate is computed from a dual feasible point made of the polished fit or of the dual variable of the constraint on Z,
-whichever proves more. The solver's own opinion of its accuracy is not used.
+Gated networks have U only and no cones. The solver's point is polished (projected onto the cones, pruned, unsplit), and
+the certificate is computed from a dual feasible point made of the polished fit or of the dual variable of the
+constraint on Z, whichever proves more. The solver's own opinion of its accuracy is not used.
 """
 
 import logging
@@ -41,9 +41,10 @@ class ReferenceProgram:
         The problem.
     variables : dict of str to cvxpy.Variable
         "U" and, for ReLU, "V" of shape (n_arrangements, n_hidden_features), the blocks of sign + and -; "Z" of shape
-        (n_samples,), the predictions; "beta" of shape (n_free,), the output bias and then the skip, where there are any.
+        (n_samples,), the predictions; "beta" of shape (n_free,), the output bias and then the skip, where there are
+        any.
     constraints : dict of str to cvxpy constraint
-        "fit" (Z = A(W) + F beta; its dual value is the dual vector v), and for ReLU "cone_U" and "cone_V".
+        "fit" (Z - A(W) - F beta = 0; its dual value is the dual vector v), and for ReLU "cone_U" and "cone_V".
     """
 
     problem: object
@@ -84,7 +85,7 @@ def build_reference_program(program):
     if program.free.shape[1]:
         variables["beta"] = cp.Variable(program.free.shape[1], name="beta")
         fit = fit + program.free @ variables["beta"]
-    constraints = {"fit": Z == fit}
+    constraints = {"fit": Z - fit == 0}
     for name, W in blocks.items():
         cone = program.cones.to_cvxpy(W, patterns)
         if cone is not None:
@@ -116,8 +117,8 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
     Returns
     -------
     Solution
-        The polished point with its certificate. When the solver was stopped by a limit, the better of its last point and
-        the zero network.
+        The polished point with its certificate. When the solver was stopped by a limit, the better of its last point
+        and the zero network.
 
     Raises
     ------
@@ -141,8 +142,8 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
     converged = certificate.gap <= tol
     if not converged:
         warnings.warn(
-            f"{solver} ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; the "
-            "best feasible network found is kept",
+            f"{solver} ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; "
+            "the best feasible network found is kept",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -162,7 +163,9 @@ def _solver_options(solver, tol, max_iter, time_limit):
 
     installed = cp.installed_solvers()
     if solver not in installed:
-        raise ValueError(f"solver must be one of the installed solvers of cvxpy, {', '.join(installed)}; got {solver!r}")
+        raise ValueError(
+            f"solver must be one of the installed solvers of cvxpy, {', '.join(installed)}; got {solver!r}"
+        )
     accuracy = min(1e-10, 1e-2 * check_positive("tol", tol))
     limits = {"max_iter": max_iter, "time_limit": time_limit}
     if solver not in OPTION_NAMES:

@@ -1,0 +1,214 @@
+"""scikit-learn estimators: convex training behind fit and predict."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .architecture import Architecture
+from .network import recover
+from .program import build_program, kappa_at_zero
+from .solvers import get_solver
+from .validation import check_flag, check_positive
+
+__all__ = ["ConvexReLURegressor"]
+
+# alpha="auto" is this part of alpha_max.
+AUTO_FRACTION = 0.01
+
+
+class ConvexReLURegressor(RegressorMixin, BaseEstimator):
+    """Two-layer ReLU network for regression, trained to the global optimum of a convex program.
+
+    The network f(x) = sum_j (x.w_j + b_j)_+ a_j + b_0 (+ x.w_0) minimises
+
+        1/2 sum_k (f(x_k) - y_k)^2 + alpha / 2 sum_j (|w_j|^2 + b_j^2 + a_j^2)
+
+    over all networks, of any width, whose neurons have the activation patterns of `arrangements` [1]_. No learning
+    rate, no initialisation, no number of neurons.
+
+    Parameters
+    ----------
+    alpha : float or "auto", default="auto"
+        Strength of the weight decay, above 0: the same number as MLPRegressor's alpha. "auto" is 0.01 alpha_max, where
+        alpha_max is the smallest alpha at which no neuron is active.
+    activation : {"relu", "gated_relu"}, default="relu"
+        ReLU, or gated ReLU with the gates of `arrangements`: a convex model of its own.
+    arrangements : int, "all", or array-like of shape (n_gates, n_hidden_features), default=100
+        Activation patterns: a number to sample (all of them, where the data have no more), all (exact, for few
+        features), or those of given gates. With a penalised hidden bias a gate has one more entry, for the bias.
+    hidden_bias : {"penalized", "none"}, default="penalized"
+        Whether neurons have a bias, penalised like their weights.
+    fit_intercept : bool, default=True
+        Whether there is a free output bias b_0.
+    skip : bool, default=False
+        Whether there is a free linear skip connection x.w_0.
+    solver : str, default="auto"
+        "auto" or "cvxpy" (the exact program in cvxpy, solved by Clarabel), or the name of an installed solver of cvxpy,
+        such as "SCS".
+    tol : float, default=1e-6
+        Compared with the relative gap (objective - lower_bound) / objective of `certificate_`.
+    max_iter : int or None, default=None
+        Limit of the solver's iterations; None is the solver's own.
+    time_limit : float or None, default=None
+        Limit of the solver's run in seconds.
+    random_state : int, RandomState instance or None, default=None
+        Source of the sampled patterns. With "all" or given gates nothing is random.
+    verbose : bool, default=False
+        Whether the solver prints its progress.
+
+    Attributes
+    ----------
+    network_ : Network
+        The trained network.
+    certificate_ : Certificate
+        Objective, lower bound, relative gap, and scope: "sampled" when the bound holds for the given patterns, "global"
+        when it holds for every network because all patterns were enumerated.
+    alpha_ : float
+        The alpha used. 1.0 for "auto" when the free part fits y exactly, and no alpha activates a neuron.
+    alpha_max_ : float
+        Smallest alpha at which no neuron is active, over the patterns used.
+    arrangements_ : Arrangements
+        The patterns used.
+    n_neurons_ : int
+        Number of neurons.
+    coefs_ : list of ndarray, shapes (n_features, n_neurons) and (n_neurons, 1)
+        Weights, as in MLPRegressor. The skip is `network_.skip`.
+    intercepts_ : list of ndarray, shapes (n_neurons,) and (1,)
+        Biases, as in MLPRegressor.
+    n_iter_ : int
+        Iterations of the solver.
+    history_ : list of dict
+        Records of time (s), objective, lower_bound, gap, n_blocks.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, when X has string names.
+
+    References
+    ----------
+    .. [1] M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers: exact polynomial-time convex
+       optimization formulations for two-layer networks, ICML.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import ConvexReLURegressor
+    >>> x = np.linspace(-1, 1, 20)[:, None]
+    >>> model = ConvexReLURegressor(alpha=0.01, arrangements="all").fit(x, np.abs(x).ravel())
+    >>> model.certificate_.scope
+    'global'
+    >>> model.predict([[0.5]]).round(2)
+    array([0.5])
+    """
+
+    def __init__(
+        self,
+        alpha="auto",
+        *,
+        activation="relu",
+        arrangements=100,
+        hidden_bias="penalized",
+        fit_intercept=True,
+        skip=False,
+        solver="auto",
+        tol=1e-6,
+        max_iter=None,
+        time_limit=None,
+        random_state=None,
+        verbose=False,
+    ):
+        self.alpha = alpha
+        self.activation = activation
+        self.arrangements = arrangements
+        self.hidden_bias = hidden_bias
+        self.fit_intercept = fit_intercept
+        self.skip = skip
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            Targets.
+
+        Returns
+        -------
+        ConvexReLURegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data are not as described.
+        RuntimeError
+            If the solver fails.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the relative gap stays above `tol`.
+        """
+        architecture = Architecture(self.activation, self.hidden_bias, self.fit_intercept, self.skip)
+        solve = get_solver(self.solver)
+        alpha = _check_alpha(self.alpha)
+        limits = {"tol": check_positive("tol", self.tol), "max_iter": self.max_iter, "time_limit": self.time_limit}
+        verbose = check_flag("verbose", self.verbose)
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        rng = check_random_state(self.random_state)
+        program = build_program(X, y, 1.0, self.arrangements, architecture, rng)
+        self.alpha_max_ = kappa_at_zero(program)
+        self.alpha_ = (AUTO_FRACTION * self.alpha_max_ or 1.0) if alpha == "auto" else alpha
+        program = program.at(self.alpha_)
+        solution = solve(program, verbose=verbose, **limits)
+        self.arrangements_ = program.design.arrangements
+        self.network_ = recover(program, solution)
+        self.certificate_ = solution.certificate
+        self.n_neurons_ = self.network_.n_neurons
+        self.coefs_ = [self.network_.W1, self.network_.W2]
+        self.intercepts_ = [self.network_.b1, self.network_.b2]
+        self.n_iter_ = solution.n_iter
+        self.history_ = solution.history
+        return self
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Predictions, in the unit of y.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite or has another number of features than in `fit`.
+        """
+        check_is_fitted(self)
+        return self.network_.predict(validate_data(self, X, dtype=np.float64, reset=False))
+
+
+def _check_alpha(alpha):
+    if isinstance(alpha, str) and alpha == "auto":
+        return alpha
+    if not isinstance(alpha, Real):
+        raise TypeError(f'alpha must be a number above 0 or "auto"; got {alpha!r} of type {type(alpha).__name__}')
+    return check_positive("alpha", alpha)

@@ -1,0 +1,158 @@
+"""Programs, alpha_max and certificates."""
+
+import numpy as np
+import pytest
+
+from convexnn import Architecture, Arrangements, Certificate, alpha_max, build_program, certify, solve_reference
+
+HAND_X, HAND_Y = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]]), np.array([1.0, 2.0, -1.0])
+PLAIN = {"hidden_bias": "none", "fit_intercept": False}
+PARTS = [
+    {**PLAIN},
+    {"fit_intercept": False},
+    {"hidden_bias": "none"},
+    {"hidden_bias": "none", "fit_intercept": False, "skip": True},
+    {"skip": True},
+]
+
+
+def test_alpha_max_of_the_hand_case():
+    assert alpha_max(HAND_X, HAND_Y, **PLAIN) == pytest.approx(10.630145812735, abs=1e-11)
+    assert alpha_max(HAND_X, HAND_Y, **PLAIN) == pytest.approx(np.sqrt(113), rel=1e-12)
+    assert alpha_max(HAND_X, HAND_Y, activation="gated_relu", **PLAIN) == pytest.approx(np.sqrt(128), rel=1e-12)
+
+
+def test_alpha_max_of_xor_and_parity():
+    X = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
+    assert alpha_max(X, X.prod(axis=1), **PLAIN) == pytest.approx(np.sqrt(2), rel=1e-12)
+    cube = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
+    assert alpha_max(cube, cube.prod(axis=1), **PLAIN) == pytest.approx(0, abs=1e-12)
+    assert alpha_max(cube, cube.prod(axis=1), fit_intercept=False) == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+@pytest.mark.parametrize("parts", PARTS)
+def test_neurons_appear_just_below_alpha_max(activation, parts):
+    rng = np.random.default_rng(5)
+    X, y = rng.standard_normal((7, 2)), rng.standard_normal(7)
+    largest = alpha_max(X, y, activation=activation, **parts)
+    architecture = Architecture(activation, **parts)
+    above = solve_reference(build_program(X, y, 1.0001 * largest, "all", architecture))
+    below = solve_reference(build_program(X, y, 0.99 * largest, "all", architecture))
+    assert not above.W.any()
+    assert below.W.any()
+    assert above.certificate.gap <= 1e-12
+    assert above.certificate.objective >= below.certificate.objective
+
+
+def test_alpha_max_is_zero_when_the_free_part_fits():
+    X = np.random.default_rng(0).standard_normal((8, 2))
+    assert alpha_max(X, np.full(8, 1e6)) == 0.0
+    assert alpha_max(X, X @ [1.0, 2.0] + 3, skip=True) == 0.0
+    assert alpha_max(X, np.zeros(8), **PLAIN) == 0.0
+    assert alpha_max(np.zeros((8, 2)), X[:, 0], **PLAIN) == 0.0
+    assert alpha_max(X, X[:, 0]) > 0.1
+
+
+def test_sampled_patterns_never_beat_all():
+    rng = np.random.default_rng(1)
+    X, y = rng.standard_normal((8, 3)), rng.standard_normal(8)
+    architecture = Architecture(**PLAIN)
+    everything = solve_reference(build_program(X, y, 0.1, "all", architecture)).certificate
+    for seed in range(5):
+        sampled = solve_reference(build_program(X, y, 0.1, 9, architecture, random_state=seed)).certificate
+        assert sampled.scope == "sampled"
+        assert sampled.objective >= everything.objective * (1 - 1e-9)
+        assert sampled.gap < 1e-8
+        assert alpha_max(X, y, arrangements=9, random_state=seed, **PLAIN) <= alpha_max(X, y, **PLAIN) * (1 + 1e-12)
+    assert everything.scope == "global"
+    # the sampled gap says nothing about the network problem: here it is zero, and the excess is not
+    assert sampled.objective > 1.01 * everything.objective
+
+
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+@pytest.mark.parametrize("parts", PARTS)
+def test_any_feasible_point_has_a_valid_bound(activation, parts):
+    """At points far from optimal, and with any dual vector, the bound stays below the optimum."""
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((7, 2)), rng.standard_normal(7)
+    program = build_program(X, y, 0.2, "all", Architecture(activation, **parts))
+    optimum = solve_reference(program).certificate.objective
+    assert optimum > 0
+    for trial in range(30):
+        scale = 10.0 ** rng.uniform(-3, 1)
+        W = scale * rng.standard_normal(program.block_shape) * (rng.random(program.block_shape[0]) < 0.3)[:, None, None]
+        W = program.cones.project(W, np.arange(len(W)))
+        beta = scale * rng.standard_normal((program.free.shape[1], 1))
+        certificate = certify(program, W, beta, rng.standard_normal((7, 1)) if trial % 2 else None)
+        assert certificate.lower_bound <= optimum * (1 + 1e-9)
+        assert certificate.objective >= optimum * (1 - 1e-9)
+        assert certificate.objective == pytest.approx(program.objective(W, beta))
+
+
+def test_the_gap_is_relative_and_the_words_say_the_scope():
+    certificate = Certificate(2.0, 1.5, "sampled")
+    assert certificate.gap == 0.25
+    assert Certificate(0.0, 0.0, "global").gap == 0.0
+    assert Certificate(1.0, 1.0 + 1e-16, "global").gap == 0.0
+    assert "other patterns may do better" in str(certificate)
+    assert "no network of any width" in str(Certificate(2.0, 2.0, "global"))
+    assert "no network of any width" not in str(certificate)
+
+
+def test_duplicated_rows_count_twice():
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((6, 2)), rng.standard_normal(6)
+    architecture = Architecture(**PLAIN)
+    once = solve_reference(build_program(X, y, 0.3, "all", architecture)).certificate.objective
+    twice = solve_reference(build_program(np.r_[X, X], np.r_[y, y], 0.6, "all", architecture)).certificate.objective
+    assert twice == pytest.approx(2 * once, rel=1e-8)
+
+
+def test_rotations_change_nothing():
+    rng = np.random.default_rng(2)
+    X, y = rng.standard_normal((6, 3)), rng.standard_normal(6)
+    Q = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    one, other = (solve_reference(build_program(x, y, 0.3, "all")).certificate.objective for x in (X, X @ Q))
+    assert one == pytest.approx(other, rel=1e-8)
+
+
+def test_programs_check_their_input():
+    for bad, message in [
+        (dict(alpha=0), "alpha"),
+        (dict(alpha=-1.0), "alpha"),
+        (dict(alpha=np.inf), "alpha"),
+        (dict(y=[1, 2]), "inconsistent numbers of samples"),
+        (dict(y=np.ones((3, 2))), "y must have one output"),
+        (dict(y=[1, np.nan, 2]), "y contains NaN"),
+        (dict(X=[[np.inf, 1]] * 3), "X contains infinity"),
+        (dict(arrangements="some"), "arrangements must be a number"),
+        (dict(arrangements=0), "arrangements must be an integer"),
+        (dict(arrangements=True), "arrangements must be a number"),
+        (dict(arrangements=None), "arrangements must be a number"),
+        (dict(arrangements=np.ones((2, 5))), r"gates must have one column.*\(n_gates, 3\)"),
+        (dict(arrangements=[["a", "b", "c"]]), "arrangements must be a number"),
+        (dict(arrangements=Arrangements.from_gates(HAND_X, [[1, 1]])), "arrangements were made for 3 samples and 2"),
+    ]:
+        arguments = {"X": HAND_X, "y": HAND_Y, "alpha": 0.1, "arrangements": "all", **bad}
+        with pytest.raises(ValueError, match=message):
+            build_program(**arguments)
+    for wrong in ("large", None, True, [1.0], 1j):
+        with pytest.raises(TypeError, match="alpha must be a number"):
+            build_program(HAND_X, HAND_Y, wrong, "all")
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"activation": "tanh"}, "activation must be one of 'relu', 'gated_relu'; got 'tanh'"),
+        ({"hidden_bias": True}, "hidden_bias must be one of"),
+        ({"fit_intercept": "yes"}, "fit_intercept must be True or False; got 'yes'"),
+        ({"skip": 1}, "skip must be True or False"),
+    ],
+)
+def test_architectures_check_their_names(bad, message):
+    with pytest.raises(ValueError, match=message):
+        Architecture(**bad)
+    with pytest.raises(ValueError, match=message):
+        alpha_max(HAND_X, HAND_Y, **bad)
