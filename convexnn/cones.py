@@ -104,10 +104,25 @@ def _project_all(rows, patterns, G):
 
 
 @njit(cache=True)
+def _dot(a, b):
+    t = 0.0
+    for i in range(len(a)):
+        t += a[i] * b[i]
+    return t
+
+
+@njit(cache=True)
+def _subtract(a, t, b):
+    """Set a to a - t b."""
+    for i in range(len(a)):
+        a[i] -= t * b[i]
+
+
+@njit(cache=True)
 def _project(rows, pattern, g, u):
     """Write the projection of g to u; return whether no row is violated."""
     n, d = rows.shape
-    length = np.sqrt(np.sum(g * g))
+    length = np.sqrt(_dot(g, g))
     tight, n_tight = np.empty(d, np.int64), 0
     mu, s = np.zeros(d), np.zeros(d)
     Q, R = np.empty((d, d)), np.zeros((d, d))
@@ -118,11 +133,7 @@ def _project(rows, pattern, g, u):
         k, worst = -1, -FEASIBILITY_TOL * length
         for j in range(n):
             if not barred[j]:
-                t = 0.0
-                for i in range(d):
-                    t += rows[j, i] * u[i]
-                if not pattern[j]:
-                    t = -t
+                t = _dot(rows[j], u) if pattern[j] else -_dot(rows[j], u)
                 if t < worst:
                     k, worst = j, t
         if k < 0 or n_tight == d:
@@ -134,7 +145,7 @@ def _project(rows, pattern, g, u):
         n_tight += 1
         while n_tight > 0:
             _multipliers(Q, R, n_tight, g, s)
-            if s[:n_tight].min() > 0.0:
+            if _all_positive(s, n_tight):
                 break
             newest_fails = s[n_tight - 1] <= 0.0 and mu[n_tight - 1] == 0.0
             n_tight = _leave(tight, mu, s, n_tight)
@@ -147,8 +158,8 @@ def _project(rows, pattern, g, u):
         u[:] = g
         for _ in range(2):
             for q in range(n_tight):
-                u -= np.sum(Q[q] * u) * Q[q]
-    if np.sqrt(np.sum(u * u)) <= 10 * FEASIBILITY_TOL * length:
+                _subtract(u, _dot(Q[q], u), Q[q])
+    if np.sqrt(_dot(u, u)) <= 10 * FEASIBILITY_TOL * length:
         u[:] = 0.0
     return worst >= -ACCEPTED_TOL * length
 
@@ -157,17 +168,19 @@ def _project(rows, pattern, g, u):
 def _orthonormalise(rows, pattern, tight, first, last, Q, R):
     """Extend the orthonormal rows Q of the tight rows, a_q = sum_p R[p, q] Q_p; False if one depends on the rest."""
     for q in range(first, last):
-        Q[q] = rows[tight[q]] if pattern[tight[q]] else -rows[tight[q]]
+        for i in range(rows.shape[1]):
+            Q[q, i] = rows[tight[q], i] if pattern[tight[q]] else -rows[tight[q], i]
         R[: q + 1, q] = 0.0
         for _ in range(2):
             for p in range(q):
-                t = np.sum(Q[p] * Q[q])
+                t = _dot(Q[p], Q[q])
                 R[p, q] += t
-                Q[q] -= t * Q[p]
-        R[q, q] = np.sqrt(np.sum(Q[q] * Q[q]))
+                _subtract(Q[q], t, Q[p])
+        R[q, q] = np.sqrt(_dot(Q[q], Q[q]))
         if R[q, q] <= DEPENDENCE_TOL:
             return False
-        Q[q] /= R[q, q]
+        for i in range(rows.shape[1]):
+            Q[q, i] /= R[q, q]
     return True
 
 
@@ -175,10 +188,18 @@ def _orthonormalise(rows, pattern, tight, first, last, Q, R):
 def _multipliers(Q, R, m, g, s):
     """Solve R s = -Q g, the multipliers of least |g + A' s| on the m tight rows."""
     for q in range(m - 1, -1, -1):
-        t = -np.sum(Q[q] * g)
+        t = -_dot(Q[q], g)
         for p in range(q + 1, m):
             t -= R[q, p] * s[p]
         s[q] = t / R[q, q]
+
+
+@njit(cache=True)
+def _all_positive(s, m):
+    for q in range(m):
+        if s[q] <= 0.0:
+            return False
+    return True
 
 
 @njit(cache=True)
