@@ -47,16 +47,20 @@ class Certificate:
     scope : {"sampled", "global"}
         "sampled": the bound holds for networks whose neurons have the given activation patterns. "global": it holds for
         every network of the architecture, of any width, because all patterns were given.
+    rounding : float, default=0
+        Difference of the two values that rounding explains, where the data are fitted exactly and both should be zero.
     """
 
     objective: float
     lower_bound: float
     scope: str
+    rounding: float = 0.0
 
     @property
     def gap(self):
         """Relative gap (objective - lower_bound) / objective: the result is at most this far from the optimum."""
-        return max(0.0, self.objective - self.lower_bound) / max(self.objective, np.finfo(float).tiny)
+        difference = self.objective - self.lower_bound
+        return 0.0 if difference <= self.rounding else difference / max(self.objective, np.finfo(float).tiny)
 
     def __str__(self):
         meaning = {
@@ -136,8 +140,13 @@ class Program:
         return replace(self, Y=self.Y / unit_y, design=design, cones=cones, free=self.free / unit_x, alpha=alpha)
 
     def project_dual(self, V):
-        """Project V onto {F'V = 0}."""
-        return V - self._free_basis @ (self._free_basis.T @ V)
+        """Project V onto {F'V = 0}; what rounding alone leaves of V becomes zero."""
+        for _ in range(3):
+            length = np.linalg.norm(V)
+            V = V - self._free_basis @ (self._free_basis.T @ V)
+            if np.linalg.norm(V) >= 0.5 * length:  # else the rounding of V may not be small beside what is left
+                return V
+        return np.zeros_like(V)
 
     @cached_property
     def _free_basis(self):
@@ -254,14 +263,18 @@ def certify(program, W, beta, V=None):
     Z = program.predict(W, beta)
     objective = program.loss.value(program.Y, Z) + program.alpha * program.penalty.value(W)
     candidates = [-program.loss.grad(program.Y, Z)] + ([] if V is None else [V])
-    return Certificate(objective, max(lower_bound(program, v) for v in candidates), program.scope)
+    bound = max(lower_bound(program, v) for v in candidates)
+    # residuals have errors of a few eps |Y|; their squares matter only where nothing else is left
+    rounding = program.loss.value(program.Y, 0.0) * (100 * np.finfo(float).eps) ** 2
+    return Certificate(objective, bound, program.scope, rounding)
 
 
 def lower_bound(program, V):
     """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""
     V = program.project_dual(V)
-    norm = kappa(program.design, program.cones, V)
-    limit = program.alpha / norm if norm > 0 else np.finfo(float).max
+    rounding = 8 * np.finfo(float).eps * np.linalg.norm(program.design.X) * np.linalg.norm(V)
+    norm = kappa(program.design, program.cones, V) + rounding
+    limit = program.alpha / norm if norm > 0 else np.inf
     return -program.loss.conjugate(program.Y, -program.loss.best_scale(program.Y, V, limit) * V)
 
 

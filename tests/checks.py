@@ -46,7 +46,7 @@ def check_design(design, n_outputs, rng):
 
 
 def check_cones(cones, design, U):
-    """Moreau's conditions: u feasible and orthogonal to g - u, which is in the polar cone; and u stays when projected."""
+    """Moreau's conditions: u feasible and orthogonal to g - u, g - u in the polar cone; u stays when projected."""
     blocks = np.arange(design.n_blocks)
     projected = cones.project(U, blocks)
     assert np.allclose(cones.project(projected, blocks), projected, atol=1e-12)

@@ -1,6 +1,7 @@
 import cvxpy as cp
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import (
@@ -57,6 +58,35 @@ def textbook_optimum(X, y, alpha, architecture):
     return problem.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
 
 
+def smoothed_descent(X, y, alpha, architecture, n_neurons, seed):
+    """L-BFGS on the network objective with (t)_+ replaced by (t + sqrt(t^2 + mu^2)) / 2, mu to 0."""
+    rng = np.random.default_rng(seed)
+    H = np.column_stack([X, np.ones(len(X))]) if architecture.hidden_bias == "penalized" else X
+    F = np.column_stack([np.ones((len(X), int(architecture.fit_intercept))), X[:, : X.shape[1] * architecture.skip]])
+    n_hidden = H.shape[1] * n_neurons
+
+    def objective(theta, mu):
+        W, a, beta = (
+            theta[:n_hidden].reshape(-1, n_neurons),
+            theta[n_hidden : n_hidden + n_neurons],
+            theta[n_hidden + n_neurons :],
+        )
+        T = H @ W
+        root = np.sqrt(T**2 + mu**2)
+        R, slope = (T + root) / 2, (1 + T / root) / 2
+        r = R @ a + F @ beta - y
+        value = 0.5 * r @ r + alpha / 2 * (np.sum(W**2) + a @ a)
+        return value, np.concatenate(
+            [(H.T @ (np.outer(r, a) * slope) + alpha * W).ravel(), R.T @ r + alpha * a, F.T @ r]
+        )
+
+    theta = 0.7 * rng.standard_normal(n_hidden + n_neurons + F.shape[1])
+    for mu in 10.0 ** -np.arange(0.0, 6.0, 0.5):
+        options = {"maxiter": 300, "maxcor": 30, "ftol": 1e-14, "gtol": 1e-9}
+        theta = minimize(objective, theta, (mu,), jac=True, method="L-BFGS-B", options=options).x
+    return objective(theta, 1e-12)[0]
+
+
 def test_hand_case():
     program = build_program(HAND_X, HAND_Y, 0.1, "all", PLAIN)
     solution = solve_reference(program)
@@ -107,26 +137,26 @@ def test_reference_recovery_bound_and_network_agree(name, seed):
     assert np.linalg.norm(network.predict(X) - fit) <= 1e-9 * np.linalg.norm(fit)
     assert network.n_neurons <= np.count_nonzero(solution.W.any(axis=1))
 
-    gates = program.design.arrangements.gates if architecture.activation == "gated_relu" else None
-    found = []
-    for restart in range(200):
-        n_neurons = 2 * len(program.design.arrangements) if gates is None else len(gates)
-        run = train_lbfgs(
-            X,
-            y,
-            alpha,
-            architecture=architecture,
-            n_neurons=min(n_neurons, 40),
-            gates=gates,
-            max_iter=3000,
-            random_state=restart,
-        )
-        found.append(run.objective)
-        close = 1e-6 if architecture.activation == "gated_relu" else 1e-3
-        if restart >= 9 and min(found) <= optimum * (1 + close) + tiny:
-            break
+    if architecture.activation == "gated_relu":
+        gates = program.design.arrangements.gates
+        found = [
+            train_lbfgs(
+                X, y, alpha, architecture=architecture, gates=gates, max_iter=5000, random_state=restart
+            ).objective
+            for restart in range(10)
+        ]
+        assert min(found) <= optimum * (1 + 1e-6) + tiny
+    else:  # plain L-BFGS stalls at the kinks, 1e-2 above the optimum; smoothed first, it comes close
+        found = [
+            train_lbfgs(X, y, alpha, architecture=architecture, n_neurons=40, random_state=r).objective
+            for r in range(5)
+        ]
+        for restart in range(30):
+            found.append(smoothed_descent(X, y, alpha, architecture, 30, restart))
+            if restart >= 2 and min(found) <= optimum * (1 + 1e-3) + tiny:
+                break
+        assert min(found) <= optimum * (1 + 1e-3) + tiny
     assert min(found) >= optimum * (1 - 1e-8) - tiny
-    assert min(found) <= optimum * (1 + close) + tiny
 
 
 def test_the_problem_can_be_had_before_it_is_solved():

@@ -136,7 +136,7 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
     start = time.perf_counter()
     W, beta = program.zero()
     certificate, status, n_iter = certify(program, W, beta), "the zero network is optimal", 0
-    if certificate.gap > 1e-12 and program.loss.value(program.Y, program.predict(W, beta)) > 0:
+    if certificate.gap > 1e-12:
         W, beta, certificate, status, n_iter = _solve(program, solver, options, verbose, (W, beta, certificate))
     seconds = time.perf_counter() - start
     converged = certificate.gap <= tol
