@@ -145,7 +145,7 @@ def _project(rows, pattern, g, u):
         n_tight += 1
         while n_tight > 0:
             _multipliers(Q, R, n_tight, g, s)
-            if _all_positive(s, n_tight):
+            if s[:n_tight].min() > 0.0:
                 break
             newest_fails = s[n_tight - 1] <= 0.0 and mu[n_tight - 1] == 0.0
             n_tight = _leave(tight, mu, s, n_tight)
@@ -192,14 +192,6 @@ def _multipliers(Q, R, m, g, s):
         for p in range(q + 1, m):
             t -= R[q, p] * s[p]
         s[q] = t / R[q, q]
-
-
-@njit(cache=True)
-def _all_positive(s, m):
-    for q in range(m):
-        if s[q] <= 0.0:
-            return False
-    return True
 
 
 @njit(cache=True)

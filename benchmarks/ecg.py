@@ -1,0 +1,293 @@
+"""One-step prediction of an electrocardiogram: the convex network beside SGD, Adam, MLPRegressor and a straight line.
+
+    python -m benchmarks.ecg --output results/ecg
+
+Windows of 15 samples predict the next. All networks minimise the same objective at the same alpha, which is chosen on the
+last quarter of the training windows. Prints a table, and writes ecg.json (every number) and three figures.
+"""
+
+import argparse
+import logging
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression
+from sklearn.neural_network import MLPRegressor
+from threadpoolctl import threadpool_limits
+
+from benchmarks.ecg_figures import draw_all
+from benchmarks.harness import environment, format_table, write_json
+from convexnn import Architecture, ConvexReLURegressor, Network
+from convexnn.baselines import ADAM_RATES, SGD_RATES, train_adam, train_sgd
+from convexnn.datasets import ecg_windows, load_ecg
+
+logger = logging.getLogger("benchmarks.ecg")
+
+# Part of the training windows, the last ones, on which alpha is chosen.
+VALIDATION_PART = 0.25
+COLUMNS = (
+    ("model", "model", "s"),
+    ("alpha", "alpha", ".3g"),
+    ("objective", "objective", ".5f"),
+    ("lower_bound", "lower bound", ".5f"),
+    ("gap", "gap", ".1e"),
+    ("scope", "scope", "s"),
+    ("train_mse", "train MSE", ".5f"),
+    ("test_mse", "test MSE", ".5f"),
+    ("test_mse_unit", "test MSE [unit^2]", ".4g"),
+    ("test_relative", "test MSE / var", ".5f"),
+    ("seconds", "seconds", ".2f"),
+    ("n_neurons", "neurons", "d"),
+)
+
+
+def main(arguments=None):
+    """Run the benchmark; return the results as written to ecg.json."""
+    options = parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    start = time.perf_counter()
+    signal = load_ecg(options.source)
+    data = ecg_windows(signal, window=options.window, horizon=options.horizon, train=options.train)
+    logger.info(
+        "%s\n%d training and %d test windows of %d samples",
+        signal.description,
+        len(data.X_train),
+        len(data.X_test),
+        options.window,
+    )
+    with threadpool_limits(1):
+        rows, selection, fits = run(data, options)
+    results = {
+        "environment": environment(),
+        "options": vars(options),
+        "signal": {
+            "description": signal.description,
+            "unit": signal.unit,
+            "sampling_rate_hz": signal.sampling_rate,
+            "n_samples": len(signal),
+            "mean": data.mean,
+            "scale": data.scale,
+        },
+        "n_train": len(data.y_train),
+        "n_test": len(data.y_test),
+        "selection": selection,
+        "rows": rows,
+        "findings": findings(rows),
+        "seconds": time.perf_counter() - start,
+    }
+    report(results, data, fits, Path(options.output))
+    return results
+
+
+def parse(arguments=None):
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ecg", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--source", default="auto", help='"auto", "embedded", "scipy" or a file (default: auto)')
+    parser.add_argument("--window", type=int, default=15, help="samples of a window (default: 15)")
+    parser.add_argument("--horizon", type=int, default=1, help="samples ahead to predict (default: 1)")
+    parser.add_argument("--train", type=int, default=700, help="samples to train on, the first ones (default: 700)")
+    parser.add_argument("--patterns", type=int, default=50, help="sampled activation patterns (default: 50)")
+    parser.add_argument("--alphas", type=float, nargs="+", default=[0.1, 0.3, 1.0, 3.0], help="alphas to choose from")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of SGD, Adam and MLPRegressor (default: 5)")
+    parser.add_argument("--neurons", type=int, default=100, help="neurons of these networks (default: 100)")
+    parser.add_argument("--epochs", type=int, default=1000, help="epochs of SGD and Adam (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sampled patterns (default: 0)")
+    parser.add_argument("--output", default="results/ecg", help="folder of the results (default: results/ecg)")
+    parser.add_argument("--quick", action="store_true", help="a small run that tests the benchmark, not the methods")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.train, options.patterns, options.alphas = 200, 10, [0.3, 1.0]
+        options.seeds, options.neurons, options.epochs = 2, 20, 50
+    return options
+
+
+def run(data, options):
+    """Return the rows of the table, the errors by which alpha was chosen, and the fits to draw."""
+    rows, selection, fits = reference_rows(data), {}, {}
+    for skip in (False, True):
+        name = "with skip" if skip else "no skip"
+        architecture = Architecture(skip=skip)
+        selection[name] = choose_alpha(data, options, skip)
+        alpha = selection[name]["alpha"]
+        logger.info("%s: alpha = %g, by the validation part (%.1f s)", name, alpha, selection[name]["seconds"])
+        convex = convex_row(data, alpha, skip, options.patterns, options.seed, f"convex, {options.patterns} patterns, {name}")
+        trained = {}
+        for method, train, rates in (("SGD", train_sgd, SGD_RATES), ("Adam", train_adam, ADAM_RATES)):
+            trained[method] = descend(method, train, rates, data, alpha, architecture, options)
+        best = min(trained["Adam"]["runs"], key=lambda training: training.objective).network
+        gates = np.vstack([best.W1, best.b1]).T
+        warm = convex_row(data, alpha, skip, gates, options.seed, f"convex, Adam's patterns, {name}")
+        rows += [trained[method]["row"] | {"model": f"{method}, best of {options.seeds}, {name}"} for method in trained]
+        if not skip:
+            rows.append(mlp_row(data, alpha, options))
+        rows += [convex["row"], warm["row"]]
+        fits[name] = {"convex": convex, "warm": warm, **trained}
+    return rows, selection, fits
+
+
+def choose_alpha(data, options, skip):
+    """Return the alpha of least error on the last windows of the training part, of convex networks fitted to the others."""
+    n_fit = round(len(data.y_train) * (1 - VALIDATION_PART))
+    X, y = data.X_train, data.y_train
+
+    def error(alpha):
+        model = ConvexReLURegressor(alpha, arrangements=options.patterns, skip=skip, random_state=options.seed)
+        return float(np.mean((model.fit(X[:n_fit], y[:n_fit]).predict(X[n_fit:]) - y[n_fit:]) ** 2))
+
+    start = time.perf_counter()
+    errors = Parallel(n_jobs=2)(delayed(error)(alpha) for alpha in options.alphas)
+    return {
+        "alpha": options.alphas[int(np.argmin(errors))],
+        "alphas": options.alphas,
+        "validation_mse": errors,
+        "n_fit": n_fit,
+        "n_validation": len(y) - n_fit,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def errors_of(predict, data):
+    """Return the training and test errors of a prediction function."""
+    train = float(np.mean((predict(data.X_train) - data.y_train) ** 2))
+    test = float(np.mean((predict(data.X_test) - data.y_test) ** 2))
+    relative = test / float(np.var(data.y_test))
+    return {"train_mse": train, "test_mse": test, "test_mse_unit": data.mse_in_unit(test), "test_relative": relative}
+
+
+def reference_rows(data):
+    """Return the rows of persistence and linear least squares."""
+    start = time.perf_counter()
+    linear = LinearRegression().fit(data.X_train, data.y_train)
+    seconds = time.perf_counter() - start
+    return [
+        {"model": "persistence", **errors_of(lambda X: X[:, -1], data)},
+        {"model": "linear least squares", "seconds": seconds, **errors_of(linear.predict, data)},
+    ]
+
+
+def convex_row(data, alpha, skip, arrangements, seed, name):
+    """Fit the convex network; return its row, its estimator and its seconds."""
+    model = ConvexReLURegressor(alpha, arrangements=arrangements, skip=skip, random_state=seed)
+    start = time.perf_counter()
+    model.fit(data.X_train, data.y_train)
+    seconds = time.perf_counter() - start
+    certificate = model.certificate_
+    row = {
+        "model": name,
+        "alpha": alpha,
+        "objective": certificate.objective,
+        "lower_bound": certificate.lower_bound,
+        "gap": certificate.gap,
+        "scope": certificate.scope,
+        **errors_of(model.predict, data),
+        "seconds": seconds,
+        "n_neurons": model.n_neurons_,
+        "n_patterns": len(model.arrangements_),
+    }
+    logger.info("  %s: %s; %.1f s", name, certificate, seconds)
+    return {"row": row, "model": model, "seconds": seconds}
+
+
+def descend(method, train, rates, data, alpha, architecture, options):
+    """Train with every seed at the best learning rate of a full run of the first seed; return the runs and a row."""
+    settings = {"architecture": architecture, "n_neurons": options.neurons, "n_epochs": options.epochs}
+
+    def one(rate, seed):
+        return train(data.X_train, data.y_train, alpha, learning_rate=rate, random_state=seed, **settings)
+
+    tuning = [one(rate, options.seed) for rate in rates]
+    rate = rates[int(np.argmin([run.objective for run in tuning]))]
+    runs = [one(rate, options.seed + k) for k in range(options.seeds)]
+    best = min(runs, key=lambda run: run.objective)
+    row = {
+        "alpha": alpha,
+        "objective": best.objective,
+        **errors_of(best.network.predict, data),
+        "seconds": best.seconds,
+        "n_neurons": best.network.n_neurons,
+        "learning_rate": rate,
+        "tuning_seconds": sum(run.seconds for run in tuning),
+        "objectives": [run.objective for run in runs],
+        "test_mses": [errors_of(run.network.predict, data)["test_mse"] for run in runs],
+        "histories": [run.history for run in runs],
+    }
+    logger.info("  %s: objectives %s at learning rate %g", method, np.round(row["objectives"], 4).tolist(), rate)
+    return {"row": row, "runs": runs}
+
+
+def mlp_row(data, alpha, options):
+    """Fit scikit-learn's MLPRegressor with every seed; its objective is ours, with its free hidden biases penalised."""
+    runs = []
+    for seed in range(options.seed, options.seed + options.seeds):
+        model = MLPRegressor((options.neurons,), alpha=alpha, max_iter=options.epochs, random_state=seed)
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # epochs are limited as for Adam
+            model.fit(data.X_train, data.y_train)
+        seconds = time.perf_counter() - start
+        network = Network(model.coefs_[0], model.intercepts_[0], model.coefs_[1], model.intercepts_[1])
+        runs.append((network.objective(data.X_train, data.y_train, alpha), seconds, network))
+    objective, seconds, network = min(runs, key=lambda run: run[0])
+    errors = [errors_of(run[2].predict, data)["test_mse"] for run in runs]
+    return {
+        "model": f"MLPRegressor, best of {options.seeds}, no skip",
+        "alpha": alpha,
+        "objective": objective,
+        **errors_of(network.predict, data),
+        "seconds": seconds,
+        "n_neurons": network.n_neurons,
+        "objectives": [run[0] for run in runs],
+        "test_mses": errors,
+    }
+
+
+def findings(rows):
+    """Say in words who wins, the convex networks' losses included."""
+    by_name = {row["model"]: row for row in rows}
+    linear = by_name["linear least squares"]["test_mse"]
+    sentences = []
+    for name, row in by_name.items():
+        if not name.startswith("convex"):
+            continue
+        ratio = row["test_mse"] / linear
+        verdict = "beats" if ratio < 1 else "LOSES TO"
+        sentences.append(f"{name}: {verdict} linear least squares on the test part ({ratio:.3f} times its MSE).")
+        suffix = name.rsplit(", ", 1)[1]
+        adam = next(r for n, r in by_name.items() if n.startswith("Adam") and n.endswith(suffix))
+        excess = row["objective"] / adam["objective"] - 1
+        side = "above" if excess > 0 else "below"
+        sentences.append(
+            f"{name}: optimal over its {row['n_patterns']} patterns to {row['gap']:.0e}, and {abs(excess):.2%} {side} the "
+            "training objective of Adam's best seed"
+            + (", whose neurons have other patterns." if excess > 0 else ".")
+        )
+    return sentences
+
+
+def report(results, data, fits, folder):
+    """Print the table, and write the JSON and the figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "ecg.json", results)
+    figures = draw_all(results, data, fits, folder)
+    unit = results["signal"]["unit"] or "unit not stated by the source"
+    text = "\n".join(
+        [
+            format_table(results["rows"], COLUMNS),
+            "",
+            f"MSE of the signal standardised on its training part; unit: {unit}. Seconds: the fit alone; for SGD, Adam and",
+            "MLPRegressor the best seed's, without the search for its learning rate. Scope: see the README.",
+            *results["findings"],
+            f"{results['seconds']:.0f} s in all; every number is in {folder / 'ecg.json'}, the figures are "
+            + ", ".join(path.name for path in figures),
+        ]
+    )
+    (folder / "ecg.txt").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The figures of benchmarks.ecg: objective against time, the predicted signal, and the test errors."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+__all__ = ["draw_all"]
+
+COLORS = {"SGD": "tab:orange", "Adam": "tab:blue", "convex": "black", "warm": "tab:green", "linear": "tab:red"}
+# Samples of the test part that the figure of predictions shows.
+SHOWN = 324
+
+
+def draw_all(results, data, fits, folder):
+    """Draw the three figures into a folder; return their paths."""
+    figures = {
+        "objective.png": draw_objective(results, fits),
+        "prediction.png": draw_prediction(results, data, fits),
+        "test_error.png": draw_test_error(results),
+    }
+    for name, figure in figures.items():
+        figure.savefig(folder / name, dpi=150)
+        plt.close(figure)
+    return [folder / name for name in figures]
+
+
+def draw_objective(results, fits):
+    """Draw the training objective of every seed against time, beside the convex optima and their lower bounds."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    for axis, (name, fit) in zip(axes, fits.items(), strict=True):
+        for method in ("SGD", "Adam"):
+            for k, run in enumerate(fit[method]["runs"]):
+                times = [record["time"] for record in run.history[1:]]
+                best = np.minimum.accumulate([record["objective"] for record in run.history[1:]])
+                label = f"{method}, {len(fit[method]['runs'])} seeds" if k == 0 else None
+                axis.plot(times, best, color=COLORS[method], lw=1, alpha=0.8, label=label)
+        for kind, label in (("convex", "convex, sampled patterns"), ("warm", "convex, patterns of the best Adam network")):
+            row, seconds = fit[kind]["row"], fit[kind]["seconds"]
+            axis.axhline(row["objective"], color=COLORS[kind], lw=1.4, ls="--")
+            axis.plot(seconds, row["objective"], "o", color=COLORS[kind], label=f"{label} ({row['objective']:.3f})")
+        axis.set(xscale="log", yscale="log", xlabel="training time [s]", title=f"{name}, alpha = {row['alpha']:g}")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.grid(alpha=0.3, which="both")
+        axis.legend(fontsize=8, loc="upper right")
+    axes[0].set_ylabel("training objective (best so far)")
+    n = results["n_train"]
+    figure.suptitle(f"ECG, {n} training windows: SGD and Adam beside the optimum over given activation patterns")
+    return figure
+
+
+def draw_prediction(results, data, fits):
+    """Draw the last test samples with the one-step predictions, and the errors."""
+    model = fits["with skip"]["warm"]["model"]
+    rate, unit = results["signal"]["sampling_rate_hz"], results["signal"]["unit"] or "unit not stated"
+    shown = slice(0, SHOWN)
+    position = results["options"]["train"] + np.arange(len(data.y_test))[shown]
+    x = position / rate if rate else position
+    truth = data.to_unit(data.y_test[shown])
+    convex = data.to_unit(model.predict(data.X_test[shown]))
+    coefficients = np.linalg.lstsq(_with_ones(data.X_train), data.y_train, rcond=None)[0]
+    linear = data.to_unit(_with_ones(data.X_test[shown]) @ coefficients)
+    figure, (top, bottom) = plt.subplots(
+        2, 1, figsize=(11, 5.4), sharex=True, height_ratios=(2, 1), layout="constrained"
+    )
+    top.plot(x, truth, color="0.6", lw=3, label="ECG, test part")
+    top.plot(x, linear, color=COLORS["linear"], lw=1, label="linear least squares")
+    top.plot(x, convex, color=COLORS["warm"], lw=1.2, label="convex network with skip, Adam's patterns")
+    top.set(ylabel=f"ECG [{unit}]", title=f"One-step prediction from {results['options']['window']} samples")
+    top.legend(fontsize=9)
+    bottom.plot(x, linear - truth, color=COLORS["linear"], lw=1, label="linear least squares")
+    bottom.plot(x, convex - truth, color=COLORS["warm"], lw=1.2, label="convex network with skip")
+    bottom.set(ylabel=f"error [{unit}]", xlabel="time [s]" if rate else "sample (sampling rate not stated)")
+    for axis in (top, bottom):
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def draw_test_error(results):
+    """Draw the test errors of all models as bars, with a point for every seed."""
+    rows = [row for row in results["rows"] if row["model"] != "persistence"][::-1]
+    figure, axis = plt.subplots(figsize=(11, 4.6), layout="constrained")
+    colors = [next((c for k, c in COLORS.items() if k.lower() in row["model"].lower()), "0.5") for row in rows]
+    colors = [COLORS["warm"] if "Adam's" in row["model"] else c for row, c in zip(rows, colors, strict=True)]
+    axis.barh([row["model"] for row in rows], [row["test_mse"] for row in rows], color=colors, alpha=0.75)
+    labelled = False
+    for k, row in enumerate(rows):
+        if "test_mses" in row:
+            label = None if labelled else "each seed (the bar: the seed of least training objective)"
+            axis.plot(row["test_mses"], [k] * len(row["test_mses"]), "k.", ms=6, label=label)
+            labelled = True
+        axis.annotate(f"{row['test_mse']:.4f}", (0, k), (4, 0), textcoords="offset points", va="center", color="white")
+    linear = next(row["test_mse"] for row in rows if row["model"].startswith("linear"))
+    axis.axvline(linear, color=COLORS["linear"], ls="--", lw=1, label="linear least squares")
+    persistence = results["rows"][0]["test_mse"]
+    axis.set(
+        xlabel="test MSE (signal standardised on its training part)",
+        title=f"Test error, {results['n_test']} windows (persistence: {persistence:.4f}, not shown)",
+    )
+    axis.legend(fontsize=9, loc="lower right")
+    axis.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def _with_ones(X):
+    return np.column_stack([X, np.ones(len(X))])
