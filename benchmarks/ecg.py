@@ -48,7 +48,8 @@ COLUMNS = (
 def main(arguments=None):
     """Run the benchmark; return the results as written to ecg.json."""
     options = parse(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logger.setLevel(logging.INFO)
     start = time.perf_counter()
     signal = load_ecg(options.source)
     data = ecg_windows(signal, window=options.window, horizon=options.horizon, train=options.train)
@@ -90,7 +91,7 @@ def parse(arguments=None):
     parser.add_argument("--window", type=int, default=15, help="samples of a window (default: 15)")
     parser.add_argument("--horizon", type=int, default=1, help="samples ahead to predict (default: 1)")
     parser.add_argument("--train", type=int, default=700, help="samples to train on, the first ones (default: 700)")
-    parser.add_argument("--patterns", type=int, default=50, help="sampled activation patterns (default: 50)")
+    parser.add_argument("--patterns", type=int, default=40, help="sampled activation patterns (default: 40)")
     parser.add_argument("--alphas", type=float, nargs="+", default=[0.1, 0.3, 1.0, 3.0], help="alphas to choose from")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of SGD, Adam and MLPRegressor (default: 5)")
     parser.add_argument("--neurons", type=int, default=100, help="neurons of these networks (default: 100)")
@@ -114,13 +115,16 @@ def run(data, options):
         selection[name] = choose_alpha(data, options, skip)
         alpha = selection[name]["alpha"]
         logger.info("%s: alpha = %g, by the validation part (%.1f s)", name, alpha, selection[name]["seconds"])
-        convex = convex_row(data, alpha, skip, options.patterns, options.seed, f"convex, {options.patterns} patterns, {name}")
+        convex = convex_row(
+            data, alpha, skip, options.patterns, options.seed, f"convex, {options.patterns} patterns, {name}"
+        )
         trained = {}
         for method, train, rates in (("SGD", train_sgd, SGD_RATES), ("Adam", train_adam, ADAM_RATES)):
             trained[method] = descend(method, train, rates, data, alpha, architecture, options)
         best = min(trained["Adam"]["runs"], key=lambda training: training.objective).network
         gates = np.vstack([best.W1, best.b1]).T
         warm = convex_row(data, alpha, skip, gates, options.seed, f"convex, Adam's patterns, {name}")
+        warm["seconds"] += trained["Adam"]["row"]["seconds"]
         rows += [trained[method]["row"] | {"model": f"{method}, best of {options.seeds}, {name}"} for method in trained]
         if not skip:
             rows.append(mlp_row(data, alpha, options))
@@ -170,7 +174,7 @@ def reference_rows(data):
 
 
 def convex_row(data, alpha, skip, arrangements, seed, name):
-    """Fit the convex network; return its row, its estimator and its seconds."""
+    """Fit the convex network; return its row, its estimator and the seconds until it was there."""
     model = ConvexReLURegressor(alpha, arrangements=arrangements, skip=skip, random_state=seed)
     start = time.perf_counter()
     model.fit(data.X_train, data.y_train)
@@ -223,7 +227,13 @@ def mlp_row(data, alpha, options):
     """Fit scikit-learn's MLPRegressor with every seed; its objective is ours, with its free hidden biases penalised."""
     runs = []
     for seed in range(options.seed, options.seed + options.seeds):
-        model = MLPRegressor((options.neurons,), alpha=alpha, max_iter=options.epochs, random_state=seed)
+        model = MLPRegressor(
+            hidden_layer_sizes=(options.neurons,),
+            alpha=alpha,
+            max_iter=options.epochs,
+            n_iter_no_change=options.epochs,
+            random_state=seed,
+        )
         start = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # epochs are limited as for Adam
@@ -262,8 +272,7 @@ def findings(rows):
         side = "above" if excess > 0 else "below"
         sentences.append(
             f"{name}: optimal over its {row['n_patterns']} patterns to {row['gap']:.0e}, and {abs(excess):.2%} {side} the "
-            "training objective of Adam's best seed"
-            + (", whose neurons have other patterns." if excess > 0 else ".")
+            "training objective of Adam's best seed" + (", whose neurons have other patterns." if excess > 0 else ".")
         )
     return sentences
 
@@ -279,7 +288,7 @@ def report(results, data, fits, folder):
             format_table(results["rows"], COLUMNS),
             "",
             f"MSE of the signal standardised on its training part; unit: {unit}. Seconds: the fit alone; for SGD, Adam and",
-            "MLPRegressor the best seed's, without the search for its learning rate. Scope: see the README.",
+            "MLPRegressor the best seed's, without the search for its learning rate; for Adam's patterns, without Adam's run.",
             *results["findings"],
             f"{results['seconds']:.0f} s in all; every number is in {folder / 'ecg.json'}, the figures are "
             + ", ".join(path.name for path in figures),

@@ -5,10 +5,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 __all__ = ["draw_all"]
 
 COLORS = {"SGD": "tab:orange", "Adam": "tab:blue", "convex": "black", "warm": "tab:green", "linear": "tab:red"}
+RIGHT = {"ha": "right", "va": "center", "fontsize": 9}
 # Samples of the test part that the figure of predictions shows.
 SHOWN = 324
 
@@ -36,14 +38,21 @@ def draw_objective(results, fits):
                 best = np.minimum.accumulate([record["objective"] for record in run.history[1:]])
                 label = f"{method}, {len(fit[method]['runs'])} seeds" if k == 0 else None
                 axis.plot(times, best, color=COLORS[method], lw=1, alpha=0.8, label=label)
-        for kind, label in (("convex", "convex, sampled patterns"), ("warm", "convex, patterns of the best Adam network")):
+        for kind, label in (("convex", "convex, sampled patterns"), ("warm", "Adam, then convex on its patterns")):
             row, seconds = fit[kind]["row"], fit[kind]["seconds"]
             axis.axhline(row["objective"], color=COLORS[kind], lw=1.4, ls="--")
             axis.plot(seconds, row["objective"], "o", color=COLORS[kind], label=f"{label} ({row['objective']:.3f})")
+        lowest, highest = fit["warm"]["row"]["objective"], 10 * fit["convex"]["row"]["objective"]
         axis.set(xscale="log", yscale="log", xlabel="training time [s]", title=f"{name}, alpha = {row['alpha']:g}")
+        axis.set_ylim(0.9 * lowest, highest)
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:g}")
-        axis.grid(alpha=0.3, which="both")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.grid(alpha=0.3)
+        lost = [
+            f"{m}: a seed ends at {v:.0f}" for m in ("SGD", "Adam") for v in fit[m]["row"]["objectives"] if v > highest
+        ]
+        axis.text(0.02, 0.03, ", ".join(lost), transform=axis.transAxes, fontsize=8)
         axis.legend(fontsize=8, loc="upper right")
     axes[0].set_ylabel("training objective (best so far)")
     n = results["n_train"]
@@ -84,14 +93,18 @@ def draw_test_error(results):
     figure, axis = plt.subplots(figsize=(11, 4.6), layout="constrained")
     colors = [next((c for k, c in COLORS.items() if k.lower() in row["model"].lower()), "0.5") for row in rows]
     colors = [COLORS["warm"] if "Adam's" in row["model"] else c for row, c in zip(rows, colors, strict=True)]
+    limit = 2.5 * max(row["test_mse"] for row in rows if row["model"].startswith(("linear", "convex")))
     axis.barh([row["model"] for row in rows], [row["test_mse"] for row in rows], color=colors, alpha=0.75)
+    axis.set_xlim(0, limit)
     labelled = False
     for k, row in enumerate(rows):
         if "test_mses" in row:
             label = None if labelled else "each seed (the bar: the seed of least training objective)"
             axis.plot(row["test_mses"], [k] * len(row["test_mses"]), "k.", ms=6, label=label)
             labelled = True
-        axis.annotate(f"{row['test_mse']:.4f}", (0, k), (4, 0), textcoords="offset points", va="center", color="white")
+            outside = [f"{value:.2g}" for value in row["test_mses"] if value > limit]
+            axis.text(0.99 * limit, k, f"seed at {', '.join(outside)} \N{RIGHTWARDS ARROW}" * bool(outside), **RIGHT)
+        axis.text(0.01 * limit, k, f"{row['test_mse']:.4f}", va="center", fontsize=9, color="white", weight="bold")
     linear = next(row["test_mse"] for row in rows if row["model"].startswith("linear"))
     axis.axvline(linear, color=COLORS["linear"], ls="--", lw=1, label="linear least squares")
     persistence = results["rows"][0]["test_mse"]

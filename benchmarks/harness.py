@@ -38,7 +38,9 @@ def format_table(rows, columns):
     widths = [max(len(line[k]) for line in cells) for k in range(len(columns))]
     lines = []
     for line in cells:
-        parts = [cell.ljust(width) if k == 0 else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths))]
+        parts = [
+            cell.ljust(width) if k == 0 else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths))
+        ]
         lines.append("  ".join(parts).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
@@ -50,4 +52,6 @@ def _processor():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )

@@ -1,8 +1,267 @@
+"""The estimator: scikit-learn's contract, right answers, and bad input."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from convexnn import ConvexReLURegressor
+from convexnn import ConvexReLURegressor, Network, alpha_max
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((12, 2))
+Y = np.abs(X[:, 0]) + 0.3 * X[:, 1] + 0.1 * RNG.standard_normal(12)
 
 
 @parametrize_with_checks([ConvexReLURegressor(), ConvexReLURegressor(activation="gated_relu", skip=True)])
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("hidden_bias", ["none", "penalized"])
+def test_fitted_attributes_are_one_network(activation, skip, hidden_bias):
+    model = ConvexReLURegressor(
+        0.05, activation=activation, hidden_bias=hidden_bias, skip=skip, arrangements="all"
+    ).fit(X, Y)
+    (W1, W2), (b1, b2) = model.coefs_, model.intercepts_
+    m = model.n_neurons_
+    assert (W1.shape, W2.shape, b1.shape, b2.shape) == ((2, m), (m, 1), (m,), (1,))
+    assert m == model.network_.n_neurons > 0
+    assert model.n_features_in_ == 2
+    assert model.n_iter_ >= 1
+    assert model.certificate_.scope == "global"
+    assert model.certificate_.gap <= 1e-7
+    assert model.network_.objective(X, Y, model.alpha_) == pytest.approx(model.certificate_.objective, rel=1e-8)
+    assert model.history_[-1]["objective"] == model.certificate_.objective
+    assert np.array_equal(model.predict(X), model.network_.predict(X))
+    assert model.alpha_ == 0.05
+    same = {"activation": activation, "skip": skip, "hidden_bias": hidden_bias}
+    assert model.alpha_max_ == pytest.approx(alpha_max(X, Y, **same), rel=1e-12)
+
+
+def test_coefs_are_those_of_mlp_regressor():
+    """scikit-learn's own forward pass gives our predictions, and its loss our objective, hidden biases apart."""
+    model = ConvexReLURegressor(0.1, arrangements="all").fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mlp = MLPRegressor(hidden_layer_sizes=(model.n_neurons_,), max_iter=1).fit(X, Y)
+    mlp.coefs_, mlp.intercepts_ = model.coefs_, model.intercepts_
+    assert np.allclose(mlp.predict(X), model.predict(X), rtol=1e-12)
+    decay = 0.05 * sum(np.sum(W**2) for W in mlp.coefs_)
+    loss = 0.5 * np.sum((mlp.predict(X) - Y) ** 2) + decay
+    assert model.certificate_.objective == pytest.approx(loss + 0.05 * np.sum(model.intercepts_[0] ** 2), rel=1e-9)
+
+
+def test_auto_alpha_is_a_hundredth_of_alpha_max():
+    model = ConvexReLURegressor(arrangements="all").fit(X, Y)
+    assert model.alpha_ == pytest.approx(0.01 * alpha_max(X, Y), rel=1e-12)
+    assert model.n_neurons_ > 0
+    silent = ConvexReLURegressor(1.0001 * model.alpha_max_, arrangements="all").fit(X, Y)
+    assert silent.n_neurons_ == 0
+    assert np.allclose(silent.predict(X), Y.mean())
+    assert silent.coefs_[0].shape == (2, 0)
+
+
+def test_it_learns_what_a_straight_line_cannot():
+    x = np.linspace(-2, 2, 40)[:, None]
+    y = np.abs(x).ravel()
+    assert ConvexReLURegressor(1e-3, arrangements="all").fit(x, y).score(x, y) > 0.999
+
+
+def test_arrangements_can_be_sampled_enumerated_or_given():
+    everything = ConvexReLURegressor(0.05, arrangements="all").fit(X, Y)
+    sampled = ConvexReLURegressor(0.05, arrangements=20, random_state=0).fit(X, Y)
+    assert len(sampled.arrangements_) == 20
+    assert sampled.certificate_.scope == "sampled"
+    assert sampled.certificate_.objective >= everything.certificate_.objective * (1 - 1e-9)
+    gates = np.vstack([everything.coefs_[0], everything.intercepts_[0]]).T  # the optimum's own patterns suffice
+    given = ConvexReLURegressor(0.05, arrangements=np.vstack([gates, sampled.arrangements_.gates])).fit(X, Y)
+    assert given.certificate_.scope == "sampled"
+    assert given.certificate_.objective <= sampled.certificate_.objective * (1 + 1e-9)
+    same = ConvexReLURegressor(0.05, arrangements=20, random_state=0).fit(X, Y)
+    assert np.array_equal(same.predict(X), sampled.predict(X))
+    few = ConvexReLURegressor(0.05, arrangements=10_000).fit(X, Y)  # more than there are: all of them
+    assert few.certificate_.scope == "global"
+
+
+@pytest.mark.parametrize("solver", ["auto", "cvxpy", "CLARABEL", "SCS"])
+def test_solvers_by_name(solver):
+    expected = ConvexReLURegressor(0.3, arrangements=10, random_state=0).fit(X, Y).certificate_.objective
+    model = ConvexReLURegressor(0.3, arrangements=10, random_state=0, solver=solver, tol=1e-4).fit(X, Y)
+    assert model.certificate_.objective == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda A: A.astype(np.float32).astype(np.float64),
+        np.asfortranarray,
+        lambda A: pd.DataFrame(A, columns=["a", "b"]),
+        lambda A: A.tolist(),
+        lambda A: np.repeat(A, 2, axis=0)[::2],
+    ],
+    ids=["float32 values", "Fortran", "pandas", "lists", "strided"],
+)
+def test_containers_of_x(convert):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = ConvexReLURegressor(0.1, arrangements="all").fit(convert(X), Y)
+        predicted = model.predict(convert(X))
+    assert np.allclose(predicted, ConvexReLURegressor(0.1, arrangements="all").fit(X, Y).predict(X), atol=1e-5)
+
+
+def test_pandas_names_are_kept_and_checked():
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    model = ConvexReLURegressor(0.1, arrangements=10).fit(frame, pd.Series(Y))
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame.rename(columns={"a": "c"}))
+
+
+def test_integers_are_numbers():
+    whole, y = np.array([[0, 1], [1, 0], [2, 1], [3, 5]]), np.array([1, 0, 2, 4])
+    one = ConvexReLURegressor(0.1, arrangements="all").fit(whole, y).predict(whole)
+    assert np.array_equal(
+        one, ConvexReLURegressor(0.1, arrangements="all").fit(whole.astype(float), y * 1.0).predict(whole)
+    )
+
+
+def test_y_as_a_column_is_flattened_with_a_warning():
+    with pytest.warns(DataConversionWarning):
+        model = ConvexReLURegressor(0.1, arrangements="all").fit(X, Y[:, None])
+    assert np.array_equal(model.predict(X), ConvexReLURegressor(0.1, arrangements="all").fit(X, Y).predict(X))
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -1e6, 1e-9])
+def test_constant_y_is_predicted(value):
+    model = ConvexReLURegressor(arrangements=10).fit(X, np.full(12, value))
+    assert model.n_neurons_ == 0
+    assert model.alpha_max_ == 0.0
+    assert model.alpha_ == 1.0
+    assert model.certificate_.gap == 0.0
+    assert np.allclose(model.predict(X), value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("hidden_bias", ["none", "penalized"])
+def test_zero_inputs_predict_the_mean(hidden_bias):
+    model = ConvexReLURegressor(0.1, arrangements="all", hidden_bias=hidden_bias).fit(np.zeros((5, 2)), Y[:5])
+    assert np.allclose(model.predict(np.zeros((3, 2))), Y[:5].mean())
+    assert model.n_neurons_ == 0
+    assert model.certificate_.objective == pytest.approx(0.5 * np.sum((Y[:5] - Y[:5].mean()) ** 2))
+
+
+def test_one_sample_and_one_feature():
+    assert ConvexReLURegressor(0.1).fit([[1.0, 2.0]], [3.0]).predict([[5.0, 5.0]]) == pytest.approx([3.0])
+    model = ConvexReLURegressor(0.01, arrangements="all").fit([[0.0], [1.0], [2.0]], [0.0, 0.0, 1.0])
+    assert model.certificate_.gap < 1e-7
+
+
+def test_fewer_samples_than_features():
+    wide, y = RNG.standard_normal((6, 15)), RNG.standard_normal(6)
+    model = ConvexReLURegressor(1e-3, arrangements="all").fit(wide, y)
+    assert model.certificate_.scope == "global"
+    assert model.certificate_.gap < 1e-6
+    # rotated into its six dimensions the problem is the same
+    Q = np.linalg.qr(wide.T)[0]
+    narrow = ConvexReLURegressor(1e-3, arrangements="all").fit(wide @ Q, y)
+    assert narrow.certificate_.objective == pytest.approx(model.certificate_.objective, rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("bad_X", "bad_y", "message"),
+    [
+        ([[np.nan, 1.0]] * 3, [1, 2, 3], "X contains NaN"),
+        ([[np.inf, 1.0]] * 3, [1, 2, 3], "X contains infinity"),
+        (X, np.r_[np.nan, Y[1:]], "y contains NaN"),
+        (X, np.r_[np.inf, Y[1:]], "y contains infinity"),
+        (np.empty((0, 2)), [], "0 sample"),
+        (np.empty((3, 0)), [1, 2, 3], "0 feature"),
+        (X, Y[:-1], "inconsistent numbers of samples"),
+        (X[:, 0], Y, "Expected 2D array"),
+        (X, np.column_stack([Y, Y]), "y should be a 1d array"),
+        ([["a", "b"], ["c", "d"]], [1, 2], "could not convert string to float"),
+    ],
+)
+def test_bad_data_raise(bad_X, bad_y, message):
+    with pytest.raises(ValueError, match=message):
+        ConvexReLURegressor(0.1, arrangements=10).fit(bad_X, bad_y)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ({"alpha": 0}, ValueError, "alpha must be a finite number above 0; got 0"),
+        ({"alpha": -1.0}, ValueError, "alpha must be a finite number above 0; got -1.0"),
+        ({"alpha": np.nan}, ValueError, "alpha must be a finite number"),
+        ({"alpha": np.inf}, ValueError, "alpha must be a finite number"),
+        ({"alpha": "small"}, TypeError, "alpha must be a number above 0 or \"auto\"; got 'small'"),
+        ({"alpha": None}, TypeError, "alpha must be a number"),
+        ({"alpha": [0.1]}, TypeError, "alpha must be a number"),
+        ({"alpha": True}, TypeError, "alpha must be a number"),
+        ({"activation": "tanh"}, ValueError, "activation must be one of 'relu', 'gated_relu'"),
+        ({"arrangements": "some"}, ValueError, "arrangements must be a number of patterns to sample"),
+        ({"arrangements": 0}, ValueError, "arrangements must be an integer of at least 1; got 0"),
+        ({"arrangements": 2.5}, ValueError, "arrangements must be a number"),
+        ({"arrangements": np.ones((2, 2))}, ValueError, r"gates must have one column a feature.*\(n_gates, 3\)"),
+        ({"hidden_bias": "free"}, ValueError, "hidden_bias must be one of 'none', 'penalized'"),
+        ({"fit_intercept": 1}, ValueError, "fit_intercept must be True or False"),
+        ({"skip": "yes"}, ValueError, "skip must be True or False"),
+        ({"solver": "adam"}, ValueError, "solver must be one of 'auto', 'cvxpy'.*got 'adam'"),
+        ({"solver": None}, ValueError, "solver must be one of"),
+        ({"tol": 0}, ValueError, "tol must be a finite number above 0"),
+        ({"tol": "tight"}, TypeError, "tol must be a number"),
+        ({"max_iter": 0}, ValueError, "max_iter must be an integer of at least 1"),
+        ({"time_limit": 0}, ValueError, "time_limit must be a finite number above 0"),
+        ({"random_state": "seed"}, ValueError, "seed"),
+        ({"verbose": "loud"}, ValueError, "verbose must be True or False"),
+    ],
+)
+def test_bad_parameters_raise_at_fit(bad, error, message):
+    model = ConvexReLURegressor(**{"arrangements": 10, **bad})
+    with pytest.raises(error, match=message):
+        model.fit(X, Y)
+
+
+def test_too_many_cells_say_how_many():
+    with pytest.raises(ValueError, match=r"up to [\d,]+ cells .* max_arrangements=1,000,000"):
+        ConvexReLURegressor(arrangements="all").fit(RNG.standard_normal((200, 12)), RNG.standard_normal(200))
+
+
+def test_predict_needs_fit_and_the_same_features():
+    with pytest.raises(NotFittedError):
+        ConvexReLURegressor().predict(X)
+    model = ConvexReLURegressor(0.1, arrangements=10).fit(X, Y)
+    with pytest.raises(ValueError, match="3 features"):
+        model.predict(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="NaN"):
+        model.predict([[np.nan, 0.0]])
+
+
+def test_limits_warn_and_leave_a_network():
+    with pytest.warns(ConvergenceWarning, match="relative gap"):
+        model = ConvexReLURegressor(0.01, arrangements="all", max_iter=3).fit(X, Y)
+    assert model.certificate_.gap > 1e-6
+    assert model.network_.objective(X, Y, 0.01) == pytest.approx(model.certificate_.objective, rel=1e-8)
+
+
+def test_in_pipelines_and_searches():
+    pipeline = make_pipeline(StandardScaler(), ConvexReLURegressor(arrangements=15, random_state=0))
+    search = GridSearchCV(pipeline, {"convexreluregressor__alpha": [0.01, 1.0]}, cv=2).fit(X, Y)
+    assert search.predict(X).shape == (12,)
+
+
+def test_the_network_stands_alone():
+    model = ConvexReLURegressor(0.05, arrangements=20, skip=True, random_state=0).fit(X, Y)
+    copy = Network(
+        *model.coefs_[:1], model.intercepts_[0], model.coefs_[1], model.intercepts_[1], skip=model.network_.skip
+    )
+    new = RNG.standard_normal((5, 2))
+    assert np.allclose(copy.predict(new), model.predict(new))
