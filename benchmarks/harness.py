@@ -37,10 +37,9 @@ def format_table(rows, columns):
         cells.append(["-" if row.get(key) is None else format(row[key], spec) for key, _, spec in columns])
     widths = [max(len(line[k]) for line in cells) for k in range(len(columns))]
     lines = []
-    for line in cells:
-        parts = [
-            cell.ljust(width) if k == 0 else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths))
-        ]
+    for first, *others in cells:
+        parts = [first.ljust(widths[0])]
+        parts += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join(parts).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)

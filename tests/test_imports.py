@@ -67,7 +67,7 @@ def public_objects():
             yield pytest.param(getattr(module, public), id=f"{name}.{public}")
 
 
-@pytest.mark.parametrize("thing", public_objects())
+@pytest.mark.parametrize("thing", list(public_objects()))
 def test_public_names_have_numpydoc_docstrings(thing):
     if not callable(thing):
         return
