@@ -312,8 +312,8 @@ def report(results, data, fits, folder):
             "",
             f"MSE: of the signal standardised on its training part, and in its unit squared ({unit}).",
             "Scope sampled: optimal over the given activation patterns, not over all.",
-            "Seconds: of the fit alone; for SGD, Adam and MLPRegressor of the best seed, without the search for a learning",
-            "rate; for Adam's patterns without Adam's run.",
+            "Seconds: of the fit alone; for SGD, Adam and MLPRegressor of the best seed, without the search for a",
+            "learning rate; for Adam's patterns without Adam's run.",
             *results["findings"],
             f"{results['seconds']:.0f} s in all. Every number is in {folder / 'ecg.json'}; the figures are {written}.",
         ]

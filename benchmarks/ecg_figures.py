@@ -52,7 +52,7 @@ def draw_objective(results, fits):
         lost = [
             f"{m}: a seed ends at {v:.0f}" for m in ("SGD", "Adam") for v in fit[m]["row"]["objectives"] if v > highest
         ]
-        axis.text(0.02, 0.03, ", ".join(lost), transform=axis.transAxes, fontsize=8)
+        axis.text(0.02, 0.075, ", ".join(lost), transform=axis.transAxes, fontsize=8)
         axis.legend(fontsize=8, loc="upper right")
     axes[0].set_ylabel("training objective (best so far)")
     n = results["n_train"]
