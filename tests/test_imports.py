@@ -18,7 +18,7 @@ MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "c
 # A module may import those in the lines above its own.
 LAYERS = [
     ["validation"],
-    ["architecture", "enumeration", "losses", "penalties"],
+    ["architecture", "enumeration", "losses", "penalties", "signals"],
     ["arrangements"],
     ["design"],
     ["cones"],
@@ -82,7 +82,7 @@ def test_public_names_have_numpydoc_docstrings(thing):
 
 
 # Helpers of the package, not of its users: one line says what they do.
-INTERNAL = {"convexnn.validation", "convexnn.enumeration"}
+INTERNAL = {"convexnn.validation", "convexnn.enumeration", "convexnn.signals"}
 
 
 @pytest.mark.parametrize("name", ["convexnn", *MODULES])
