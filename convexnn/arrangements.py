@@ -20,7 +20,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_array, check_random_state, gen_batches
 
-from .enumeration import cell_points, distinct_walls, too_thin
+from .enumeration import ThinCellsError, cell_points, distinct_walls
 from .validation import check_count
 
 __all__ = [
@@ -59,7 +59,7 @@ class Arrangements:
     complete: bool = False
 
     @classmethod
-    def from_gates(cls, X, gates, complete=False):
+    def from_gates(cls, X, gates):
         """Take the patterns 1[X g >= 0] of given gates, the first gate of each pattern.
 
         Parameters
@@ -68,8 +68,6 @@ class Arrangements:
             The rows of the arrangement.
         gates : array-like of shape (n_gates, n_features)
             One gate a row.
-        complete : bool, default=False
-            Whether every full-dimensional cell holds one of the gates.
 
         Returns
         -------
@@ -88,11 +86,9 @@ class Arrangements:
                 f"gates must have one column a feature of the hidden layer, shape (n_gates, {X.shape[1]}); "
                 f"got shape {gates.shape}"
             )
-        bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
-        for rows in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))):
-            bits[rows] = np.packbits(gates[rows] @ X.T >= 0, axis=1)
+        bits = _bits_of(X, gates)
         first = np.sort(np.unique(_as_keys(bits), return_index=True)[1])
-        return cls(bits[first], gates[first], len(X), complete)
+        return cls(bits[first], gates[first], len(X))
 
     def __len__(self):
         return len(self.bits)
@@ -183,15 +179,19 @@ def sample_arrangements(X, n_arrangements, random_state=None):
     """
     X = _check_rows(X)
     n_arrangements = check_count("n_arrangements", n_arrangements)
-    walls, basis = distinct_walls(X)
-    if count_arrangements(*walls.shape) <= n_arrangements:
-        return _enumerate(X, walls, basis)
+    walls = distinct_walls(X)
+    if count_arrangements(*walls.rows.shape) <= n_arrangements:
+        try:
+            return _enumerate(X, walls)
+        except ThinCellsError:
+            pass  # sampling finds the cells that are not too thin
     rng = check_random_state(random_state)
     seen, gates, stale = set(), [], 0
+    size = min(max(64, n_arrangements), max(1, BLOCK_ENTRIES // len(X)))
     while len(gates) < n_arrangements and stale < STALE_BATCHES:
-        batch = rng.standard_normal((max(64, n_arrangements - len(gates)), X.shape[1]))
+        batch = rng.standard_normal((size, X.shape[1]))
         known = len(gates)
-        for gate, key in zip(batch, _as_keys(np.packbits(batch @ X.T >= 0, axis=1)).tolist(), strict=True):
+        for gate, key in zip(batch, _as_keys(_bits_of(X, batch)).tolist(), strict=True):
             if key not in seen and len(gates) < n_arrangements:
                 seen.add(key)
                 gates.append(gate)
@@ -209,8 +209,9 @@ def sample_arrangements(X, n_arrangements, random_state=None):
 def enumerate_arrangements(X, max_arrangements=1_000_000):
     """Enumerate the patterns of all full-dimensional cells of the arrangement of X.
 
-    Exact for every X: duplicate, parallel, zero, coplanar and rank-deficient rows included. Walls that meet at an angle
-    below 1e-9 count as one.
+    Exact, duplicate, parallel, zero, coplanar and rank-deficient rows included, as far as double precision can tell
+    walls apart: walls at an angle below 1e-12 are one, and where angles between 1e-12 and 1e-9 occur (in the
+    arrangement or in its restrictions to walls) the result is not marked complete.
 
     Parameters
     ----------
@@ -222,7 +223,7 @@ def enumerate_arrangements(X, max_arrangements=1_000_000):
     Returns
     -------
     Arrangements
-        All cells, each with a gate strictly inside; `complete` is True.
+        All cells, each with a gate strictly inside; `complete` is True unless a UserWarning says why not.
 
     Raises
     ------
@@ -240,15 +241,23 @@ def enumerate_arrangements(X, max_arrangements=1_000_000):
     """
     X = _check_rows(X)
     max_arrangements = check_count("max_arrangements", max_arrangements)
-    walls, basis = distinct_walls(X)
-    predicted = count_arrangements(*walls.shape)
+    walls = distinct_walls(X)
+    predicted = count_arrangements(*walls.rows.shape)
     if predicted > max_arrangements:
         raise ValueError(
-            f"the arrangement has up to {predicted:,} cells ({walls.shape[0]:,} distinct walls of rank "
-            f"{walls.shape[1]}), more than max_arrangements={max_arrangements:,}; raise max_arrangements or sample "
-            "patterns with sample_arrangements"
+            f"the arrangement has up to {predicted:,} cells ({walls.rows.shape[0]:,} distinct walls of rank "
+            f"{walls.rows.shape[1]}), more than max_arrangements={max_arrangements:,}; raise it, or sample patterns with "
+            "sample_arrangements"
         )
-    return _enumerate(X, walls, basis)
+    arrangements = _enumerate(X, walls)
+    if not arrangements.complete:
+        warnings.warn(
+            "some walls of the arrangement meet at angles that double precision cannot tell from 0; they were taken as "
+            "one, so cells may be missing and the arrangement is not marked complete. Centre or round the columns of X",
+            UserWarning,
+            stacklevel=2,
+        )
+    return arrangements
 
 
 def resolve_arrangements(X, arrangements, random_state=None):
@@ -279,6 +288,10 @@ def resolve_arrangements(X, arrangements, random_state=None):
                 f"arrangements were made for {arrangements.n_samples} samples and {arrangements.gates.shape[1]} "
                 f"features of the hidden layer; X has {len(X)} and {np.shape(X)[1]}"
             )
+        if not np.array_equal(arrangements.bits, _bits_of(_check_rows(X), arrangements.gates)):
+            raise ValueError(
+                "arrangements were made for other data: their gates have other patterns on X; make them again"
+            )
         return arrangements
     if isinstance(arrangements, str) and arrangements == "all":
         return enumerate_arrangements(X)
@@ -292,6 +305,14 @@ def resolve_arrangements(X, arrangements, random_state=None):
     return Arrangements.from_gates(X, arrangements)
 
 
+def _bits_of(X, gates):
+    """Return the patterns 1[X g >= 0] of the rows of `gates` as bits, in blocks."""
+    bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
+    for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))):
+        bits[batch] = np.packbits(gates[batch] @ X.T >= 0, axis=1)
+    return bits
+
+
 def _check_rows(X):
     return check_array(X, dtype=np.float64, input_name="X")
 
@@ -302,10 +323,11 @@ def _as_keys(bits):
     return bits.view(f"V{bits.shape[1]}").ravel()
 
 
-def _enumerate(X, walls, basis):
-    gates = cell_points(walls) @ basis.T
-    arrangements = Arrangements.from_gates(X, gates, complete=True)
+def _enumerate(X, walls):
+    points, exact = cell_points(walls.rows)
+    gates = points @ walls.to_gates.T
+    arrangements = Arrangements.from_gates(X, gates)
     if len(arrangements) != len(gates):
-        raise too_thin()
+        raise ThinCellsError
     order = np.lexsort(arrangements.bits.T[::-1])
-    return Arrangements(arrangements.bits[order], arrangements.gates[order], len(X), True)
+    return Arrangements(arrangements.bits[order], arrangements.gates[order], len(X), exact and walls.exact)

@@ -20,8 +20,10 @@ from .design import Design
 
 __all__ = ["ArrangementCones", "FreeCones"]
 
-# Violation of a unit row, relative to the length of what is projected, that counts as rounding.
+# Violation of a unit row, relative to the length of the projection, that counts as rounding.
 FEASIBILITY_TOL = 1e-13
+# Rounding of a projection, relative to the length of what is projected.
+ROUNDING = 4 * np.finfo(float).eps
 # Violation beyond which a projection has failed.
 ACCEPTED_TOL = 1e-10
 # A row this close to the span of the tight ones is in it.
@@ -130,7 +132,7 @@ def _project(rows, pattern, g, u):
     u[:] = g
     worst = 0.0
     for _ in range(100 + 30 * d):
-        k, worst = -1, -FEASIBILITY_TOL * length
+        k, worst = -1, -FEASIBILITY_TOL * np.sqrt(_dot(u, u)) - ROUNDING * length
         for j in range(n):
             if not barred[j]:
                 t = _dot(rows[j], u) if pattern[j] else -_dot(rows[j], u)
@@ -159,7 +161,7 @@ def _project(rows, pattern, g, u):
         for _ in range(2):
             for q in range(n_tight):
                 _subtract(u, _dot(Q[q], u), Q[q])
-    if np.sqrt(_dot(u, u)) <= 10 * FEASIBILITY_TOL * length:
+    if np.sqrt(_dot(u, u)) <= ROUNDING * length:
         u[:] = 0.0
     return worst >= -ACCEPTED_TOL * length
 

@@ -5,54 +5,89 @@ the cells of x_1..x_{k-1} restricted to the wall: an arrangement in one dimensio
 restricted cell gives the two points p +- eps x_k. The first r independent walls have the 2^r orthants as cells, and the
 recursion ends in the plane, where cells are the arcs between sorted lines. No linear programs are solved.
 
-The work is done in the r coordinates of a thin SVD of the normalised rows, r the rank; parallel rows share one wall,
-and zero rows have none. That every restricted cell lies in exactly one cell is checked at every insertion, so rounding
-cannot lose or invent cells unseen.
+The work is done in the r coordinates of a thin SVD of the rows, r the rank. Cells do not change with the scale of a
+row, nor, but for the gates, with the unit of a column or with its origin where another column is constant (a bias): so
+rows and columns are scaled and centred first. Parallel rows share one wall, zero rows have none. That every restricted
+cell lies in exactly one cell is checked at every insertion. Walls at angles that rounding cannot tell from 0 are taken
+as one, and the result says so (`exact`).
 """
 
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from scipy.linalg import qr
 
-__all__ = ["cell_points", "distinct_walls", "too_thin"]
+__all__ = ["ThinCellsError", "Walls", "cell_points", "distinct_walls"]
 
-# Two walls at an angle below this are one: the sliver between them is thinner than rounding can resolve after the
-# restrictions of the recursion.
+# Walls at an angle below this are one: copies of one another, up to rounding.
+SAME_TOL = 1e-12
+# Walls at an angle below this are taken as one too, but may be two: rounding could hide the sliver between them.
 ANGLE_TOL = 1e-9
 
 
+class ThinCellsError(RuntimeError):
+    """The arrangement has cells too thin for double precision."""
+
+    def __init__(self):
+        super().__init__(
+            "the arrangement has cells too thin for double precision (rows of X nearly, but not exactly, parallel or "
+            "coplanar): centre and scale the columns of X, round X, or sample patterns with sample_arrangements"
+        )
+
+
+class Walls(NamedTuple):
+    """Unit `rows` (n_walls, r), `to_gates` (n_features, r) from points to gates, and whether they are `exact`."""
+
+    rows: np.ndarray
+    to_gates: np.ndarray
+    exact: bool
+
+
 def distinct_walls(X):
-    """Return the distinct walls in rank coordinates, unit rows (n_walls, r), and the map (n_features, r) to gates."""
-    # cells do not change with the scale of a row, nor, but for the gates, with the unit of a column
-    used = np.abs(X).max(axis=1) > 0
-    rows = X[used] / np.abs(X[used]).max(axis=1, keepdims=True)
-    units = np.abs(rows).max(axis=0, initial=0.0)
+    """Return the `Walls` of the rows of X (n_samples, n_features) in rank coordinates."""
+    rows, n_features = X[np.abs(X).max(axis=1) > 0], X.shape[1]
+    if len(rows) == 0:
+        return Walls(np.empty((0, 0)), np.empty((n_features, 0)), True)
+    shear = np.eye(n_features)
+    constant = np.flatnonzero((rows == rows[0]).all(axis=0) & (rows[0] != 0))
+    if len(constant):  # subtract multiples of a constant column: exact for integers, whatever their mean
+        bias = constant[0]
+        shear[bias] -= np.sort(rows, axis=0)[len(rows) // 2] / rows[0, bias]
+        shear[bias, bias] = 1.0
+        others = np.arange(n_features) != bias
+        rounding = 4 * np.finfo(float).eps * np.abs(rows).max(axis=0)
+        rows = rows + np.outer(rows[:, bias], np.where(others, shear[bias], 0.0))
+        rows[np.abs(rows) <= rounding] = 0.0
+    rows = rows / np.abs(rows).max(axis=1, keepdims=True)
+    units = np.abs(rows).max(axis=0)
     units[units == 0] = 1.0
     rows = _unit(rows / units)
-    if len(rows) == 0:
-        return np.empty((0, 0)), np.empty((X.shape[1], 0))
     _, singular, Vt = np.linalg.svd(rows, full_matrices=False)
-    basis = Vt[singular > ANGLE_TOL * singular[0]].T
-    return _merge_parallel(rows @ basis), basis / units[:, None]
+    singular = singular / singular[0]
+    basis = Vt[singular > ANGLE_TOL].T
+    rows, exact = _merge_parallel(rows @ basis)
+    exact = exact and not ((singular > SAME_TOL) & (singular <= ANGLE_TOL)).any()
+    return Walls(rows, shear @ (basis / units[:, None]), exact)
 
 
 def _merge_parallel(rows):
-    """Normalise the rows and keep one of each set of parallel ones."""
+    """Return unit rows, one of each set of parallel ones, and whether parallel was clear everywhere."""
     rows = _unit(rows)
     # parallel rows agree in |direction . row|, so only neighbours in that order are compared
     direction = np.cos(np.arange(1.0, rows.shape[1] + 1) ** 2)
     score = np.abs(rows @ (direction / np.linalg.norm(direction)))
     order = np.argsort(score, kind="stable")
-    keep = _first_of_parallel(rows[order], score[order], ANGLE_TOL)
-    return rows[np.sort(order[keep])]
+    keep, angle = _first_of_parallel(rows[order], score[order], ANGLE_TOL)
+    return rows[np.sort(order[keep])], angle <= SAME_TOL
 
 
 @njit(cache=True)
 def _first_of_parallel(rows, score, tol):
+    """Mark the first of each set of rows that are parallel within tol; return also the largest angle neglected."""
     n, r = rows.shape
-    keep = np.ones(n, np.bool_)
+    keep, neglected = np.ones(n, np.bool_), 0.0
     for i in range(n):
         j = i - 1
         while keep[i] and j >= 0 and score[i] - score[j] <= tol:
@@ -61,38 +96,42 @@ def _first_of_parallel(rows, score, tol):
                 for c in range(r):
                     same += (rows[i, c] - rows[j, c]) ** 2
                     opposite += (rows[i, c] + rows[j, c]) ** 2
-                keep[i] = min(same, opposite) > tol * tol
+                angle = np.sqrt(min(same, opposite))
+                if angle <= tol:
+                    keep[i] = False
+                    neglected = max(neglected, angle)
             j -= 1
-    return keep
+    return keep, neglected
 
 
 def cell_points(walls):
-    """Return one interior unit point (n_cells, r) of every cell of distinct unit walls (m, r) that span R^r."""
+    """Return an inner unit point (n_cells, r) of every cell of distinct unit walls (m, r) spanning R^r, and `exact`."""
     m, r = walls.shape
     if r == 0:
-        return np.zeros((1, 0))
+        return np.zeros((1, 0)), True
     if r == 2:
-        return _arc_points(walls)
+        return _arc_points(walls), True
     # r independent walls have the 2^r orthants as cells; the others are inserted one by one
     walls = walls[qr(walls.T, mode="r", pivoting=True)[1]]
     signs = np.array(list(product((1.0, -1.0), repeat=r)))
-    points = _unit(np.linalg.solve(walls[:r], signs.T).T)
+    points, exact = _unit(np.linalg.solve(walls[:r], signs.T).T), True
     codes = np.random.default_rng(0).integers(0, 2**63, size=m, dtype=np.int64)
     keys = _hash(signs > 0, codes[:r])
     for k in range(r, m):
-        points, keys = _insert_wall(points, keys, walls[:k], walls[k], codes)
-    return points
+        cut, cut_exact = _restricted_points(walls[:k], walls[k])
+        points, keys = _insert_wall(points, keys, cut, walls[:k], walls[k], codes)
+        exact = exact and cut_exact
+    return points, exact
 
 
-def _insert_wall(points, keys, walls, wall, codes):
-    """Split the cells that `wall` cuts; `keys` are hashes of the cells' signs on `walls`."""
+def _insert_wall(points, keys, cut, walls, wall, codes):
+    """Split the cells in which `wall` has a point of `cut`; `keys` are hashes of the cells' signs on `walls`."""
     k = len(walls)
-    cut = _restricted_points(walls, wall)
     cut_keys = _hash(cut @ walls.T >= 0, codes[:k])
     ordered = np.sort(cut_keys)
     stays = ordered[np.searchsorted(ordered[:-1], keys)] != keys
     if len(points) - stays.sum() != len(cut):  # every restricted cell lies in exactly one cell
-        raise too_thin()
+        raise ThinCellsError
     # p + eps x has margin |x_j.p| - eps |x_j.x| on wall j and eps on the new one: this eps makes the least margin
     # largest
     step = (np.abs(cut @ walls.T) / (1 + np.abs(walls @ wall))).min(axis=1)[:, None] * wall
@@ -108,7 +147,9 @@ def _restricted_points(walls, wall):
     reflector = wall.copy()
     reflector[0] += np.copysign(1.0, wall[0])
     plane = np.eye(len(wall))[:, 1:] - np.outer(reflector, reflector[1:]) * (2 / (reflector @ reflector))
-    return cell_points(_merge_parallel(walls @ plane)) @ plane.T
+    rows, distinct = _merge_parallel(walls @ plane)
+    points, exact = cell_points(rows)
+    return points @ plane.T, exact and distinct
 
 
 def _arc_points(walls):
@@ -126,11 +167,3 @@ def _hash(signs, codes):
 
 def _unit(points):
     return points / np.linalg.norm(points, axis=1, keepdims=True)
-
-
-def too_thin():
-    """Return the error for arrangements that rounding cannot resolve."""
-    return RuntimeError(
-        "the arrangement has cells too thin for double precision (rows of X nearly, but not exactly, parallel or "
-        "coplanar): round X, or sample patterns with sample_arrangements"
-    )

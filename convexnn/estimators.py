@@ -1,5 +1,6 @@
 """scikit-learn estimators: convex training behind fit and predict."""
 
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -32,8 +33,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
     Parameters
     ----------
     alpha : float or "auto", default="auto"
-        Strength of the weight decay, above 0: the same number as MLPRegressor's alpha. "auto" is 0.01 alpha_max, where
-        alpha_max is the smallest alpha at which no neuron is active.
+        Strength of the weight decay, above 0: the same number as MLPRegressor's alpha at full batches. "auto" is 0.01
+        alpha_max, where alpha_max is the smallest alpha at which no neuron is active.
     activation : {"relu", "gated_relu"}, default="relu"
         ReLU, or gated ReLU with the gates of `arrangements`: a convex model of its own.
     arrangements : int, "all", or array-like of shape (n_gates, n_hidden_features), default=100
@@ -64,8 +65,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
     network_ : Network
         The trained network.
     certificate_ : Certificate
-        Objective, lower bound, relative gap, and scope: "sampled" when the bound holds for the given patterns, "global"
-        when it holds for every network because all patterns were enumerated.
+        Objective, lower bound, relative gap, and scope: "sampled" when the bound holds for the given patterns or gates,
+        "global" when it holds for every ReLU network because all patterns were enumerated.
     alpha_ : float
         The alpha used. 1.0 for "auto" when the free part fits y exactly, and no alpha activates a neuron.
     alpha_max_ : float
@@ -174,7 +175,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         solution = solve(program, verbose=verbose, **limits)
         self.arrangements_ = program.design.arrangements
         self.network_ = recover(program, solution)
-        self.certificate_ = solution.certificate
+        # the network's own objective: in extreme units its rounding differs from the program's
+        self.certificate_ = replace(solution.certificate, objective=self.network_.objective(X, y, self.alpha_))
         self.n_neurons_ = self.network_.n_neurons
         self.coefs_ = [self.network_.W1, self.network_.W2]
         self.intercepts_ = [self.network_.b1, self.network_.b2]

@@ -35,9 +35,10 @@ class Squared:
         square = np.sum(V * V)
         return float(np.clip(np.sum(Y * V) / square, -limit, limit)) if square > 0 else 0.0
 
-    def fit_free(self, Y, columns):
-        """Return the coefficients (n_free, n_outputs) that minimise L(columns @ beta), those of least norm."""
-        return np.linalg.lstsq(columns, Y, rcond=None)[0]
+    def fit_free(self, Y, basis):
+        """Return the coefficients (rank, n_outputs) that minimise L(basis @ beta), for orthonormal columns."""
+        beta = basis.T @ Y
+        return beta + basis.T @ (Y - basis @ beta)
 
     def to_cvxpy(self, Y, Z):
         """Return L(Z) as a cvxpy expression, for a cvxpy Z of the shape of Y."""

@@ -21,7 +21,7 @@ from .validation import check_choice, check_positive
 
 __all__ = ["Network", "merge_parallel", "recover"]
 
-# Sine of the angle below which two neurons are parallel.
+# Relative difference of every weight, up to scale, below which two neurons are parallel.
 PARALLEL_TOL = 1e-10
 
 
@@ -166,7 +166,7 @@ class Network:
         """
         alpha = check_positive("alpha", alpha)
         Z = self._outputs(X)
-        y = np.asarray(y, dtype=np.float64)
+        y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False)
         if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:
             raise ValueError(f"y must have shape {Z.shape} to fit X and the network; got {y.shape}")
         return Squared().value(y.reshape(Z.shape), Z) + alpha * self.weight_decay()
@@ -242,8 +242,10 @@ def merge_parallel(network):
     directions = np.vstack([hidden / lengths, (network.W2 / sizes[:, None]).T])
     leader = np.arange(network.n_neurons)
     for j in range(1, network.n_neurons):
-        distances = np.abs(directions[:, :j] - directions[:, [j]]).max(axis=0)
-        close = np.flatnonzero((distances <= PARALLEL_TOL) & (leader[:j] == np.arange(j)))
+        others, own = directions[:, :j], directions[:, [j]]
+        # weight by weight: a small weight may belong to a feature of large values
+        same = (np.abs(others - own) <= PARALLEL_TOL * np.maximum(np.abs(others), np.abs(own))).all(axis=0)
+        close = np.flatnonzero(same & (leader[:j] == np.arange(j)))
         if len(close):
             leader[j] = close[0]
     W2 = network.W2.copy()

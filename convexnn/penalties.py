@@ -24,6 +24,10 @@ class GroupL2:
         """Return the norm of each block and output, shape (n_blocks, n_outputs)."""
         return np.linalg.norm(W, axis=1)
 
+    def dual_norms(self, G):
+        """Return for each block the dual norm of a projected gradient G_b, the largest over outputs."""
+        return self.block_norms(G).max(axis=1)
+
     def to_cvxpy(self, W):
         """Return R(W) as a cvxpy expression, for a cvxpy W of shape (n_blocks, n_features)."""
         import cvxpy as cp

@@ -12,7 +12,7 @@ __all__ = ["kappa"]
 BATCH = 64
 
 
-def kappa(design, cones, V):
+def kappa(design, cones, penalty, V):
     """Compute max over blocks and outputs of |Proj_{K_b}(s_b X' D_b v)|.
 
     Parameters
@@ -21,6 +21,8 @@ def kappa(design, cones, V):
         The blocks.
     cones : ArrangementCones or FreeCones
         Their cones.
+    penalty : GroupL2
+        The penalty whose dual norm is taken.
     V : ndarray of shape (n_samples, n_outputs)
         The dual vectors.
 
@@ -30,12 +32,12 @@ def kappa(design, cones, V):
         The maximum over the given blocks; never below it by more than rounding.
     """
     G = design.rmatvec(V)
-    free = np.linalg.norm(G, axis=1).max(axis=1)
+    free = penalty.dual_norms(G)
     order = np.argsort(-free)
     largest = 0.0
     for first in range(0, len(order), BATCH):
         batch = order[first : first + BATCH]
         if free[batch[0]] <= largest:
             break
-        largest = max(largest, float(np.linalg.norm(cones.project(G[batch], batch), axis=1).max()))
+        largest = max(largest, float(penalty.dual_norms(cones.project(G[batch], batch)).max()))
     return largest

@@ -30,8 +30,8 @@ from .validation import check_positive
 
 __all__ = ["Certificate", "Program", "Solution", "alpha_max", "build_program", "certify"]
 
-# alpha_max below this part of |X| |y| is rounding of zero.
-ZERO_TOL = 1e-12
+# Residuals below this part of |Y| are rounding.
+RESIDUAL_TOL = 100 * np.finfo(float).eps
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class Certificate:
     lower_bound : float
         Value of the dual function at a dual feasible point: a lower bound of the optimum, over what `scope` says.
     scope : {"sampled", "global"}
-        "sampled": the bound holds for networks whose neurons have the given activation patterns. "global": it holds for
-        every network of the architecture, of any width, because all patterns were given.
+        "sampled": the bound holds for networks whose neurons have the given activation patterns (gated ReLU: the given
+        gates). "global": it holds for every ReLU network of the architecture, of any width, because all patterns were
+        given.
     rounding : float, default=0
         Difference of the two values that rounding explains, where the data are fitted exactly and both should be zero.
     """
@@ -58,8 +59,11 @@ class Certificate:
 
     @property
     def gap(self):
-        """Relative gap (objective - lower_bound) / objective: the result is at most this far from the optimum."""
-        difference = self.objective - self.lower_bound
+        """Relative gap |objective - lower_bound| / objective: the result is at most this far from the optimum.
+
+        A bound above the objective can only be an error of rounding; it counts as a gap of its size, never as none.
+        """
+        difference = abs(self.objective - self.lower_bound)
         return 0.0 if difference <= self.rounding else difference / max(self.objective, np.finfo(float).tiny)
 
     def __str__(self):
@@ -90,7 +94,7 @@ class Program:
     penalty : GroupL2
         The penalty R.
     alpha : float
-        Regularisation strength, the lambda of the papers and the alpha of scikit-learn's MLPRegressor.
+        Regularisation strength, the lambda of the papers and the alpha of scikit-learn's MLPRegressor at full batches.
     free : ndarray of shape (n_samples, n_free)
         The free columns F.
     architecture : Architecture
@@ -108,8 +112,12 @@ class Program:
 
     @property
     def scope(self):
-        """The scope of this program's certificates, "sampled" or "global"."""
-        return "global" if self.design.arrangements.complete else "sampled"
+        """The scope of this program's certificates, "sampled" or "global".
+
+        Gated networks are bounded over the given gates only: a gate on a wall has a pattern that no cell has.
+        """
+        complete = self.design.arrangements.complete and self.architecture.activation == "relu"
+        return "global" if complete else "sampled"
 
     @property
     def block_shape(self):
@@ -126,34 +134,40 @@ class Program:
 
     def zero(self):
         """Return W = 0 and the best beta for it."""
-        return np.zeros(self.block_shape), self.loss.fit_free(self.Y, self.free)
+        basis, coefficients = self.free_basis
+        return np.zeros(self.block_shape), coefficients @ self.loss.fit_free(self.Y, basis)
 
     def at(self, alpha):
         """Return the program at another alpha."""
         return replace(self, alpha=alpha)
 
+    def centred(self, beta):
+        """Return the program for what the free fit F beta leaves of Y, with orthonormal free columns."""
+        return replace(self, Y=self.Y - self.free @ beta, free=self.free_basis[0])
+
     def rescaled(self, unit_x, unit_y):
-        """Return the program in other units: X / unit_x and Y / unit_y, its W and beta in units of unit_y / unit_x."""
+        """Return the program for X / unit_x and Y / unit_y: W in units of unit_y / unit_x, beta in those of unit_y."""
         design = replace(self.design, X=self.design.X / unit_x)
         cones = make_cones(design, self.architecture)
-        alpha = self.alpha / (unit_x * unit_y)
-        return replace(self, Y=self.Y / unit_y, design=design, cones=cones, free=self.free / unit_x, alpha=alpha)
+        return replace(self, Y=self.Y / unit_y, design=design, cones=cones, alpha=self.alpha / (unit_x * unit_y))
 
     def project_dual(self, V):
-        """Project V onto {F'V = 0}; what rounding alone leaves of V becomes zero."""
-        for _ in range(3):
-            length = np.linalg.norm(V)
-            V = V - self._free_basis @ (self._free_basis.T @ V)
-            if np.linalg.norm(V) >= 0.5 * length:  # else the rounding of V may not be small beside what is left
-                return V
-        return np.zeros_like(V)
+        """Project V onto {F'V = 0}; what is only rounding of Y becomes zero."""
+        basis, _ = self.free_basis
+        for _ in range(2):  # once more: what is left may be small beside the rounding of what was taken away
+            V = V - basis @ (basis.T @ V)
+        return V if np.linalg.norm(V) > RESIDUAL_TOL * np.linalg.norm(self.Y) else np.zeros_like(V)
 
     @cached_property
-    def _free_basis(self):
+    def free_basis(self):
+        """An orthonormal basis Q (n_samples, rank) of the free columns, and M (n_free, rank) such that Q = F M."""
+        scale = np.linalg.norm(self.free, axis=0)
+        scale[scale == 0] = 1.0
         if self.free.shape[1] == 0:
-            return self.free
-        U, singular, _ = np.linalg.svd(self.free, full_matrices=False)
-        return U[:, singular > 1e-12 * max(singular[0], np.finfo(float).tiny)]
+            return self.free, np.zeros((0, 0))
+        U, singular, Vt = np.linalg.svd(self.free / scale, full_matrices=False)
+        kept = singular > len(U) * np.finfo(float).eps * singular[0]
+        return U[:, kept], Vt[kept].T / singular[kept] / scale[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,10 +234,15 @@ def build_program(X, y, alpha, arrangements, architecture=None, random_state=Non
         If an argument is not as described.
     """
     architecture = Architecture() if architecture is None else architecture
+    if not isinstance(architecture, Architecture):
+        raise TypeError(f"architecture must be an Architecture or None; got {architecture!r}")
     alpha = check_positive("alpha", alpha)
     X = check_array(X, dtype=np.float64, input_name="X")
-    Y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False).reshape(len(y), -1)
+    Y = check_array(np.atleast_1d(y), dtype=np.float64, input_name="y", ensure_2d=False)
+    Y = Y.reshape(len(Y), -1)
     check_consistent_length(X, Y)
+    if not np.isfinite(np.sum(Y**2)) or not np.isfinite(np.sum(X**2)):
+        raise ValueError("X and y must be small enough for their squares to be finite; change their units")
     if Y.shape[1] != 1:
         raise ValueError(f"y must have one output, shape (n_samples,) or (n_samples, 1); got shape {np.shape(y)}")
     rows = architecture.hidden_rows(X)
@@ -264,16 +283,14 @@ def certify(program, W, beta, V=None):
     objective = program.loss.value(program.Y, Z) + program.alpha * program.penalty.value(W)
     candidates = [-program.loss.grad(program.Y, Z)] + ([] if V is None else [V])
     bound = max(lower_bound(program, v) for v in candidates)
-    # residuals have errors of a few eps |Y|; their squares matter only where nothing else is left
-    rounding = program.loss.value(program.Y, 0.0) * (100 * np.finfo(float).eps) ** 2
+    rounding = float(program.loss.value(program.Y, 0.0) * RESIDUAL_TOL**2)
     return Certificate(objective, bound, program.scope, rounding)
 
 
 def lower_bound(program, V):
     """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""
     V = program.project_dual(V)
-    rounding = 8 * np.finfo(float).eps * np.linalg.norm(program.design.X) * np.linalg.norm(V)
-    norm = kappa(program.design, program.cones, V) + rounding
+    norm = kappa(program.design, program.cones, program.penalty, V) + _rounding(program, V)
     limit = program.alpha / norm if norm > 0 else np.inf
     return -program.loss.conjugate(program.Y, -program.loss.best_scale(program.Y, V, limit) * V)
 
@@ -282,9 +299,13 @@ def kappa_at_zero(program):
     """Return the smallest alpha at which the zero network solves the program (0 if it always does)."""
     W, beta = program.zero()
     V = program.project_dual(-program.loss.grad(program.Y, program.predict(W, beta)))
-    norm = kappa(program.design, program.cones, V)
-    scale = np.linalg.norm(program.design.X) * np.linalg.norm(program.Y)
-    return norm if norm > ZERO_TOL * scale else 0.0
+    norm = kappa(program.design, program.cones, program.penalty, V)
+    return norm if norm > _rounding(program, V) else 0.0
+
+
+def _rounding(program, V):
+    """Return the size of the rounding errors of X'D V."""
+    return 8 * np.finfo(float).eps * np.linalg.norm(program.design.X) * np.linalg.norm(V)
 
 
 def alpha_max(

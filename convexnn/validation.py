@@ -18,9 +18,13 @@ def check_positive(name, value):
     """Return `value` as a finite float above zero; raise TypeError for non-numbers, ValueError otherwise."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number above 0; got {value!r} of type {type(value).__name__}")
-    if not np.isfinite(value) or value <= 0:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    if not np.isfinite(number) or number <= 0:
         raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
-    return float(value)
+    return number
 
 
 def check_choice(name, value, choices):

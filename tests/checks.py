@@ -21,7 +21,7 @@ def check_loss(loss, Y, rng):
         assert abs(best) <= limit
         assert -loss.conjugate(Y, -best * V) >= max(dual) - 1e-12
     assert loss.best_scale(Y, np.zeros_like(Y), 1.0) == 0.0
-    columns = rng.standard_normal((len(Y), 2))
+    columns = np.linalg.qr(rng.standard_normal((len(Y), 2)))[0]
     beta = loss.fit_free(Y, columns)
     assert np.allclose(columns.T @ loss.grad(Y, columns @ beta), 0, atol=1e-10)
     assert np.isclose(loss.to_cvxpy(Y, cp.Constant(Z)).value, loss.value(Y, Z))

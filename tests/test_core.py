@@ -71,11 +71,11 @@ def test_kappa_is_the_largest_neuron_response(seed):
     walls = np.arctan2(X[:, 0], -X[:, 1])  # maxima often lie on walls
     angles = np.concatenate([np.linspace(0, 2 * np.pi, 200_001), walls, walls + np.pi])
     responses = np.abs(v @ np.maximum(X @ np.array([np.cos(angles), np.sin(angles)]), 0)).max()
-    value = kappa(design, ArrangementCones(design), v[:, None])
+    value = kappa(design, ArrangementCones(design), GroupL2(), v[:, None])
     assert responses <= value * (1 + 1e-12)
     assert value == pytest.approx(responses, rel=1e-8)
     free = max(np.linalg.norm(X.T @ (pattern * v)) for pattern in design.arrangements.patterns())
-    assert kappa(Design(X, design.arrangements, (1.0,)), FreeCones(), v[:, None]) == pytest.approx(free)
+    assert kappa(Design(X, design.arrangements, (1.0,)), FreeCones(), GroupL2(), v[:, None]) == pytest.approx(free)
     assert value <= free * (1 + 1e-12)
 
 
@@ -87,4 +87,4 @@ def test_kappa_projects_every_block_that_matters(monkeypatch):
     design = Design(X, sample_arrangements(X, 200, random_state=0), (1.0, -1.0))
     cones, V = ArrangementCones(design), rng.standard_normal((40, 1))
     every = np.linalg.norm(cones.project(design.rmatvec(V), np.arange(design.n_blocks)), axis=1).max()
-    assert kappa(design, cones, V) == pytest.approx(every, rel=1e-14)
+    assert kappa(design, cones, GroupL2(), V) == pytest.approx(every, rel=1e-14)

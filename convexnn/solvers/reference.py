@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Names that each solver gives to its accuracy, iteration limit and time limit in seconds.
 OPTION_NAMES = {
-    "CLARABEL": (("tol_gap_abs", "tol_gap_rel", "tol_feas"), "max_iter", "time_limit"),
+    "CLARABEL": (("tol_gap_rel", "tol_feas"), "max_iter", "time_limit"),
     "SCS": (("eps_abs", "eps_rel"), "max_iters", "time_limit_secs"),
 }
 
@@ -174,7 +174,7 @@ def _solver_options(solver, tol, max_iter, time_limit):
                 raise ValueError(f"{name} must be None for solver {solver!r}: only {', '.join(OPTION_NAMES)} take it")
         return {}
     tolerances, iterations, seconds = OPTION_NAMES[solver]
-    options = dict.fromkeys(tolerances, accuracy)
+    options = dict.fromkeys(tolerances, accuracy) | ({"tol_gap_abs": 1e-4 * accuracy} if solver == "CLARABEL" else {})
     if max_iter is not None:
         options[iterations] = check_count("max_iter", max_iter)
     if time_limit is not None:
@@ -183,11 +183,13 @@ def _solver_options(solver, tol, max_iter, time_limit):
 
 
 def _solve(program, solver, options, verbose, best):
-    """Run the solver in units in which |X| and |y| are 1 a sample; `best` is the zero network and its certificate."""
+    """Solve for what the best free fit leaves of y, in units of the data; `best` is the zero network, certified."""
     import cvxpy as cp
 
-    scaled, unit_w, unit_y = _in_unit_scale(program)
-    reference = build_reference_program(scaled)
+    unit_x = np.sqrt(np.mean(np.sum(program.design.X**2, axis=1))) or 1.0
+    centred = program.centred(best[1])
+    unit_y = np.sqrt(np.mean(centred.Y**2)) or 1.0
+    reference = build_reference_program(centred.rescaled(unit_x, unit_y))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
         try:
@@ -201,20 +203,13 @@ def _solve(program, solver, options, verbose, best):
         if status != cp.USER_LIMIT:
             raise RuntimeError(f"{solver} failed on the convex program: status {status!r}")
         return *best, status, n_iter
-    W = np.concatenate([values[name] for name in "UV" if name in values])[:, :, None] * unit_w
-    beta = np.zeros(best[1].shape)
+    W = np.concatenate([values[name] for name in "UV" if name in values])[:, :, None] * (unit_y / unit_x)
+    beta = best[1]
     if "beta" in values:
-        beta = values["beta"][:, None] * unit_w
+        beta = beta + program.free_basis[1] @ values["beta"][:, None] * unit_y
     W = polish(program, W, beta)
     certificate = certify(program, W, beta, reference.constraints["fit"].dual_value[:, None] * unit_y)
     if certificate.objective > best[2].objective:
         bound = max(best[2].lower_bound, certificate.lower_bound)
         W, beta, certificate = best[0], best[1], replace(best[2], lower_bound=bound)
     return W, beta, certificate, status, n_iter
-
-
-def _in_unit_scale(program):
-    """Return the program for y / t and X / s, the unit t / s of its blocks and the unit t of its predictions."""
-    t = np.sqrt(np.mean(program.Y**2)) or 1.0
-    s = np.sqrt(np.mean(np.sum(program.design.X**2, axis=1))) or 1.0
-    return program.rescaled(s, t), t / s, t
