@@ -246,8 +246,8 @@ def enumerate_arrangements(X, max_arrangements=1_000_000):
     if predicted > max_arrangements:
         raise ValueError(
             f"the arrangement has up to {predicted:,} cells ({walls.rows.shape[0]:,} distinct walls of rank "
-            f"{walls.rows.shape[1]}), more than max_arrangements={max_arrangements:,}; raise it, or sample patterns with "
-            "sample_arrangements"
+            f"{walls.rows.shape[1]}), more than max_arrangements={max_arrangements:,}; raise it, or sample "
+            "patterns with sample_arrangements"
         )
     arrangements = _enumerate(X, walls)
     if not arrangements.complete:

@@ -22,7 +22,7 @@ __all__ = ["ArrangementCones", "FreeCones"]
 
 # Violation of a unit row, relative to the length of the projection, that counts as rounding.
 FEASIBILITY_TOL = 1e-13
-# Rounding of a projection, relative to the length of what is projected.
+# A projection shorter than this, relative to the length of what is projected, is rounding of zero.
 ROUNDING = 4 * np.finfo(float).eps
 # Violation beyond which a projection has failed.
 ACCEPTED_TOL = 1e-10
@@ -132,7 +132,11 @@ def _project(rows, pattern, g, u):
     u[:] = g
     worst = 0.0
     for _ in range(100 + 30 * d):
-        k, worst = -1, -FEASIBILITY_TOL * np.sqrt(_dot(u, u)) - ROUNDING * length
+        remaining = np.sqrt(_dot(u, u))
+        if remaining <= ROUNDING * length:
+            u[:] = 0.0
+            return True
+        k, worst = -1, -FEASIBILITY_TOL * remaining
         for j in range(n):
             if not barred[j]:
                 t = _dot(rows[j], u) if pattern[j] else -_dot(rows[j], u)
@@ -161,8 +165,6 @@ def _project(rows, pattern, g, u):
         for _ in range(2):
             for q in range(n_tight):
                 _subtract(u, _dot(Q[q], u), Q[q])
-    if np.sqrt(_dot(u, u)) <= ROUNDING * length:
-        u[:] = 0.0
     return worst >= -ACCEPTED_TOL * length
 
 

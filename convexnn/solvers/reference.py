@@ -31,6 +31,9 @@ OPTION_NAMES = {
 }
 
 
+ADVICE = "columns of X far from zero or of very different sizes are the usual cause: standardise them"
+
+
 @dataclass(frozen=True, eq=False)
 class ReferenceProgram:
     """A program in cvxpy, not yet solved.
@@ -195,13 +198,13 @@ def _solve(program, solver, options, verbose, best):
         try:
             reference.problem.solve(solver=solver, verbose=verbose, **options)
         except cp.SolverError as error:
-            raise RuntimeError(f"{solver} failed on the convex program: {error}") from error
+            raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
     status, stats = reference.problem.status, reference.problem.solver_stats
     n_iter = max(1, int(getattr(stats, "num_iters", None) or 1))
     values = {name: variable.value for name, variable in reference.variables.items()}
     if any(value is None for value in values.values()):
         if status != cp.USER_LIMIT:
-            raise RuntimeError(f"{solver} failed on the convex program: status {status!r}")
+            raise RuntimeError(f"{solver} failed on the convex program: status {status!r}; {ADVICE}")
         return *best, status, n_iter
     W = np.concatenate([values[name] for name in "UV" if name in values])[:, :, None] * (unit_y / unit_x)
     beta = best[1]
