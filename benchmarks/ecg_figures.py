@@ -38,7 +38,7 @@ def draw_objective(results, fits):
                 best = np.minimum.accumulate([record["objective"] for record in run.history[1:]])
                 label = f"{method}, {len(fit[method]['runs'])} seeds" if k == 0 else None
                 axis.plot(times, best, color=COLORS[method], lw=1, alpha=0.8, label=label)
-        for kind, label in (("convex", "convex, sampled patterns"), ("warm", "Adam, then convex on its patterns")):
+        for kind, label in (("convex", "convex, sampled patterns"), ("warm", "all Adam runs, then convex on the best")):
             row, seconds = fit[kind]["row"], fit[kind]["seconds"]
             axis.axhline(row["objective"], color=COLORS[kind], lw=1.4, ls="--")
             axis.plot(seconds, row["objective"], "o", color=COLORS[kind], label=f"{label} ({row['objective']:.3f})")

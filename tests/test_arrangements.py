@@ -3,9 +3,16 @@ from math import comb
 
 import numpy as np
 import pytest
+from exact import count_cells
 from scipy.optimize import linprog
 
-from convexnn.arrangements import Arrangements, count_arrangements, enumerate_arrangements, sample_arrangements
+from convexnn.arrangements import (
+    Arrangements,
+    count_arrangements,
+    enumerate_arrangements,
+    resolve_arrangements,
+    sample_arrangements,
+)
 
 HAND = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]])
 
@@ -103,6 +110,54 @@ def test_random_integer_rows_agree_with_linear_programs(seed):
     rng = np.random.default_rng(seed)
     X = rng.integers(-1, 2, (rng.integers(1, 9), rng.integers(1, 5)))
     assert as_set(enumerate_arrangements(X)) == brute_force_cells(X)
+
+
+def nearly_coplanar(digits):
+    """Integer rows of which one is off the plane of two others by 10^-digits."""
+    rows = np.random.default_rng(digits).integers(-5, 6, (9, 4)) * 10**digits
+    rows[2] = rows[0] + rows[1]
+    rows[2, 0] += 1
+    return rows
+
+
+INTEGERS = {
+    **{
+        f"offset {m}": np.column_stack([m + np.arange(12) ** 2 % 30, np.ones(12, int)])
+        for m in (0, 10**4, 1_700_000_000)
+    },
+    "years and months": np.column_stack([np.arange(2000, 2014), np.arange(14) % 5, np.ones(14, int)]),
+    "grid far away": np.array([[10**6 + i, 10**6 + j, 1] for i in range(4) for j in range(4)]),
+    "units": np.random.default_rng(0).integers(-9, 10, (12, 3)) * [1, 10**6, 10**9],
+    "pairs": np.vstack([[[10**8, k, 1], [10**8, k, 2]] for k in range(5)]),
+    **{f"coplanar to 1e-{digits}": nearly_coplanar(digits) for digits in (3, 5, 7, 9, 11)},
+}
+
+
+@pytest.mark.filterwarnings("ignore:some walls of the arrangement")
+@pytest.mark.parametrize("name", INTEGERS)
+def test_cells_of_integers_are_all_there_or_not_called_complete(name):
+    X = INTEGERS[name]
+    exact = count_cells(X)
+    arrangements = enumerate_arrangements(X)
+    assert len(arrangements) <= exact
+    assert arrangements.complete == (len(arrangements) == exact)
+    assert arrangements.complete == (name not in {"coplanar to 1e-9", "coplanar to 1e-11"})
+    check_gates_inside(X, arrangements)
+
+
+def test_thin_cells_are_warned_of():
+    with pytest.warns(UserWarning, match="not marked complete"):
+        arrangements = enumerate_arrangements(np.array([[1.0, 0.0], [1.0, 1e-10], [0.0, 1.0]]))
+    assert not arrangements.complete
+
+
+def test_patterns_of_other_data_are_refused():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((8, 2))
+    arrangements = enumerate_arrangements(X)
+    assert resolve_arrangements(X, arrangements) is arrangements
+    with pytest.raises(ValueError, match="made for other data"):
+        resolve_arrangements(rng.standard_normal((8, 2)), arrangements)
 
 
 def test_too_many_cells_raise_before_any_work():

@@ -64,8 +64,10 @@ def test_a_lost_comparison_is_said():
     text = "\n".join(ecg.findings(rows))
     assert "LOSES TO linear least squares on the test part (1.091 times its MSE)" in text
     assert "50.0% above Adam's best seed" in text
-    won = "\n".join(ecg.findings([rows[0], adam, convex | {"test_mse": 1.0, "objective": 0.9}]))
+    assert "Lower test MSE: linear least squares; Adam, best of 1, no skip." in text
+    won = "\n".join(ecg.findings([rows[0], adam, convex | {"test_mse": 0.9, "objective": 0.9}]))
     assert "beats linear" in won
+    assert "The lowest test MSE of all" in won
     assert "10.0% below Adam's best seed" in won
 
 

@@ -1,10 +1,12 @@
 """The estimator: scikit-learn's contract, right answers, and bad input."""
 
+import pickle
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
@@ -256,6 +258,19 @@ def test_in_pipelines_and_searches():
     pipeline = make_pipeline(StandardScaler(), ConvexReLURegressor(arrangements=15, random_state=0))
     search = GridSearchCV(pipeline, {"convexreluregressor__alpha": [0.01, 1.0]}, cv=2).fit(X, Y)
     assert search.predict(X).shape == (12,)
+
+
+def test_it_survives_pickling_and_cloning():
+    model = ConvexReLURegressor(0.05, arrangements=20, skip=True, random_state=0).fit(X, Y)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+    assert np.array_equal(clone(model).fit(X, Y).predict(X), model.predict(X))
+
+
+def test_verbose_shows_the_solver(capfd):
+    ConvexReLURegressor(0.1, arrangements=5, random_state=0, verbose=True).fit(X, Y)
+    assert "Clarabel" in capfd.readouterr().out
+    ConvexReLURegressor(0.1, arrangements=5, random_state=0).fit(X, Y)
+    assert capfd.readouterr().out == ""
 
 
 def test_the_network_stands_alone():

@@ -60,6 +60,11 @@ def test_merging_balanced_neurons_keeps_weight_decay():
     assert merged.weight_decay() == pytest.approx(network.weight_decay(), rel=1e-14)
 
 
+def test_merging_minds_the_units_of_features():
+    network = Network(np.array([[1e-11, 2e-11]]), np.array([-1.5, -1.5]), np.ones((2, 1)), np.zeros(1))
+    assert merge_parallel(network).predict([[1e11]]) == pytest.approx(network.predict([[1e11]]))
+
+
 def test_merging_drops_dead_neurons_and_leaves_gated_ones():
     network = Network(np.array([[1.0, 0.0, 2.0]]), np.zeros(3), np.array([[1.0], [1.0], [0.0]]), np.zeros(1))
     assert merge_parallel(network).n_neurons == 1

@@ -1,9 +1,21 @@
 """Programs, alpha_max and certificates."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from exact import kappa_of_lines
 
-from convexnn import Architecture, Arrangements, Certificate, alpha_max, build_program, certify, solve_reference
+from convexnn import (
+    Architecture,
+    Arrangements,
+    Certificate,
+    Network,
+    alpha_max,
+    build_program,
+    certify,
+    solve_reference,
+)
 
 HAND_X, HAND_Y = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]]), np.array([1.0, 2.0, -1.0])
 PLAIN = {"hidden_bias": "none", "fit_intercept": False}
@@ -90,11 +102,58 @@ def test_any_feasible_point_has_a_valid_bound(activation, parts):
         assert certificate.objective == pytest.approx(program.objective(W, beta))
 
 
+@pytest.mark.parametrize("offset", [0, 100, 10**4, 10**5])
+def test_alpha_max_of_integers_far_from_zero(offset):
+    """Cells are wedges of angle 1 / offset^2: the projection is compared with rational arithmetic."""
+    x = [offset + k for k in range(9)]
+    y = [Fraction(max(0, k - 4)) for k in range(9)]
+    mean = sum(y) / 9
+    expected = kappa_of_lines(x, [value - mean for value in y])
+    found = alpha_max(np.array(x, float)[:, None], [float(value) for value in y])
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("units", [(1e-7, 1e7), (1e7, 1e-7), (1e-3, 1e3)])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.filterwarnings("ignore:only .* distinct patterns")
+def test_bounds_hold_in_any_units(units, offset):
+    """With a skip that fits y, the optimum is 0: no bound may exceed it."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, 2)) * units
+    y = X[:, 0] / units[0] + offset
+    for alpha in (1e-3, 1.0, 1e9):
+        program = build_program(X, y, alpha, 20, Architecture(skip=True), random_state=0)
+        certificate = solve_reference(program).certificate
+        assert certificate.lower_bound <= 1e-20 * y @ y
+        assert certificate.objective <= 1e-20 * y @ y
+        assert certificate.gap == 0.0
+
+
+def test_an_offset_of_y_changes_nothing():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((10, 2)), rng.standard_normal(10)
+    plain, shifted = (solve_reference(build_program(X, y + t, 0.1, "all")).certificate for t in (0.0, 1e6))
+    assert shifted.objective == pytest.approx(plain.objective, rel=1e-8)
+    assert shifted.gap < 1e-8
+
+
+def test_gated_bounds_are_never_called_global():
+    """A gate on a wall has a pattern that no cell has, and may do better: here 0.4375 against 0.75."""
+    X, y = np.array([[1.0], [-1.0]]), np.array([1.0, -1.0])
+    solution = solve_reference(build_program(X, y, 0.5, "all", Architecture("gated_relu", **PLAIN)))
+    assert solution.certificate.objective == pytest.approx(0.75)
+    assert solution.certificate.scope == "sampled"
+    w = np.sqrt(0.75)
+    on_wall = Network(np.array([[w]]), np.zeros(1), np.array([[w]]), np.zeros(1), "gated_relu", gates=np.zeros((2, 1)))
+    assert on_wall.objective(X, y, 0.5) == pytest.approx(0.4375)
+
+
 def test_the_gap_is_relative_and_the_words_say_the_scope():
     certificate = Certificate(2.0, 1.5, "sampled")
     assert certificate.gap == 0.25
     assert Certificate(0.0, 0.0, "global").gap == 0.0
-    assert Certificate(1.0, 1.0 + 1e-16, "global").gap == 0.0
+    assert Certificate(1.0, 2.0, "global").gap == 1.0  # a bound above the objective is never a gap of 0
+    assert Certificate(1e-30, 0.0, "global", rounding=1e-28).gap == 0.0
     assert "other patterns may do better" in str(certificate)
     assert "no network of any width" in str(Certificate(2.0, 2.0, "global"))
     assert "no network of any width" not in str(certificate)

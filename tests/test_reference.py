@@ -20,7 +20,8 @@ PLAIN = Architecture(hidden_bias="none", fit_intercept=False)
 FORMULATIONS = {
     "F1 plain": PLAIN,
     "F2 hidden bias": Architecture(fit_intercept=False),
-    "F4 output bias": Architecture(),
+    "F4 output bias": Architecture(hidden_bias="none"),
+    "F2 F4 both biases": Architecture(),
     "F5 skip": Architecture(hidden_bias="none", fit_intercept=False, skip=True),
     "F5 skip and biases": Architecture(skip=True),
     "F6 gated": Architecture("gated_relu", hidden_bias="none", fit_intercept=False),
@@ -157,8 +158,8 @@ def test_reference_recovery_bound_and_network_agree(name, seed):
             for r in range(5)
         ]
         target = optimum * (1 + 1e-3) + tiny
-        for seed in range(20):
-            found.append(descend(X, y, alpha, architecture, seed, target))
+        for start in range(20):
+            found.append(descend(X, y, alpha, architecture, start, target))
             if min(found) <= target:
                 break
         assert min(found) <= target
