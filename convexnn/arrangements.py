@@ -31,8 +31,8 @@ __all__ = [
     "sample_arrangements",
 ]
 
-# Largest dense block of patterns times samples that is made on the way to bits.
-BLOCK_ENTRIES = 10_000_000
+# Largest dense block of patterns times samples that is made, in entries.
+BLOCK_ENTRIES = 4_000_000
 # Sampling gives up after this many batches in a row without a new pattern.
 STALE_BATCHES = 20
 

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrangements import Arrangements
+from .arrangements import BLOCK_ENTRIES, Arrangements
 
 __all__ = ["Design"]
-
-# Largest dense work array of patterns times samples, in entries.
-BLOCK_ENTRIES = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +66,7 @@ class Design:
         return np.concatenate([sign * G for sign in self.signs])
 
     def block(self, b):
-        """Return s_b D_b X as a dense matrix (n_samples, n_features), for tests and the reference."""
+        """Return s_b D_b X as a dense matrix (n_samples, n_features): small problems only."""
         return self.sign(b) * self.arrangements.patterns([self.pattern_index(b)])[0][:, None] * self.X
 
     def _batches(self, size):

@@ -46,7 +46,8 @@ class Network:
     hidden_bias : {"penalized", "none"}, default="penalized"
         Whether weight decay includes the hidden biases; with "none" they are zero.
     gates : ndarray of shape (n_features + 1, n_neurons) or None, default=None
-        Gates of gated ReLU neurons, the last row their biases.
+        Gates of gated ReLU neurons, the last row their biases. Which side an input is on that lies on the wall of a
+        gate is left to rounding.
 
     Raises
     ------
