@@ -61,7 +61,7 @@ def draw_objective(results, fits):
 
 
 def draw_prediction(results, data, fits):
-    """Draw the last test samples with the one-step predictions, and the errors."""
+    """Draw the last test samples with their predictions, and the errors."""
     model = fits["with skip"]["warm"]["model"]
     rate, unit = results["signal"]["sampling_rate_hz"], results["signal"]["unit"] or "unit not stated"
     shown = slice(0, SHOWN)
@@ -71,13 +71,15 @@ def draw_prediction(results, data, fits):
     convex = data.to_unit(model.predict(data.X_test[shown]))
     coefficients = np.linalg.lstsq(_with_ones(data.X_train), data.y_train, rcond=None)[0]
     linear = data.to_unit(_with_ones(data.X_test[shown]) @ coefficients)
+    window, horizon = results["options"]["window"], results["options"]["horizon"]
+    title = f"Prediction {horizon} sample{'s' * (horizon > 1)} ahead, from {window} samples"
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(11, 5.4), sharex=True, height_ratios=(2, 1), layout="constrained"
     )
     top.plot(x, truth, color="0.6", lw=3, label="ECG, test part")
     top.plot(x, linear, color=COLORS["linear"], lw=1, label="linear least squares")
     top.plot(x, convex, color=COLORS["warm"], lw=1.2, label="convex network with skip, Adam's patterns")
-    top.set(ylabel=f"ECG [{unit}]", title=f"One-step prediction from {results['options']['window']} samples")
+    top.set(ylabel=f"ECG [{unit}]", title=title)
     top.legend(fontsize=9)
     bottom.plot(x, linear - truth, color=COLORS["linear"], lw=1, label="linear least squares")
     bottom.plot(x, convex - truth, color=COLORS["warm"], lw=1.2, label="convex network with skip")

@@ -237,6 +237,13 @@ def test_too_many_cells_say_how_many():
         ConvexReLURegressor(arrangements="all").fit(RNG.standard_normal((200, 12)), RNG.standard_normal(200))
 
 
+def test_too_many_patterns_for_the_reference_say_so():
+    with pytest.raises(ValueError, match=r"arrangements: 463,052 patterns make a program of [\d,]+ nonzeros"):
+        ConvexReLURegressor(1.0, arrangements="all", hidden_bias="none").fit(
+            RNG.standard_normal((50, 5)), RNG.standard_normal(50)
+        )
+
+
 def test_predict_needs_fit_and_the_same_features():
     with pytest.raises(NotFittedError):
         ConvexReLURegressor().predict(X)

@@ -31,6 +31,8 @@ OPTION_NAMES = {
 }
 
 
+# Most nonzeros that the constraint matrix may have: at this size it takes gigabytes, and the solver hours.
+MAX_NONZEROS = 100_000_000
 ADVICE = "columns of X far from zero or of very different sizes are the usual cause: standardise them"
 
 
@@ -126,7 +128,8 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
     Raises
     ------
     ValueError
-        If the solver is not installed or an option does not apply to it.
+        If the solver is not installed, an option does not apply to it, or the program is too large to be written out
+        whole (more than 1e8 nonzeros, n_blocks x n_samples x n_features).
     RuntimeError
         If the solver fails; the message has its status.
 
@@ -136,6 +139,7 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
         If the relative gap is above `tol`, with the solver's status.
     """
     options = _solver_options(solver, tol, max_iter, time_limit)
+    _check_size(program)
     start = time.perf_counter()
     W, beta = program.zero()
     certificate, status, n_iter = certify(program, W, beta), "the zero network is optimal", 0
@@ -150,15 +154,19 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
             ConvergenceWarning,
             stacklevel=2,
         )
-    record = {
-        "time": seconds,
-        "objective": certificate.objective,
-        "lower_bound": certificate.lower_bound,
-        "gap": certificate.gap,
-        "n_blocks": int(np.count_nonzero(W.any(axis=1))),
-    }
+    record = {"time": seconds, "n_blocks": int(np.count_nonzero(W.any(axis=1)))}
+    record |= {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap")}
     logger.info("%s: %s after %d iterations and %.2f s; %s", solver, status, n_iter, seconds, certificate)
     return Solution(W, beta, program.predict(W, beta), certificate, n_iter, converged, status, [record])
+
+
+def _check_size(program):
+    n_nonzeros = program.design.n_blocks * program.design.X.size
+    if n_nonzeros > MAX_NONZEROS:
+        raise ValueError(
+            f"arrangements: {len(program.design.arrangements):,} patterns make a program of {n_nonzeros:,} nonzeros, "
+            f"more than the {MAX_NONZEROS:,} that can be written out whole; use fewer patterns"
+        )
 
 
 def _solver_options(solver, tol, max_iter, time_limit):
