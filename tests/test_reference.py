@@ -237,6 +237,19 @@ def test_limits_keep_a_feasible_network_and_its_bound(limit):
     assert recover(program, solution).objective(X, y, alpha) == pytest.approx(certificate.objective, rel=1e-9)
 
 
+def test_an_interrupt_keeps_the_zero_network_and_its_bound(monkeypatch):
+    def interrupt(self, **_):
+        raise KeyboardInterrupt
+
+    X, y, alpha = random_problem(2)
+    optimum = textbook_optimum(X, y, alpha, Architecture())
+    monkeypatch.setattr(cp.Problem, "solve", interrupt)
+    with pytest.warns(ConvergenceWarning, match="'interrupted'"):
+        solution = solve_reference(build_program(X, y, alpha, "all"))
+    assert not solution.W.any()
+    assert solution.certificate.lower_bound <= optimum <= solution.certificate.objective
+
+
 @pytest.mark.parametrize("bad", [{"tol": 0}, {"tol": "tight"}, {"max_iter": 0}, {"max_iter": 1.5}, {"time_limit": -1}])
 def test_bad_options_raise(bad):
     program = build_program(HAND_X, HAND_Y, 0.1, "all", PLAIN)

@@ -123,7 +123,7 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
     -------
     Solution
         The polished point with its certificate. When the solver was stopped by a limit, the better of its last point
-        and the zero network.
+        and the zero network; when it was interrupted (Ctrl-C), the zero network.
 
     Raises
     ------
@@ -205,6 +205,8 @@ def _solve(program, solver, options, verbose, best):
         warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
         try:
             reference.problem.solve(solver=solver, verbose=verbose, **options)
+        except KeyboardInterrupt:  # the solver gives no point before it ends
+            return *best, "interrupted", 1
         except cp.SolverError as error:
             raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
     status, stats = reference.problem.status, reference.problem.solver_stats
