@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.ecg_figures import draw_all
 from benchmarks.harness import environment, format_table, write_json
 from convexnn import Architecture, ConvexReLURegressor, Network
-from convexnn.baselines import ADAM_RATES, SGD_RATES, train_adam, train_sgd
+from convexnn.baselines import train_adam, train_sgd
 from convexnn.datasets import ecg_windows, load_ecg
 
 logger = logging.getLogger("benchmarks.ecg")
@@ -128,13 +128,11 @@ def run(data, options):
             data, alpha, skip, options.patterns, options.seed, f"convex, {options.patterns} patterns, {name}"
         )
         trained = {}
-        for method, train, rates in (("SGD", train_sgd, SGD_RATES), ("Adam", train_adam, ADAM_RATES)):
-            trained[method] = descend(method, train, rates, data, alpha, architecture, options)
-        gates = gates_of(
-            min(trained["Adam"]["runs"], key=lambda training: training.objective).network, options.patterns
-        )
-        warm = convex_row(data, alpha, skip, gates, options.seed, f"convex, Adam's patterns, {name}")
+        for method, train in (("SGD", train_sgd), ("Adam", train_adam)):
+            trained[method] = descend(method, train, data, alpha, architecture, options)
         adam = trained["Adam"]
+        gates = gates_of(min(adam["runs"], key=lambda training: training.objective).network, options.patterns)
+        warm = convex_row(data, alpha, skip, gates, options.seed, f"convex, Adam's patterns, {name}")
         warm["seconds"] += adam["row"]["tuning_seconds"] + sum(run.seconds for run in adam["runs"])
         rows += [trained[method]["row"] | {"model": f"{method}, best of {options.seeds}, {name}"} for method in trained]
         if not skip:
@@ -217,16 +215,16 @@ def convex_row(data, alpha, skip, arrangements, seed, name):
     return {"row": row, "model": model, "seconds": seconds}
 
 
-def descend(method, train, rates, data, alpha, architecture, options):
-    """Train with every seed at the best learning rate of a full run of the first seed; return the runs and a row."""
+def descend(method, train, data, alpha, architecture, options):
+    """Train with every seed at the learning rate that is best for the first; return the runs and a row."""
     settings = {"architecture": architecture, "n_neurons": options.neurons, "n_epochs": options.epochs}
 
     def one(rate, seed):
         return train(data.X_train, data.y_train, alpha, learning_rate=rate, random_state=seed, **settings)
 
-    tuning = [one(rate, options.seed) for rate in rates]
-    rate = rates[int(np.argmin([run.objective for run in tuning]))]
-    runs = [one(rate, options.seed + k) for k in range(options.seeds)]
+    first = one("grid", options.seed)
+    rate = first.learning_rate
+    runs = [first] + [one(rate, options.seed + k) for k in range(1, options.seeds)]
     best = min(runs, key=lambda run: run.objective)
     row = {
         "alpha": alpha,
@@ -235,7 +233,7 @@ def descend(method, train, rates, data, alpha, architecture, options):
         "seconds": best.seconds,
         "n_neurons": best.network.n_neurons,
         "learning_rate": rate,
-        "tuning_seconds": sum(run.seconds for run in tuning),
+        "tuning_seconds": first.tuning_seconds,
         "objectives": [run.objective for run in runs],
         "test_mses": [errors_of(run.network.predict, data)["test_mse"] for run in runs],
         "histories": [run.history for run in runs],

@@ -33,6 +33,8 @@ __all__ = [
 
 # Largest dense block of patterns times samples that is made, in entries.
 BLOCK_ENTRIES = 4_000_000
+# A sample closer to the wall of a gate than this, relative to the terms of x.g, is on the wall up to rounding.
+WALL_TOL = 1e-13
 # Sampling gives up after this many batches in a row without a new pattern.
 STALE_BATCHES = 20
 
@@ -288,7 +290,7 @@ def resolve_arrangements(X, arrangements, random_state=None):
                 f"arrangements were made for {arrangements.n_samples} samples and {arrangements.gates.shape[1]} "
                 f"features of the hidden layer; X has {len(X)} and {np.shape(X)[1]}"
             )
-        if not np.array_equal(arrangements.bits, _bits_of(_check_rows(X), arrangements.gates)):
+        if not _fits(_check_rows(X), arrangements):
             raise ValueError(
                 "arrangements were made for other data: their gates have other patterns on X; make them again"
             )
@@ -311,6 +313,18 @@ def _bits_of(X, gates):
     for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))):
         bits[batch] = np.packbits(gates[batch] @ X.T >= 0, axis=1)
     return bits
+
+
+def _fits(X, arrangements):
+    """Return whether the gates have their patterns on X, samples apart that are on a wall up to rounding."""
+    differ = np.flatnonzero((_bits_of(X, arrangements.gates) != arrangements.bits).any(axis=1))
+    for batch in gen_batches(len(differ), max(1, BLOCK_ENTRIES // len(X))) if len(differ) else []:
+        gates = arrangements.gates[differ[batch]]
+        products = gates @ X.T
+        wrong = (products >= 0) != arrangements.patterns(differ[batch])
+        if (wrong & (np.abs(products) > WALL_TOL * (np.abs(gates) @ np.abs(X).T))).any():
+            return False
+    return True
 
 
 def _check_rows(X):

@@ -33,7 +33,6 @@ __all__ = ["Training", "train_adam", "train_lbfgs", "train_sgd"]
 
 SGD_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 ADAM_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-TUNING_PART = 5  # each rate of a grid is tried for one part in this many of the epochs
 MAX_RECORDS = 200  # of a history
 
 
@@ -106,8 +105,8 @@ def train_sgd(
     gates : array-like of shape (n_gates, n_hidden_features) or None, default=None
         Fixed gates of a gated ReLU network, as `Arrangements.gates`: a hidden bias is one more feature.
     learning_rate : float or "grid", default="grid"
-        Step length for gradients of F / n. "grid" tries five (SGD: 1e-3 to 1e-1, Adam: 3e-4 to 3e-2) for a fifth of
-        `n_epochs` and `time_limit`, from the same start, and trains with the one of the lowest last objective.
+        Step length for gradients of F / n. "grid" trains with each of five (SGD: 1e-3 to 1e-1, Adam: 3e-4 to 3e-2)
+        from the same start and keeps the run of the lowest objective; they share the `time_limit`.
     schedule : {"cosine", "constant"}, default="cosine"
         Whether the learning rate decays to 0 over the epochs (over `time_limit`, if that ends first) or stays.
     momentum : float, default=0.9
@@ -356,25 +355,23 @@ def _objective_and_grad(theta, data, alpha):
 
 
 def _train(problem, step, rates, options, random_state):
-    """Choose the learning rate if asked to, then train."""
+    """Train at the learning rate given, or at each of a grid and keep the best run."""
     rng = check_random_state(random_state)
     start, seed = _initial(problem, rng), rng.randint(np.iinfo(np.int32).max)
-    descend, trials = partial(_descend, problem, step, start, seed), []
+    if options["rate"] != "grid":
+        rates = (options["rate"],)
+    options = options | {"time_limit": options["time_limit"] / len(rates)}
     with np.errstate(over="ignore", invalid="ignore"):
-        if options["rate"] == "grid":
-            n_epochs, time_limit = -(-options["n_epochs"] // TUNING_PART), options["time_limit"] / TUNING_PART
-            short = options | {"n_epochs": n_epochs, "time_limit": time_limit, "n_records": 2}
-            trials = [descend(**(short | {"rate": rate})) for rate in rates]
-            last = [np.inf if trial.diverged else trial.history[-1]["objective"] for trial in trials]
-            options["rate"] = rates[int(np.argmin(last))]
-        return replace(descend(**options), tuning_seconds=float(sum(trial.seconds for trial in trials)))
+        runs = [_descend(problem, step, start, seed, **(options | {"rate": rate})) for rate in rates]
+    best = min(runs, key=lambda run: (run.diverged, run.objective))
+    return replace(best, tuning_seconds=float(sum(run.seconds for run in runs if run is not best)))
 
 
-def _descend(problem, step, start, seed, *, rate, schedule, batch_size, n_epochs, time_limit, n_records=MAX_RECORDS):
+def _descend(problem, step, start, seed, *, rate, schedule, batch_size, n_epochs, time_limit):
     """Run epochs of minibatch steps from a start; epoch 0 only records it."""
     rng, theta, state, best = np.random.default_rng(seed), start.copy(), np.zeros((2, len(start))), start
     history, lowest, seconds, t = [], np.inf, 0.0, 0
-    wanted = np.linspace(0, n_epochs, min(n_epochs + 1, n_records)).astype(int).tolist()
+    wanted = np.linspace(0, n_epochs, min(n_epochs + 1, MAX_RECORDS)).astype(int).tolist()
     batches = np.arange(0, len(problem.X), batch_size) / len(problem.X)
     for epoch in range(n_epochs + 1):
         if epoch > 0:

@@ -221,7 +221,7 @@ def recover(program, solution):
 
 
 def merge_parallel(network):
-    """Merge parallel neurons of the same sign into one; f and the objective do not change.
+    """Merge parallel neurons of the same sign into one; f does not change, and weight decay never grows.
 
     Parameters
     ----------

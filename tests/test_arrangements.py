@@ -160,6 +160,24 @@ def test_patterns_of_other_data_are_refused():
         resolve_arrangements(rng.standard_normal((8, 2)), arrangements)
 
 
+def test_gates_on_walls_fit_their_own_data():
+    """The side of a sample on a wall is rounding, which may differ with the batch: no ground to refuse the patterns."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        X = rng.integers(-9, 10, (30, 3)) / 10
+        gates = np.cross(X, np.roll(X, 1, axis=0))
+        arrangements = Arrangements.from_gates(X, gates)
+        flipped = Arrangements(arrangements.bits.copy(), arrangements.gates, 30)
+        on_wall = np.argwhere(
+            (np.abs(arrangements.gates @ X.T) < 1e-15) & (np.abs(arrangements.gates).sum(1) > 0)[:, None]
+        )
+        for pattern, sample in on_wall:
+            flipped.bits[pattern, sample // 8] ^= 128 >> sample % 8
+        assert len(on_wall) > 0
+        assert resolve_arrangements(X, arrangements) is arrangements
+        assert resolve_arrangements(X, flipped) is flipped
+
+
 def test_too_many_cells_raise_before_any_work():
     X = np.random.default_rng(0).standard_normal((100_000, 20))
     with pytest.raises(ValueError, match=r"up to [\d,]+ cells \(100,000 distinct walls of rank 20\).*max_arrangements"):

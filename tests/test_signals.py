@@ -96,6 +96,8 @@ def test_scipy_source_states_unit_and_rate(monkeypatch):
 
 def test_scipy_source_loads_the_record_where_it_is_cached():
     pooch = pytest.importorskip("pooch")
+    # the record is fetched from the internet on first use, and tests must not depend on that: here only if it was
+    # before
     if not (Path(pooch.os_cache("scipy-data")) / "ecg.dat").is_file():
         pytest.skip("ecg.dat is not in pooch's cache")
     signal = load_ecg("scipy")

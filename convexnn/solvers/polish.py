@@ -51,8 +51,7 @@ def _prune(program, W, beta):
 
 def _merge(program, W, beta):
     """Add up nearly parallel blocks of the same sign in the cell of one of them, where the objective allows it."""
-    Z = program.predict(W, beta)
-    limit = (1 + SLACK) * (program.loss.value(program.Y, Z) + program.alpha * program.penalty.value(W))
+    limit = (1 + SLACK) * program.objective(W, beta)
     for c in range(W.shape[2]):
         blocks = np.flatnonzero(W[:, :, c].any(axis=1))
         blocks = blocks[np.argsort(-np.linalg.norm(W[blocks, :, c], axis=1))]
