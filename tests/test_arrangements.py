@@ -168,9 +168,8 @@ def test_gates_on_walls_fit_their_own_data():
         gates = np.cross(X, np.roll(X, 1, axis=0))
         arrangements = Arrangements.from_gates(X, gates)
         flipped = Arrangements(arrangements.bits.copy(), arrangements.gates, 30)
-        on_wall = np.argwhere(
-            (np.abs(arrangements.gates @ X.T) < 1e-15) & (np.abs(arrangements.gates).sum(1) > 0)[:, None]
-        )
+        terms = np.abs(arrangements.gates) @ np.abs(X).T
+        on_wall = np.argwhere((np.abs(arrangements.gates @ X.T) < 1e-14 * terms) & (terms > 0))
         for pattern, sample in on_wall:
             flipped.bits[pattern, sample // 8] ^= 128 >> sample % 8
         assert len(on_wall) > 0
