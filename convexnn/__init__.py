@@ -2,10 +2,11 @@
 
 from .architecture import Architecture
 from .arrangements import Arrangements, count_arrangements, enumerate_arrangements, sample_arrangements
+from .design import transfer_blocks
 from .estimators import ConvexReLURegressor
 from .network import Network, merge_parallel, recover
 from .program import Certificate, Program, Solution, alpha_max, build_program, certify
-from .solvers import ReferenceProgram, build_reference_program, solve_reference
+from .solvers import ReferenceProgram, build_reference_program, solve_reference, solve_working_set
 
 __version__ = "0.1.0"
 
@@ -28,4 +29,6 @@ __all__ = [
     "recover",
     "sample_arrangements",
     "solve_reference",
+    "solve_working_set",
+    "transfer_blocks",
 ]

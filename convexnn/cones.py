@@ -18,7 +18,7 @@ from numba import njit, prange
 
 from .design import Design
 
-__all__ = ["ArrangementCones", "FreeCones"]
+__all__ = ["ArrangementCones", "FreeCones", "compile_kernels"]
 
 # Violation of a unit row, relative to the length of the projection, that counts as rounding.
 FEASIBILITY_TOL = 1e-13
@@ -28,15 +28,21 @@ ROUNDING = 4 * np.finfo(float).eps
 ACCEPTED_TOL = 1e-10
 # A row this close to the span of the tight ones is in it.
 DEPENDENCE_TOL = 1e-12
+# Rows whose products with a vector are made at a time.
+CHUNK = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class FreeCones:
     """No constraint: K_b is the whole space (gated networks)."""
 
-    def project(self, U, blocks):
+    def project(self, U, blocks, tight=None, least=0.0):
         """Return U."""
         return U
+
+    def face_bases(self, U, tight=None):
+        """Return an orthonormal basis of the space for each row of U, the first vector along it."""
+        return _face_bases_of(np.empty((U.shape[1], 0)), U, np.full(U.shape, -1, np.int32))
 
     def to_cvxpy(self, W, patterns):
         """Return None: there is no constraint."""
@@ -60,9 +66,10 @@ class ArrangementCones:
         scale = np.maximum(np.abs(X).max(axis=1, keepdims=True), np.finfo(float).tiny)
         rows = X / scale
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        object.__setattr__(self, "_unit_rows", rows / np.where(lengths > 0, lengths, 1.0))
+        columns = np.ascontiguousarray((rows / np.where(lengths > 0, lengths, 1.0)).T)
+        object.__setattr__(self, "_columns", columns)
 
-    def project(self, U, blocks):
+    def project(self, U, blocks, tight=None, least=0.0):
         """Project onto the cones.
 
         Parameters
@@ -71,6 +78,12 @@ class ArrangementCones:
             What is projected, a block a row.
         blocks : integer array of shape (n_selected,)
             The blocks that the rows belong to.
+        tight : int32 array of shape (n_selected, n_features, n_outputs) or None, default=None
+            Rows of X that are likely tight at each projection, filled up with -1; overwritten by those that are. The
+            result does not depend on it, the time does.
+        least : float, default=0.0
+            A projection no longer than this need not be finished: what is returned for it is at least as long, and no
+            longer than `least`.
 
         Returns
         -------
@@ -82,13 +95,37 @@ class ArrangementCones:
         RuntimeError
             If the active-set method was stopped by its limit of steps.
         """
+        tight = np.full(U.shape, -1, np.int32) if tight is None else tight
         out = np.empty_like(U)
         patterns = self.design.arrangements.patterns(self.design.pattern_index(blocks))
         for c in range(U.shape[2]):
-            out[:, :, c], finished = _project_all(self._unit_rows, patterns, np.ascontiguousarray(U[:, :, c]))
+            rows = np.ascontiguousarray(tight[:, :, c])
+            out[:, :, c], finished = _project_all(
+                self._columns, patterns, np.ascontiguousarray(U[:, :, c]), rows, float(least)
+            )
+            tight[:, :, c] = rows
             if not finished.all():
                 raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
         return out
+
+    def face_bases(self, U, tight):
+        """Return orthonormal bases of the faces that projections lie in.
+
+        Parameters
+        ----------
+        U : ndarray of shape (n_selected, n_features)
+            Projections, not zero.
+        tight : int32 array of shape (n_selected, n_features)
+            Their tight rows, as `project` leaves them.
+
+        Returns
+        -------
+        T : ndarray of shape (n_features, n_columns)
+            For each row of U a basis of the null space of its tight rows, the first vector along U.
+        offsets : integer array of shape (n_selected + 1,)
+            The basis of row j is T[:, offsets[j] : offsets[j + 1]].
+        """
+        return _face_bases_of(self._columns, U, tight)
 
     def to_cvxpy(self, W, patterns):
         """Return (2 D_i - I) X w_i >= 0, one constraint for the rows w_i of a cvxpy W and D_i of `patterns`."""
@@ -97,15 +134,43 @@ class ArrangementCones:
         return cp.multiply(2.0 * patterns.T - 1.0, self.design.X @ W.T) >= 0
 
 
+def compile_kernels(lazily=False):
+    """Compile the projections, or load them where they were compiled before.
+
+    Parameters
+    ----------
+    lazily : bool, default=False
+        Whether only to say if this has yet to be done.
+
+    Returns
+    -------
+    bool
+        Whether they had to be compiled or loaded.
+    """
+    missing = not (_project_all.signatures and _face_bases.signatures)
+    if missing and not lazily:
+        columns, tight = np.ones((1, 1)), np.full((1, 1), -1, np.int32)
+        _project_all(columns, np.ones((1, 1), bool), np.ones((1, 1)), tight, 0.0)
+        _face_bases_of(columns, np.ones((1, 1)), tight)
+    return missing
+
+
+def _face_bases_of(columns, U, tight):
+    offsets = np.concatenate([[0], np.cumsum(U.shape[1] - (tight >= 0).sum(axis=1))])
+    T = np.empty((U.shape[1], offsets[-1]))
+    _face_bases(columns, U, tight, offsets, T)
+    return T, offsets
+
+
 @njit(cache=True, parallel=True)
-def _project_all(rows, patterns, G):
+def _project_all(columns, patterns, G, tight, least):
     out, finished = np.empty_like(G), np.empty(len(G), np.bool_)
     for b in prange(len(G)):
-        finished[b] = _project(rows, patterns[b], G[b], out[b])
+        finished[b] = _project(columns, patterns[b], G[b], tight[b], least, out[b])
     return out, finished
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _dot(a, b):
     t = 0.0
     for i in range(len(a)):
@@ -121,32 +186,31 @@ def _subtract(a, t, b):
 
 
 @njit(cache=True)
-def _project(rows, pattern, g, u):
-    """Write the projection of g to u; return whether no row is violated."""
-    n, d = rows.shape
+def _project(columns, pattern, g, tight, least, u):
+    """Write the projection of g to u and its tight rows to `tight`; return whether no row is violated."""
+    d = len(columns)
     length = np.sqrt(_dot(g, g))
-    tight, n_tight = np.empty(d, np.int64), 0
+    u[:] = g
+    if length <= least:
+        return True
+    side = np.where(pattern, 1.0, -1.0)  # 0 for barred rows: the tight ones, and those in their span
     mu, s = np.zeros(d), np.zeros(d)
     Q, R = np.empty((d, d)), np.zeros((d, d))
-    barred = np.zeros(n, np.bool_)  # tight rows, and those in their span
-    u[:] = g
+    n_tight = _warm_start(columns, pattern, side, g, tight, mu, s, Q, R)
+    remaining = _residual(Q, n_tight, g, u)
     worst = 0.0
     for _ in range(100 + 30 * d):
-        remaining = np.sqrt(_dot(u, u))
-        if remaining <= ROUNDING * length:
-            u[:] = 0.0
-            return True
-        k, worst = -1, -FEASIBILITY_TOL * remaining
-        for j in range(n):
-            if not barred[j]:
-                t = _dot(rows[j], u) if pattern[j] else -_dot(rows[j], u)
-                if t < worst:
-                    k, worst = j, t
+        if remaining <= max(least, ROUNDING * length):
+            if remaining <= ROUNDING * length:
+                u[:] = 0.0
+            worst = 0.0
+            break
+        k, worst = _most_violated(columns, side, u, -FEASIBILITY_TOL * remaining)
         if k < 0 or n_tight == d:
             break
-        barred[k] = True
+        side[k] = 0.0
         tight[n_tight], mu[n_tight] = k, 0.0
-        if not _orthonormalise(rows, pattern, tight, n_tight, n_tight + 1, Q, R):
+        if not _orthonormalise(columns, pattern, tight, n_tight, n_tight + 1, Q, R):
             continue
         n_tight += 1
         while n_tight > 0:
@@ -154,26 +218,88 @@ def _project(rows, pattern, g, u):
             if s[:n_tight].min() > 0.0:
                 break
             newest_fails = s[n_tight - 1] <= 0.0 and mu[n_tight - 1] == 0.0
-            n_tight = _leave(tight, mu, s, n_tight)
-            _orthonormalise(rows, pattern, tight, 0, n_tight, Q, R)
-            barred[:] = False
             for q in range(n_tight):
-                barred[tight[q]] = True
-            barred[k] = barred[k] or newest_fails  # its violation is rounding
+                side[tight[q]] = 1.0 if pattern[tight[q]] else -1.0
+            n_tight = _leave(tight, mu, s, n_tight, Q, R)
+            for q in range(n_tight):
+                side[tight[q]] = 0.0
+            if newest_fails:
+                side[k] = 0.0  # its violation is rounding
         mu[:n_tight] = s[:n_tight]
-        u[:] = g
-        for _ in range(2):
-            for q in range(n_tight):
-                _subtract(u, _dot(Q[q], u), Q[q])
+        remaining = _residual(Q, n_tight, g, u)
+    tight[n_tight:] = -1
     return worst >= -ACCEPTED_TOL * length
 
 
 @njit(cache=True)
-def _orthonormalise(rows, pattern, tight, first, last, Q, R):
+def _warm_start(columns, pattern, side, g, tight, mu, s, Q, R):
+    """Keep of the rows in `tight` those that are independent and have positive multipliers; return how many."""
+    m = 0
+    for q in range(len(tight)):
+        if tight[q] < 0:
+            break
+        tight[m] = tight[q]
+        if _orthonormalise(columns, pattern, tight, m, m + 1, Q, R):
+            m += 1
+    while m > 0:
+        _multipliers(Q, R, m, g, s)
+        mu[:m] = s[:m]
+        stay = m
+        for q in range(m - 1, -1, -1):
+            if s[q] <= 0.0:
+                stay = _delete(q, tight, mu, stay, Q, R)
+        if stay == m:
+            break
+        m = stay
+    for q in range(m):
+        side[tight[q]] = 0.0
+    return m
+
+
+@njit(cache=True)
+def _residual(Q, m, g, u):
+    """Write g less its part in the span of the tight rows to u; return its length."""
+    u[:] = g
+    for _ in range(2):
+        for q in range(m):
+            _subtract(u, _dot(Q[q], u), Q[q])
+    return np.sqrt(_dot(u, u))
+
+
+@njit(cache=True, fastmath={"contract"})
+def _most_violated(columns, side, u, worst):
+    """Return the row of the least side * (row.u) below `worst`, -1 if there is none, and that value."""
+    d, n = columns.shape
+    k, products = -1, np.empty(min(n, CHUNK))
+    for first in range(0, n, CHUNK):
+        last = min(n, first + CHUNK)
+        z = products[: last - first]
+        z[:] = 0.0
+        for i in range(0, d - 3, 4):
+            a, b = columns[i, first:last], columns[i + 1, first:last]
+            c, e = columns[i + 2, first:last], columns[i + 3, first:last]
+            ta, tb, tc, te = u[i], u[i + 1], u[i + 2], u[i + 3]
+            for j in range(len(z)):
+                z[j] += a[j] * ta + b[j] * tb + c[j] * tc + e[j] * te
+        for i in range(d - d % 4, d):
+            a, ta = columns[i, first:last], u[i]
+            for j in range(len(z)):
+                z[j] += a[j] * ta
+        sides = side[first:last]
+        for j in range(len(z)):
+            value = sides[j] * z[j]
+            if value < worst:
+                k, worst = first + j, value
+    return k, worst
+
+
+@njit(cache=True)
+def _orthonormalise(columns, pattern, tight, first, last, Q, R):
     """Extend the orthonormal rows Q of the tight rows, a_q = sum_p R[p, q] Q_p; False if one depends on the rest."""
     for q in range(first, last):
-        for i in range(rows.shape[1]):
-            Q[q, i] = rows[tight[q], i] if pattern[tight[q]] else -rows[tight[q], i]
+        sign = 1.0 if pattern[tight[q]] else -1.0
+        for i in range(len(columns)):
+            Q[q, i] = sign * columns[i, tight[q]]
         R[: q + 1, q] = 0.0
         for _ in range(2):
             for p in range(q):
@@ -183,7 +309,7 @@ def _orthonormalise(rows, pattern, tight, first, last, Q, R):
         R[q, q] = np.sqrt(_dot(Q[q], Q[q]))
         if R[q, q] <= DEPENDENCE_TOL:
             return False
-        for i in range(rows.shape[1]):
+        for i in range(len(columns)):
             Q[q, i] /= R[q, q]
     return True
 
@@ -199,7 +325,7 @@ def _multipliers(Q, R, m, g, s):
 
 
 @njit(cache=True)
-def _leave(tight, mu, s, m):
+def _leave(tight, mu, s, m, Q, R):
     """Move mu towards s until a multiplier vanishes, and drop the rows where it did; return how many stay."""
     step, drop = 1.0, -1
     for q in range(m):
@@ -207,10 +333,68 @@ def _leave(tight, mu, s, m):
             t = mu[q] / (mu[q] - s[q]) if mu[q] > 0.0 else 0.0
             if drop < 0 or t < step:
                 step, drop = t, q
-    stay = 0
+    for q in range(m - 1, -1, -1):
+        mu[q] += step * (s[q] - mu[q])
+        if q == drop or mu[q] <= 0.0:
+            m = _delete(q, tight, mu, m, Q, R)
+    return m
+
+
+@njit(cache=True)
+def _delete(k, tight, mu, m, Q, R):
+    """Take the k-th tight row out of the m rows of the factorisation, by rotations; return m - 1."""
+    for q in range(k, m - 1):
+        tight[q], mu[q] = tight[q + 1], mu[q + 1]
+        R[: q + 2, q] = R[: q + 2, q + 1]
+        a, b = R[q, q], R[q + 1, q]
+        size = np.hypot(a, b)
+        a, b = a / size, b / size
+        R[q, q], R[q + 1, q] = size, 0.0
+        for p in range(q + 2, m):
+            R[q, p], R[q + 1, p] = a * R[q, p] + b * R[q + 1, p], a * R[q + 1, p] - b * R[q, p]
+        for i in range(len(Q)):
+            Q[q, i], Q[q + 1, i] = a * Q[q, i] + b * Q[q + 1, i], a * Q[q + 1, i] - b * Q[q, i]
+    return m - 1
+
+
+@njit(cache=True, parallel=True)
+def _face_bases(columns, P, tight, offsets, T):
+    """Write, for each row of P, an orthonormal basis of its face, first P_b / |P_b|, to columns of T."""
+    for b in prange(len(P)):
+        d = P.shape[1]
+        m = d - (offsets[b + 1] - offsets[b])
+        Q = np.empty((d, d))
+        length = np.sqrt(_dot(P[b], P[b]))
+        for i in range(d):
+            Q[0, i] = P[b, i] / length
+        for q in range(m):
+            for i in range(d):
+                Q[q + 1, i] = columns[i, tight[b, q]]
+        _complete(Q, m + 1)
+        for i in range(d):
+            T[i, offsets[b]] = P[b, i] / length
+            for q in range(m + 1, d):
+                T[i, offsets[b] + q - m] = Q[q, i]
+
+
+@njit(cache=True)
+def _complete(Q, m):
+    """Write to the rows of Q after the first m an orthonormal basis of the complement of the first m (Householder)."""
+    d = len(Q)
+    reflectors = np.zeros((m, d))
     for q in range(m):
-        moved = mu[q] + step * (s[q] - mu[q])
-        if q != drop and moved > 0.0:
-            tight[stay], mu[stay] = tight[q], moved
-            stay += 1
-    return stay
+        for p in range(q):
+            _subtract(Q[q], 2.0 * _dot(reflectors[p], Q[q]), reflectors[p])
+        v = reflectors[q]
+        v[q:] = Q[q, q:]
+        size = np.sqrt(_dot(v, v))
+        v[q] += size if v[q] >= 0.0 else -size
+        size = np.sqrt(_dot(v, v))
+        if size > 0.0:
+            for i in range(d):
+                v[i] /= size
+    for q in range(m, d):
+        Q[q] = 0.0
+        Q[q, q] = 1.0
+        for p in range(m - 1, -1, -1):
+            _subtract(Q[q], 2.0 * _dot(reflectors[p], Q[q]), reflectors[p])

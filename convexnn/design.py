@@ -4,13 +4,14 @@ A block b is a pattern and a sign: with P patterns, block i has pattern i and si
 Gated networks have one block a pattern. Products go over blocks of patterns unpacked from their bits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from .arrangements import BLOCK_ENTRIES, Arrangements
 
-__all__ = ["Design"]
+__all__ = ["Design", "transfer_blocks"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,31 +45,89 @@ class Design:
         """Return the output sign of each block."""
         return np.asarray(self.signs)[np.asarray(blocks) // len(self.arrangements)]
 
-    def matvec(self, W):
-        """Return A(W), shape (n_samples, n_outputs), for W of shape (n_blocks, n_features, n_outputs)."""
-        blocks = np.flatnonzero(W.any(axis=(1, 2)))
+    def matvec(self, W, blocks=None):
+        """Return A(W), shape (n_samples, n_outputs), for the rows of W (n_selected, n_features, n_outputs) of `blocks`.
+
+        All blocks where `blocks` is None.
+        """
+        rows = np.flatnonzero(W.any(axis=(1, 2)))
+        blocks = rows if blocks is None else np.asarray(blocks)[rows]
         index, signs = self.pattern_index(blocks), self.sign(blocks)
         Z = np.zeros((len(self.X), W.shape[2]))
-        for batch in self._batches(len(blocks)):
+        for batch in self._batches(len(rows)):
             patterns = self.arrangements.patterns(index[batch])
-            fits = np.tensordot(self.X, W[blocks[batch]] * signs[batch, None, None], axes=(1, 1))
-            Z += np.einsum("bn,nbc->nc", patterns, fits)
+            for c in range(W.shape[2]):
+                coefficients = (W[rows[batch], :, c] * signs[batch, None]).astype(self.X.dtype, copy=False)
+                fits = coefficients @ self.X.T
+                fits *= patterns
+                Z[:, c] += fits.sum(axis=0)
         return Z
 
-    def rmatvec(self, V):
-        """Return the adjoint G_b = s_b X' D_b V, shape (n_blocks, n_features, n_outputs)."""
-        P = len(self.arrangements)
-        G = np.empty((P, self.X.shape[1], V.shape[1]))
-        for batch in self._batches(P):
-            patterns = self.arrangements.patterns(batch)
-            for c in range(V.shape[1]):
-                G[batch, :, c] = (patterns * V[:, c]) @ self.X
-        return np.concatenate([sign * G for sign in self.signs])
+    def rmatvec(self, V, blocks=None):
+        """Return the adjoint G_b = s_b X' D_b V of `blocks`, shape (n_selected, n_features, n_outputs); None is all."""
+        if blocks is None:
+            G = self._correlate(V, np.arange(len(self.arrangements)))
+            return np.concatenate([sign * G for sign in self.signs])
+        return self._correlate(V, self.pattern_index(blocks)) * self.sign(blocks)[:, None, None]
+
+    def single(self):
+        """Return the design with X in single precision: its products are too, what they add up to is not."""
+        return replace(self, X=self.X.astype(np.float32))
 
     def block(self, b):
         """Return s_b D_b X as a dense matrix (n_samples, n_features): small problems only."""
         return self.sign(b) * self.arrangements.patterns([self.pattern_index(b)])[0][:, None] * self.X
 
+    @cached_property
+    def gram(self):
+        """X X', shape (n_samples, n_samples)."""
+        return self.X @ self.X.T
+
+    def _correlate(self, V, index):
+        """Return X' D_i V for the patterns of `index`."""
+        G = np.empty((len(index), self.X.shape[1], V.shape[1]))
+        V = V.astype(self.X.dtype, copy=False)
+        for batch in self._batches(len(index)):
+            patterns = self.arrangements.patterns(index[batch])
+            for c in range(V.shape[1]):
+                G[batch, :, c] = (patterns * V[:, c]) @ self.X
+        return G
+
     def _batches(self, size):
         step = max(1, BLOCK_ENTRIES // len(self.X))
         return [slice(first, first + step) for first in range(0, size, step)]
+
+
+def transfer_blocks(W, source, target):
+    """Move blocks to a design with other patterns of the same data, to start a solver there.
+
+    Parameters
+    ----------
+    W : ndarray of shape (source.n_blocks, n_features, n_outputs)
+        Blocks of `source`.
+    source, target : Design
+        Two designs with the same X and signs.
+
+    Returns
+    -------
+    ndarray of shape (target.n_blocks, n_features, n_outputs)
+        Each block where `target` has its pattern and sign; blocks whose pattern it lacks are dropped.
+
+    Raises
+    ------
+    ValueError
+        If the designs differ in X or signs, or W does not belong to `source`.
+    """
+    if source.signs != target.signs or not np.array_equal(source.X, target.X):
+        raise ValueError("source and target must be designs of the same X and signs")
+    if W.ndim != 3 or W.shape[:2] != (source.n_blocks, source.X.shape[1]):
+        raise ValueError(
+            f"W must have shape ({source.n_blocks}, {source.X.shape[1]}, n_outputs), as source; got {W.shape}"
+        )
+    place = {key.tobytes(): index for index, key in enumerate(target.arrangements.bits)}
+    moved = np.zeros((target.n_blocks, *W.shape[1:]))
+    for b in np.flatnonzero(W.any(axis=(1, 2))):
+        index = place.get(source.arrangements.bits[source.pattern_index(b)].tobytes())
+        if index is not None:
+            moved[b // len(source.arrangements) * len(target.arrangements) + index] = W[b]
+    return moved

@@ -47,8 +47,9 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
     skip : bool, default=False
         Whether there is a free linear skip connection x.w_0.
     solver : str, default="auto"
-        "auto" or "cvxpy" (the exact program in cvxpy, solved by Clarabel), or the name of an installed solver of cvxpy,
-        such as "SCS".
+        "auto" or "newton" (`solve_working_set`), "fista" (the same with accelerated proximal gradient inside, for loose
+        tolerances), "cvxpy" (the reference: the whole program in cvxpy, solved by Clarabel), or the name of an
+        installed solver of cvxpy, such as "SCS".
     tol : float, default=1e-6
         Compared with the relative gap (objective - lower_bound) / objective of `certificate_`.
     max_iter : int or None, default=None

@@ -18,6 +18,8 @@ class Squared:
     2.5
     """
 
+    smoothness = 1.0
+
     def value(self, Y, Z):
         """Return L(Z), for Y and Z of shape (n_samples, n_outputs)."""
         return 0.5 * float(np.sum((Z - Y) ** 2))
@@ -25,6 +27,14 @@ class Squared:
     def grad(self, Y, Z):
         """Return the gradient Z - Y, shape (n_samples, n_outputs)."""
         return Z - Y
+
+    def inverse_grad(self, Y, T):
+        """Return predictions Z with grad L(Z) = T."""
+        return Y + T
+
+    def curvature(self, Y, Z):
+        """Return the second derivative in each prediction, shape (n_samples, n_outputs); at most `smoothness`."""
+        return np.ones_like(Z)
 
     def conjugate(self, Y, T):
         """Return L*(T) = max_Z sum(T Z) - L(Z)."""
@@ -35,10 +45,10 @@ class Squared:
         square = np.sum(V * V)
         return float(np.clip(np.sum(Y * V) / square, -limit, limit)) if square > 0 else 0.0
 
-    def fit_free(self, Y, basis):
-        """Return the coefficients (rank, n_outputs) that minimise L(basis @ beta), for orthonormal columns."""
-        beta = basis.T @ Y
-        return beta + basis.T @ (Y - basis @ beta)
+    def fit_free(self, Y, basis, offset=0.0):
+        """Return the coefficients (rank, n_outputs) that minimise L(offset + basis @ beta), for orthonormal columns."""
+        beta = basis.T @ (Y - offset)
+        return beta + basis.T @ (Y - offset - basis @ beta)
 
     def to_cvxpy(self, Y, Z):
         """Return L(Z) as a cvxpy expression, for a cvxpy Z of the shape of Y."""

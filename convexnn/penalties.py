@@ -24,6 +24,14 @@ class GroupL2:
         """Return the norm of each block and output, shape (n_blocks, n_outputs)."""
         return np.linalg.norm(W, axis=1)
 
+    def prox(self, P, step):
+        """Return argmin_W 1/2 |W - U|^2 + step R(W) over W in the cones, for P the projections of U onto them.
+
+        The prox of a norm and a cone is the block soft threshold of the projection: (1 - step / |P_b|)_+ P_b.
+        """
+        norms = self.block_norms(P)
+        return P * np.where(norms > step, 1.0 - step / np.where(norms > step, norms, 1.0), 0.0)[:, None, :]
+
     def dual_norms(self, G):
         """Return for each block the dual norm of a projected gradient G_b, the largest over outputs."""
         return self.block_norms(G).max(axis=1)

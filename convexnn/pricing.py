@@ -1,15 +1,35 @@
-"""Pricing: the dual norm kappa(v) = max_b |Proj_{K_b}(s_b X' D_b v)| over the blocks of a design.
+"""Pricing: which blocks violate kappa(v) <= alpha, for kappa(v) = max_b |Proj_{K_b}(s_b X' D_b v)|.
 
-A dual vector v is feasible when kappa(v) <= alpha. The free bound |Proj_K(g)| <= |g| needs no projection, so cones are
-projected lazily, largest free bound first, until no free bound left exceeds the largest projection found.
+A dual vector v is feasible when kappa(v) <= alpha. The free bound |Proj_K(g)| <= |g| needs no projection, so all blocks
+are scored by one blocked product, and cones are projected lazily, largest free bound first. A projection ends as soon
+as it is known to be no longer than what is asked about.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["kappa"]
+__all__ = ["Prices", "kappa", "price"]
 
 # Blocks projected at a time.
-BATCH = 64
+BATCH = 128
+# Relative excess over alpha that counts as rounding.
+EXCESS_TOL = 1e-12
+
+
+class Prices(NamedTuple):
+    """What pricing found.
+
+    Parameters
+    ----------
+    bound : float
+        An upper bound of kappa(v).
+    blocks : integer array
+        Blocks above alpha, the largest first.
+    """
+
+    bound: float
+    blocks: np.ndarray
 
 
 def kappa(design, cones, penalty, V):
@@ -39,5 +59,54 @@ def kappa(design, cones, penalty, V):
         batch = order[first : first + BATCH]
         if free[batch[0]] <= largest:
             break
-        largest = max(largest, float(penalty.dual_norms(cones.project(G[batch], batch)).max()))
+        projected = cones.project(G[batch], batch, least=largest)
+        largest = max(largest, float(penalty.dual_norms(projected).max()))
     return largest
+
+
+def price(design, cones, penalty, V, alpha, limit, tight):
+    """Find blocks with |Proj_{K_b}(s_b X' D_b v)| > alpha, and bound the largest.
+
+    Parameters
+    ----------
+    design : Design
+        The blocks.
+    cones : ArrangementCones or FreeCones
+        Their cones.
+    penalty : GroupL2
+        The penalty whose dual norm is taken.
+    V : ndarray of shape (n_samples, n_outputs)
+        The dual vectors.
+    alpha : float
+        The limit of dual feasibility.
+    limit : int
+        Stop when this many blocks are found.
+    tight : int32 array of shape (n_blocks, n_features, n_outputs)
+        Likely tight rows of every block, as in `ArrangementCones.project`; updated.
+
+    Returns
+    -------
+    Prices
+        `bound` is max(alpha, kappa(v)) unless the search was stopped by `limit`; then it is an upper bound of it.
+    """
+    G = design.rmatvec(V)
+    free = penalty.dual_norms(G)
+    order = np.argsort(-free)
+    order = order[: np.count_nonzero(free > alpha)]
+    blocks, norms, bound = [], [], alpha
+    for first in range(0, len(order), BATCH):
+        if sum(map(len, blocks)) >= limit:
+            bound = max(bound, float(free[order[first]]))
+            break
+        batch = order[first : first + BATCH]
+        rows = tight[batch]
+        lengths = penalty.dual_norms(cones.project(G[batch], batch, rows, alpha))
+        tight[batch] = rows
+        above = lengths > (1 + EXCESS_TOL) * alpha
+        blocks.append(batch[above])
+        norms.append(lengths[above])
+        bound = max(bound, float(lengths.max()))
+    if not blocks:
+        return Prices(bound, np.zeros(0, np.int64))
+    blocks, norms = np.concatenate(blocks), np.concatenate(norms)
+    return Prices(bound, blocks[np.argsort(-norms)])

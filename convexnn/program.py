@@ -158,6 +158,33 @@ class Program:
             V = V - basis @ (basis.T @ V)
         return V if np.linalg.norm(V) > RESIDUAL_TOL * np.linalg.norm(self.Y) else np.zeros_like(V)
 
+    @property
+    def rounding(self):
+        """Difference of objective and bound that is rounding where both should be zero."""
+        return float(self.loss.value(self.Y, 0.0) * RESIDUAL_TOL**2)
+
+    def dual_value(self, V, norm):
+        """Return the largest D(t V) with |t| norm <= alpha, for norm >= kappa(V): a lower bound of the optimum."""
+        limit = self.alpha / norm if norm > 0 else np.inf
+        return -self.loss.conjugate(self.Y, -self.loss.best_scale(self.Y, V, limit) * V)
+
+    def dual_rounding(self, V, dtype=np.float64):
+        """Return the size of the rounding errors of X' D V in products of a precision."""
+        return 8 * float(np.finfo(dtype).eps) * np.linalg.norm(self.design.X) * np.linalg.norm(V)
+
+    def in_row_space(self):
+        """Return the program in coordinates of the row space of X, and their basis (n_features, rank).
+
+        Blocks W of that program are blocks W basis' of this one: same predictions, norms and cones, fewer features.
+        """
+        _, singular, Vt = np.linalg.svd(self.design.X, full_matrices=False)
+        rank = int(np.count_nonzero(singular > max(self.design.X.shape) * np.finfo(float).eps * singular[0]))
+        if rank == self.design.X.shape[1]:
+            return self, np.eye(rank)
+        basis = Vt[: max(rank, 1)].T
+        design = replace(self.design, X=self.design.X @ basis)
+        return replace(self, design=design, cones=make_cones(design, self.architecture)), basis
+
     @cached_property
     def free_basis(self):
         """An orthonormal basis Q (n_samples, rank) of the free columns, and M (n_free, rank) such that Q = F M."""
@@ -283,16 +310,14 @@ def certify(program, W, beta, V=None):
     objective = program.loss.value(program.Y, Z) + program.alpha * program.penalty.value(W)
     candidates = [-program.loss.grad(program.Y, Z)] + ([] if V is None else [V])
     bound = max(lower_bound(program, v) for v in candidates)
-    rounding = float(program.loss.value(program.Y, 0.0) * RESIDUAL_TOL**2)
-    return Certificate(objective, bound, program.scope, rounding)
+    return Certificate(objective, bound, program.scope, program.rounding)
 
 
 def lower_bound(program, V):
     """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""
     V = program.project_dual(V)
-    norm = kappa(program.design, program.cones, program.penalty, V) + _rounding(program, V)
-    limit = program.alpha / norm if norm > 0 else np.inf
-    return -program.loss.conjugate(program.Y, -program.loss.best_scale(program.Y, V, limit) * V)
+    norm = kappa(program.design, program.cones, program.penalty, V)
+    return program.dual_value(V, norm + program.dual_rounding(V))
 
 
 def kappa_at_zero(program):
@@ -300,12 +325,7 @@ def kappa_at_zero(program):
     W, beta = program.zero()
     V = program.project_dual(-program.loss.grad(program.Y, program.predict(W, beta)))
     norm = kappa(program.design, program.cones, program.penalty, V)
-    return norm if norm > _rounding(program, V) else 0.0
-
-
-def _rounding(program, V):
-    """Return the size of the rounding errors of X'D V."""
-    return 8 * np.finfo(float).eps * np.linalg.norm(program.design.X) * np.linalg.norm(V)
+    return norm if norm > program.dual_rounding(V) else 0.0
 
 
 def alpha_max(

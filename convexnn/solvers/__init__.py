@@ -3,10 +3,23 @@
 from functools import partial
 
 from .reference import ReferenceProgram, build_reference_program, solve_reference
+from .working_set import solve_working_set
 
-__all__ = ["SOLVERS", "ReferenceProgram", "build_reference_program", "get_solver", "solve_reference"]
+__all__ = [
+    "SOLVERS",
+    "ReferenceProgram",
+    "build_reference_program",
+    "get_solver",
+    "solve_reference",
+    "solve_working_set",
+]
 
-SOLVERS = {"auto": solve_reference, "cvxpy": solve_reference}
+SOLVERS = {
+    "auto": solve_working_set,
+    "newton": solve_working_set,
+    "fista": partial(solve_working_set, inner="fista"),
+    "cvxpy": solve_reference,
+}
 
 
 def get_solver(name):

@@ -1,0 +1,281 @@
+"""Semismooth Newton on the augmented Lagrangian dual, the accurate inner solver.
+
+The proximal point method takes steps W <- argmin L(A W + Q b) + alpha R(W) + |W - W_k|^2 / (2 step) over W in the cones
+(and likewise b). Each is one nonsmooth equation in the predictions Z,
+
+    Z = A prox(W_k + step A' V) + Q (b_k + free Q' V),    V = -grad L(Z),
+
+where prox is the block threshold of the cone projection, so every W is feasible and exactly sparse. Newton's method
+solves it, with a line search on phi(V) = L*(-V) + |prox(..)|^2 / (2 step) + |b|^2 / (2 free), whose gradient
+in V is the residual. On its face (blocks that are not zero, and their tight rows) the prox is smooth, with derivative
+
+    M_b = N ((1 - c) I + c p p') N',   c = step alpha / |proj_b|,
+
+N an orthonormal basis of the null space of the tight rows and p the unit projection. With C = [A_b M_b^(1/2)]_b and H
+the curvature of L the Newton system is (I + step C C' H) dZ = residual. It is solved on the smaller side of C, or by
+conjugate gradients where both sides are large. Without cones C C' is a Hadamard product with X X', much cheaper.
+
+The step grows, and with it the systems become those of Newton's method on the identified face itself: (1 - c) step
+tends to |W_b| / alpha, the inverse curvature of the norm, so the last steps converge quadratically to rounding. No
+separate method finishes the job. Tens of Newton steps reach a relative gap of 1e-9.
+
+References
+----------
+X. Li, D. Sun and K.-C. Toh (2018), A highly efficient semismooth Newton augmented Lagrangian method for solving Lasso
+problems, SIAM Journal on Optimization 28(1), 433-458.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.sparse.linalg import LinearOperator, cg
+
+from .subproblem import Iterate
+
+__all__ = ["solve_newton"]
+
+# The step grows by this factor from one proximal point step to the next.
+GROWTH = 5.0
+# The first step, relative to 1 / |X|^2 (spectral norm).
+FIRST_STEP = 100.0
+# The step of the free coefficients, whose curvature is that of the loss.
+FREE_STEP = 1e5
+# The largest step, relative to |W_b| / alpha.
+LARGEST_STEP = 1e7
+MAX_PROXIMAL_STEPS = 40
+MAX_NEWTON_STEPS = 30
+# Newton stops when half the squared residual is this part of the gap, which is what it adds to it.
+RESIDUAL_PART = 0.1
+# Part of the decrease predicted that a step must reach.
+SUFFICIENT_DECREASE = 1e-4
+SHORTEST_STEP = 1e-8
+# Directions by conjugate gradients beyond these sizes: entries of C, and floating point operations.
+LARGEST_FACTOR = 5e7
+CG_ITERATIONS = 300
+CG_TOL = 1e-2
+
+
+class Point(NamedTuple):
+    """The equation of a proximal point step at some predictions.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_outputs)
+        The predictions.
+    P, W : ndarray of shape (n_selected, n_features, n_outputs)
+        The projections and their prox.
+    beta : ndarray of shape (n_free, n_outputs)
+        Coefficients of the basis of the free columns.
+    phi : float
+        The function that Newton's method minimises.
+    """
+
+    Z: np.ndarray
+    P: np.ndarray
+    W: np.ndarray
+    beta: np.ndarray
+    phi: float
+
+
+def solve_newton(sub, start, tol, observe):
+    """Solve a subproblem to a relative gap.
+
+    Parameters
+    ----------
+    sub : Subproblem
+        The program over the working set, with one output.
+    start : Iterate
+        Feasible blocks, a dual vector near that of the solution, and the step, 0 for the default.
+    tol : float
+        Compared with the relative gap over the blocks of `sub`.
+    observe : callable
+        Called after each proximal point step as observe(W, beta, objective), and in between without arguments; a true
+        value stops the solver.
+
+    Returns
+    -------
+    Iterate
+        Feasible blocks, the dual vector, and the step to go on with.
+    """
+    program = sub.program
+    W, beta, step = start.W, start.beta, start.step or first_step(sub.products.X)
+    objective = program.loss.value(program.Y, sub.fit(W, beta)) + program.alpha * program.penalty.value(W)
+    Z, gap = program.loss.inverse_grad(program.Y, -start.V), 1.0
+    for _ in range(MAX_PROXIMAL_STEPS):
+        allowed = RESIDUAL_PART * max(tol, RESIDUAL_PART * gap) * objective
+        point, n_steps = _proximal_point(sub, W, beta, Z, step, 2 * allowed, observe)
+        W, beta, Z = point.W, point.beta, point.Z
+        V = -program.loss.grad(program.Y, Z)
+        refitted, objective, bound = sub.measure(W, V)
+        gap = abs(objective - bound) / max(objective, np.finfo(float).tiny)
+        if observe(W, refitted, objective) or gap <= tol:
+            break
+        if n_steps < MAX_NEWTON_STEPS:
+            step *= GROWTH if n_steps > 1 else GROWTH**2
+        # beyond this W = proj - step alpha p is rounding
+        step = min(step, LARGEST_STEP * float(program.penalty.block_norms(W).max(initial=0.0)) / program.alpha or step)
+    return Iterate(W, refitted, V, step / GROWTH)
+
+
+def first_step(X):
+    """Return the first step of the proximal point method, in units of W / (A' V)."""
+    size = np.linalg.norm(X.T @ X, 2) if X.shape[1] else 0.0
+    return FIRST_STEP / size if size > 0 else 1.0
+
+
+def _proximal_point(sub, W, beta, Z, step, square, observe):
+    """Solve the equation of a proximal point step until |residual|^2 <= square; return a Point and Newton's steps."""
+    loss, Y = sub.program.loss, sub.program.Y
+    point = _evaluate(sub, W, beta, Z, step)
+    for n_steps in range(MAX_NEWTON_STEPS):
+        residual = sub.fit(point.W, point.beta) - point.Z
+        # at least one step: a grown step amplifies an old residual
+        if (n_steps and np.sum(residual**2) <= square) or not residual.any() or observe():
+            return point, n_steps
+        curvature = loss.curvature(Y, point.Z)
+        direction = _direction(sub, point, curvature[:, 0], residual[:, 0], step)[:, None]
+        slope = -float(np.sum(residual * curvature * direction))
+        t = 1.0
+        while True:
+            trial = _evaluate(sub, W, beta, point.Z + t * direction, step)
+            if trial.phi <= point.phi + SUFFICIENT_DECREASE * t * slope + 1e-12 * abs(point.phi):
+                break
+            t *= 0.5
+            if t < SHORTEST_STEP:  # phi is flat up to rounding
+                return point, n_steps
+        point = trial
+    return point, MAX_NEWTON_STEPS
+
+
+def _evaluate(sub, W, beta, Z, step):
+    loss, Y = sub.program.loss, sub.program.Y
+    V = -loss.grad(Y, Z)
+    P, moved = sub.prox(W + step * sub.adjoint(V), step)
+    beta = beta + FREE_STEP * (sub.basis.T @ V)
+    conjugate = -float(np.sum(Z * V)) - loss.value(Y, Z)  # L*(-V), by Fenchel's equality
+    phi = conjugate + np.sum(moved**2) / (2 * step) + np.sum(beta**2) / (2 * FREE_STEP)
+    return Point(Z, P, moved, beta, float(phi))
+
+
+def _direction(sub, point, h, residual, step):
+    """Solve (I + step C C' H) dZ = residual on the side of C that is cheaper."""
+    face = Face(sub, point, step)
+    h = np.maximum(h, 1e-12 * h.max())
+    n, r, n_active, free = len(h), face.n_columns, len(face.blocks), sub.basis.shape[1]
+    costs = {
+        _by_columns: n * r**2 + r**3 / 3,
+        _by_samples: n**2 * (2 * n_active + free if face.unconstrained else r) + n**3 / 3,
+        _by_gradients: 4 * CG_ITERATIONS * n_active * sub.products.X.size,
+    }
+    if n * r > LARGEST_FACTOR:
+        del costs[_by_columns]
+    if n * (n if face.unconstrained else max(n, r)) > LARGEST_FACTOR:
+        del costs[_by_samples]
+    return min(costs, key=costs.get)(face, h, residual)
+
+
+class Face:
+    """The active blocks of a point: their projections P and patterns, and c of the module docstring.
+
+    Parameters
+    ----------
+    sub : Subproblem
+        The program over the working set.
+    point : Point
+        The point.
+    step : float
+        The step of the prox.
+    """
+
+    def __init__(self, sub, point, step):
+        active = np.flatnonzero(point.W.any(axis=(1, 2)))
+        self.sub, self.step, self.blocks = sub, step, sub.blocks[active]
+        self.P = point.P[active, :, 0]
+        self.lengths = np.linalg.norm(self.P, axis=1)
+        self.shrink = step * sub.program.alpha / self.lengths
+        self.tight = np.ascontiguousarray(sub.tight[active, :, 0])
+        n_tight = np.count_nonzero(self.tight >= 0)
+        self.unconstrained = n_tight == 0
+        self.n_columns = self.P.size - n_tight + sub.basis.shape[1]
+        self.free = sub.basis * np.sqrt(FREE_STEP / step)  # columns of C
+
+    def patterns(self):
+        """Return the patterns of the active blocks, shape (n_active, n_samples)."""
+        design = self.sub.program.design
+        return design.arrangements.patterns(design.pattern_index(self.blocks))
+
+    def roots(self):
+        """Return M_b^(1/2) as columns for all active blocks, and where each block's columns end."""
+        T, offsets = self.sub.program.cones.face_bases(self.P, self.tight)
+        scale = np.repeat(np.sqrt(1 - self.shrink), np.diff(offsets))
+        scale[offsets[:-1]] = 1.0
+        return T * scale, offsets
+
+    def factor(self):
+        """Return C up to the signs of its columns, shape (n_samples, n_columns)."""
+        T, offsets = self.roots()
+        C = self.sub.program.design.X @ T
+        C *= np.repeat(self.patterns().T, np.diff(offsets), axis=1)
+        return np.concatenate([C, self.free], axis=1)
+
+
+def _by_columns(face, h, residual):
+    """Return dZ = residual - C (I / step + C' H C)^-1 C' H residual."""
+    C = face.factor()
+    weighted = C * np.sqrt(h)[:, None]
+    S = weighted.T @ weighted
+    S.flat[:: len(S) + 1] += 1 / face.step
+    return residual - C @ _solve(S, C.T @ (h * residual))
+
+
+def _by_samples(face, h, residual):
+    """Return dZ = s^-1 (I + step s C C' s)^-1 s residual, for s = H^(1/2)."""
+    if face.unconstrained:
+        # sum_b D_b X ((1 - c) I + c p p') X' D_b, the first part by Hadamard's product
+        design, patterns = face.sub.program.design, face.patterns()
+        shrunk = patterns * np.sqrt(1 - face.shrink)[:, None]
+        along = patterns * (((np.sqrt(face.shrink) / face.lengths)[:, None] * face.P) @ design.X.T)
+        K = shrunk.T @ shrunk
+        K *= design.gram
+        K += along.T @ along
+        K += face.free @ face.free.T
+    else:
+        C = face.factor()
+        K = C @ C.T
+    root = np.sqrt(h)
+    K *= face.step * root[:, None]
+    K *= root
+    K.flat[:: len(K) + 1] += 1.0
+    return _solve(K, root * residual) / root
+
+
+def _by_gradients(face, h, residual):
+    """As _by_samples, by conjugate gradients, with products by blocks only."""
+    sub, root = face.sub, np.sqrt(h)
+    T, offsets = face.roots()
+    M = [part @ part.T for part in np.split(T, offsets[1:-1], axis=1)]
+
+    def product(x):
+        v = (root * np.ravel(x))[:, None]
+        G = np.matmul(M, sub.products.rmatvec(v, face.blocks))
+        spread = face.step * sub.products.matvec(G, face.blocks) + FREE_STEP * sub.basis @ (sub.basis.T @ v)
+        return np.ravel(x) + root * spread[:, 0]
+
+    operator = LinearOperator((len(h), len(h)), matvec=product, dtype=np.float64)
+    return cg(operator, root * residual, rtol=CG_TOL, maxiter=CG_ITERATIONS)[0] / root
+
+
+def _solve(S, b):
+    """Solve S x = b for symmetric positive definite S, regularised where rounding made it indefinite; S is lost."""
+    diagonal = S.diagonal().copy()
+    for regularisation in (0.0, 1e-14, 1e-11, 1e-8):
+        if regularisation:  # the factorisation has left the triangle below the diagonal as it was
+            lower = np.tril(S, -1)
+            S = lower + lower.T
+            S.flat[:: len(S) + 1] = (1 + regularisation) * diagonal
+        try:
+            return cho_solve(cho_factor(S.T, lower=True, overwrite_a=True, check_finite=False), b)
+        except LinAlgError:
+            continue
+    raise LinAlgError("the Newton system is not positive definite")

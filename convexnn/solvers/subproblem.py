@@ -1,0 +1,85 @@
+"""A program restricted to some of its blocks, as the inner solvers see it.
+
+The free columns F are replaced by an orthonormal basis of their span, so that their coefficients have curvature one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Iterate", "Subproblem"]
+
+
+class Iterate(NamedTuple):
+    """A point of an inner solver.
+
+    Parameters
+    ----------
+    W : ndarray of shape (n_selected, n_features, n_outputs)
+        Feasible blocks.
+    beta : ndarray of shape (n_free, n_outputs)
+        Coefficients of the basis of the free columns.
+    V : ndarray of shape (n_samples, n_outputs)
+        A dual vector.
+    step : float
+        The step of the prox, 0 where the solver is to choose it.
+    """
+
+    W: np.ndarray
+    beta: np.ndarray
+    V: np.ndarray
+    step: float
+
+
+class Subproblem:
+    """The program over `blocks` alone.
+
+    Parameters
+    ----------
+    program : Program
+        The whole program.
+    blocks : integer array of shape (n_selected,)
+        The blocks kept; the others are zero.
+    tight : int32 array of shape (n_selected, n_features, n_outputs)
+        Likely tight rows of their projections, the warm start of the cones; updated.
+    products : Design
+        The design used in products: that of the program, or its single precision copy.
+    """
+
+    def __init__(self, program, blocks, tight, products):
+        self.program = program
+        self.blocks = blocks
+        self.tight = tight
+        self.products = products
+        self.basis = program.free_basis[0]
+
+    def fit(self, W, beta):
+        """Return the predictions A(W) + Q beta."""
+        return self.products.matvec(W, self.blocks) + self.basis @ beta
+
+    def adjoint(self, V):
+        """Return the blocks s_b X' D_b V."""
+        return self.products.rmatvec(V, self.blocks)
+
+    def prox(self, T, step):
+        """Return the projections of T onto the cones and the prox of step alpha R there.
+
+        Projections no longer than step alpha are not finished: their prox is zero.
+        """
+        threshold = step * self.program.alpha
+        P = self.program.cones.project(T, self.blocks, self.tight, threshold)
+        return P, self.program.penalty.prox(P, threshold)
+
+    def measure(self, W, V):
+        """Return the best coefficients of the basis for W, the objective there, and the dual value of a multiple of V.
+
+        The dual value is a lower bound of this subproblem, not of the program.
+        """
+        program = self.program
+        fit = self.products.matvec(W, self.blocks)
+        beta = program.loss.fit_free(program.Y, self.basis, fit)
+        objective = program.loss.value(program.Y, fit + self.basis @ beta) + program.alpha * program.penalty.value(W)
+        V = program.project_dual(V)
+        projected = program.cones.project(self.adjoint(V), self.blocks, self.tight.copy(), program.alpha)
+        norm = max(program.alpha, float(program.penalty.dual_norms(projected).max(initial=0.0)))
+        return beta, objective, program.dual_value(V, norm)

@@ -1,0 +1,187 @@
+"""The exact engine: a working set of blocks, priced over all given patterns, with an accurate inner solver.
+
+Repeat: price all blocks with the dual vector V = -grad L(Z) of the current fit, |Proj_{K_b}(s_b X' D_b V)| <= alpha, by
+one blocked product and lazy projections. The largest excess scales V into the dual feasible set, which gives a lower
+bound over all given patterns; blocks above alpha join the working set. Solve the program over the working set to a part
+of the gap, from where it was. Stop when the gap over all patterns is at most `tol`.
+
+A solution has few active blocks (n_samples are always enough), so the working set stays small, and the number of
+patterns enters in the pricing only. All is done in the row space of X, where blocks have rank(X) coordinates.
+
+References
+----------
+M. Massias, A. Gramfort and J. Salmon (2018), Celer: a fast solver for the Lasso with dual extrapolation, ICML.
+"""
+
+import logging
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from ..cones import compile_kernels
+from ..pricing import price
+from ..program import Solution
+from ..validation import check_choice, check_count, check_positive
+from .fista import solve_fista
+from .monitor import Monitor
+from .newton import solve_newton
+from .subproblem import Iterate, Subproblem
+
+__all__ = ["INNER_SOLVERS", "solve_working_set"]
+
+logger = logging.getLogger(__name__)
+
+INNER_SOLVERS = {"newton": solve_newton, "fista": solve_fista}
+# Blocks that join the working set at a time: this many, or as many as are active, or the root of all.
+FEWEST_BLOCKS = 100
+# The working set is solved to this part of the gap over all patterns, or of tol at the end.
+INNER_PART, LAST_PART = 0.1, 0.3
+# A gap below which products in single precision prove nothing.
+SINGLE_GAP = 1e-4
+# Iterations that do not halve the gap nor find blocks, after which rounding is in the way.
+PATIENCE = 4
+# One thread of BLAS is faster, as its threads and those of the projections wait for one another, unless products are
+# large: this many operations in one with all blocks.
+THREADED_PRODUCT = 1e9
+
+
+def solve_working_set(
+    program,
+    *,
+    W_init=None,
+    tol=1e-6,
+    max_iter=None,
+    time_limit=None,
+    callback=None,
+    verbose=False,
+    inner="newton",
+    precision="double",
+):
+    """Solve a program over all its patterns.
+
+    Parameters
+    ----------
+    program : Program
+        Made by `build_program`.
+    W_init : ndarray of shape (n_blocks, n_features, n_outputs) or None, default=None
+        Blocks to start from, such as those of a solution at another alpha, or those of a solution over fewer patterns
+        (`transfer_blocks`). They are projected onto their cones.
+    tol : float, default=1e-6
+        Compared with the relative gap over all given patterns.
+    max_iter : int or None, default=None
+        Limit of the iterations, each a pricing of all blocks and a solve over the working set.
+    time_limit : float or None, default=None
+        Limit in seconds, looked at between the steps of the inner solver.
+    callback : callable or None, default=None
+        Called with each record of the history; a true value ends the run.
+    verbose : bool, default=False
+        Whether to print each record of the history.
+    inner : {"newton", "fista"}, default="newton"
+        Solver of the working set: semismooth Newton, or accelerated proximal gradient for loose tolerances.
+    precision : {"double", "single"}, default="double"
+        Precision of the products with X. With "single", double precision takes over at a gap of 1e-4 or `tol`; points
+        and certificates are always in double precision.
+
+    Returns
+    -------
+    Solution
+        The best feasible point, its certificate, and a history of one record an iteration; `n_working` is the size of
+        the working set then.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or rounding.
+    """
+    check_positive("tol", tol)
+    check_choice("inner", inner, tuple(INNER_SOLVERS))
+    check_choice("precision", precision, ("double", "single"))
+    max_iter = None if max_iter is None else check_count("max_iter", max_iter)
+    time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
+    W_init = _check_blocks(program, W_init)
+    if compile_kernels(lazily=True) and verbose:
+        print("preparing compiled kernels: some 15 seconds on their first use on a machine", flush=True)
+    compile_kernels()
+    monitor = Monitor(program, max_iter, time_limit, callback, verbose)
+    small = program.design.n_blocks * program.design.X.size < THREADED_PRODUCT
+    try:
+        with threadpool_limits(1 if small else None, user_api="blas"):
+            _run(program, W_init, tol, INNER_SOLVERS[inner], precision, monitor)
+    except KeyboardInterrupt:
+        monitor.status = "interrupted"
+    certificate, n_iter = monitor.certificate, len(monitor.history)
+    converged = certificate.gap <= tol
+    status = "solved" if converged else monitor.status
+    if not converged:
+        warnings.warn(
+            f"the solver was {status} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; the best "
+            "feasible network found is kept",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    logger.info("%s after %d iterations; %s", status, n_iter, certificate)
+    W, beta = monitor.best()
+    return Solution(W, beta, program.predict(W, beta), certificate, n_iter, converged, status, monitor.history)
+
+
+def _check_blocks(program, W_init):
+    """Return the blocks to start from and their indices."""
+    if W_init is None:
+        return np.zeros(program.block_shape)
+    W = np.array(W_init, dtype=np.float64)
+    if W.shape != program.block_shape or not np.isfinite(W).all():
+        raise ValueError(f"W_init must be finite and of shape {program.block_shape}; got shape {W.shape}")
+    return W
+
+
+def _run(whole, W_init, tol, solve_inner, precision, monitor):
+    """Iterate until the monitor has a gap of `tol` or says that it is over."""
+    program, rotation = whole.in_row_space()
+    free_map = program.free_basis[1]
+    products = program.design.single() if precision == "single" else program.design
+    tight = np.full(program.block_shape, -1, np.int32)
+    working = np.flatnonzero(W_init.any(axis=(1, 2)))
+    sub = Subproblem(program, working, tight[working], products)
+    W = program.cones.project(np.einsum("bdc,dr->brc", W_init[working], rotation), working, sub.tight)
+    beta = program.loss.fit_free(program.Y, sub.basis, program.design.matvec(W, working))
+    V = -program.loss.grad(program.Y, sub.fit(W, beta))
+    step, gaps = 0.0, []
+
+    def observe(W=None, beta=None, objective=None):
+        if W is not None:
+            monitor.offer(np.einsum("brc,dr->bdc", W, rotation), sub.blocks, free_map @ beta)
+        return monitor.over()
+
+    observe(W, beta)
+    while True:
+        V = program.project_dual(V)
+        limit = max(FEWEST_BLOCKS, np.count_nonzero(W.any(axis=1)), int(program.design.n_blocks**0.5))
+        prices = price(products, program.cones, program.penalty, V, program.alpha, limit, tight)
+        monitor.bound(program.dual_value(V, prices.bound + program.dual_rounding(V, products.X.dtype)))
+        gap = monitor.certificate.gap
+        if monitor.record(len(working)) or gap <= tol:
+            return
+        found = np.setdiff1d(prices.blocks[:limit], working)
+        gaps = [gap] if len(found) else [*gaps, gap]
+        stalled = len(gaps) > PATIENCE and gap > 0.5 * gaps[-1 - PATIENCE]
+        if products is not program.design and (gap <= max(tol, SINGLE_GAP) or stalled):
+            products, gaps, stalled = program.design, [], False
+        if stalled:
+            monitor.status = "stopped by rounding"
+            return
+        if not W.any():
+            V = V * min(1.0, program.alpha / prices.bound)
+        W_all = np.zeros(program.block_shape)
+        W_all[working] = W
+        tight[working] = sub.tight
+        working = np.concatenate([working, found])
+        sub = Subproblem(program, working, tight[working], products)
+        inner_tol = max(LAST_PART * tol, INNER_PART * min(gap, INNER_PART))
+        W, beta, V, step = solve_inner(sub, Iterate(W_all[working], beta, V, step), inner_tol, observe)
