@@ -11,10 +11,11 @@ References
 C. L. Lawson and R. J. Hanson (1974), Solving Least Squares Problems, chapter 23. Prentice-Hall.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange, set_num_threads
 
 from .design import Design
 
@@ -30,6 +31,8 @@ ACCEPTED_TOL = 1e-10
 DEPENDENCE_TOL = 1e-12
 # Rows whose products with a vector are made at a time.
 CHUNK = 1024
+# Blocks times entries of X from which projections run in parallel.
+THREADED_WORK = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +103,10 @@ class ArrangementCones:
         patterns = self.design.arrangements.patterns(self.design.pattern_index(blocks))
         for c in range(U.shape[2]):
             rows = np.ascontiguousarray(tight[:, :, c])
-            out[:, :, c], finished = _project_all(
-                self._columns, patterns, np.ascontiguousarray(U[:, :, c]), rows, float(least)
-            )
+            with _threads(len(U) * self._columns.size):
+                out[:, :, c], finished = _project_all(
+                    self._columns, patterns, np.ascontiguousarray(U[:, :, c]), rows, float(least)
+                )
             tight[:, :, c] = rows
             if not finished.all():
                 raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
@@ -134,6 +138,17 @@ class ArrangementCones:
         return cp.multiply(2.0 * patterns.T - 1.0, self.design.X @ W.T) >= 0
 
 
+@contextmanager
+def _threads(work):
+    """Use one thread for little work: waiting for the others, on a busy machine, would take longer than doing it."""
+    threads = get_num_threads()
+    set_num_threads(threads if work > THREADED_WORK else 1)
+    try:
+        yield
+    finally:
+        set_num_threads(threads)
+
+
 def compile_kernels(lazily=False):
     """Compile the projections, or load them where they were compiled before.
 
@@ -158,7 +173,8 @@ def compile_kernels(lazily=False):
 def _face_bases_of(columns, U, tight):
     offsets = np.concatenate([[0], np.cumsum(U.shape[1] - (tight >= 0).sum(axis=1))])
     T = np.empty((U.shape[1], offsets[-1]))
-    _face_bases(columns, U, tight, offsets, T)
+    with _threads(U.size * U.shape[1] ** 2):
+        _face_bases(columns, U, tight, offsets, T)
     return T, offsets
 
 

@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.blas import dsyrk
 from scipy.sparse.linalg import LinearOperator, cg
 
 from .subproblem import Iterate
@@ -39,8 +40,8 @@ __all__ = ["solve_newton"]
 GROWTH = 5.0
 # The first step, relative to 1 / |X|^2 (spectral norm).
 FIRST_STEP = 100.0
-# The step of the free coefficients, whose curvature is that of the loss.
-FREE_STEP = 1e5
+# The step of the free coefficients, relative to that of the blocks: they are not to hold these back.
+FREE_RATIO = 1e3
 # The largest step, relative to |W_b| / alpha.
 LARGEST_STEP = 1e7
 MAX_PROXIMAL_STEPS = 40
@@ -54,6 +55,25 @@ SHORTEST_STEP = 1e-8
 LARGEST_FACTOR = 5e7
 CG_ITERATIONS = 300
 CG_TOL = 1e-2
+
+
+class Center(NamedTuple):
+    """Where a proximal point step starts, and its steps.
+
+    Parameters
+    ----------
+    W : ndarray of shape (n_selected, n_features, n_outputs)
+        Blocks.
+    beta : ndarray of shape (n_free, n_outputs)
+        Coefficients of the basis of the free columns.
+    step, free_step : float
+        The steps of the two.
+    """
+
+    W: np.ndarray
+    beta: np.ndarray
+    step: float
+    free_step: float
 
 
 class Point(NamedTuple):
@@ -99,15 +119,23 @@ def solve_newton(sub, start, tol, observe):
         Feasible blocks, the dual vector, and the step to go on with.
     """
     program = sub.program
-    W, beta, step = start.W, start.beta, start.step or first_step(sub.products.X)
+    size = float(np.linalg.norm(sub.products.X.T @ sub.products.X, 2)) or 1.0
+    W, beta, step = start.W, start.beta, start.step or FIRST_STEP / size
+    refitted, V = beta, start.V
     objective = program.loss.value(program.Y, sub.fit(W, beta)) + program.alpha * program.penalty.value(W)
-    Z, gap = program.loss.inverse_grad(program.Y, -start.V), 1.0
+    Z, gap = program.loss.inverse_grad(program.Y, -V), 1.0
     for _ in range(MAX_PROXIMAL_STEPS):
         allowed = RESIDUAL_PART * max(tol, RESIDUAL_PART * gap) * objective
-        point, n_steps = _proximal_point(sub, W, beta, Z, step, 2 * allowed, observe)
-        W, beta, Z = point.W, point.beta, point.Z
+        center = Center(W, beta, step, FREE_RATIO * size * step)
+        point, n_steps = _proximal_point(sub, center, Z, 2 * allowed, observe)
+        fitted, reached, bound = sub.measure(point.W, -program.loss.grad(program.Y, point.Z))
+        if not reached <= (1 + gap) * objective:  # the equation was not solved: stay where we were
+            step /= GROWTH**2
+            if observe():
+                break
+            continue
+        W, beta, Z, refitted, objective = point.W, point.beta, point.Z, fitted, reached
         V = -program.loss.grad(program.Y, Z)
-        refitted, objective, bound = sub.measure(W, V)
         gap = abs(objective - bound) / max(objective, np.finfo(float).tiny)
         if observe(W, refitted, objective) or gap <= tol:
             break
@@ -118,27 +146,21 @@ def solve_newton(sub, start, tol, observe):
     return Iterate(W, refitted, V, step / GROWTH)
 
 
-def first_step(X):
-    """Return the first step of the proximal point method, in units of W / (A' V)."""
-    size = np.linalg.norm(X.T @ X, 2) if X.shape[1] else 0.0
-    return FIRST_STEP / size if size > 0 else 1.0
-
-
-def _proximal_point(sub, W, beta, Z, step, square, observe):
+def _proximal_point(sub, center, Z, square, observe):
     """Solve the equation of a proximal point step until |residual|^2 <= square; return a Point and Newton's steps."""
     loss, Y = sub.program.loss, sub.program.Y
-    point = _evaluate(sub, W, beta, Z, step)
+    point = _evaluate(sub, center, Z)
     for n_steps in range(MAX_NEWTON_STEPS):
         residual = sub.fit(point.W, point.beta) - point.Z
         # at least one step: a grown step amplifies an old residual
         if (n_steps and np.sum(residual**2) <= square) or not residual.any() or observe():
             return point, n_steps
         curvature = loss.curvature(Y, point.Z)
-        direction = _direction(sub, point, curvature[:, 0], residual[:, 0], step)[:, None]
+        direction = _direction(Face(sub, center, point), curvature[:, 0], residual[:, 0])[:, None]
         slope = -float(np.sum(residual * curvature * direction))
         t = 1.0
         while True:
-            trial = _evaluate(sub, W, beta, point.Z + t * direction, step)
+            trial = _evaluate(sub, center, point.Z + t * direction)
             if trial.phi <= point.phi + SUFFICIENT_DECREASE * t * slope + 1e-12 * abs(point.phi):
                 break
             t *= 0.5
@@ -148,25 +170,26 @@ def _proximal_point(sub, W, beta, Z, step, square, observe):
     return point, MAX_NEWTON_STEPS
 
 
-def _evaluate(sub, W, beta, Z, step):
-    loss, Y = sub.program.loss, sub.program.Y
+def _evaluate(sub, center, Z):
+    loss, Y, step, free_step = sub.program.loss, sub.program.Y, center.step, center.free_step
     V = -loss.grad(Y, Z)
-    P, moved = sub.prox(W + step * sub.adjoint(V), step)
-    beta = beta + FREE_STEP * (sub.basis.T @ V)
+    P, W = sub.prox(center.W + step * sub.adjoint(V), step)
+    beta = center.beta + free_step * (sub.basis.T @ V)
     conjugate = -float(np.sum(Z * V)) - loss.value(Y, Z)  # L*(-V), by Fenchel's equality
-    phi = conjugate + np.sum(moved**2) / (2 * step) + np.sum(beta**2) / (2 * FREE_STEP)
-    return Point(Z, P, moved, beta, float(phi))
+    phi = conjugate + np.sum(W**2) / (2 * step) + np.sum(beta**2) / (2 * free_step)
+    return Point(Z, P, W, beta, float(phi))
 
 
-def _direction(sub, point, h, residual, step):
+def _direction(face, h, residual):
     """Solve (I + step C C' H) dZ = residual on the side of C that is cheaper."""
-    face = Face(sub, point, step)
+    if face.n_columns == 0:
+        return residual
     h = np.maximum(h, 1e-12 * h.max())
-    n, r, n_active, free = len(h), face.n_columns, len(face.blocks), sub.basis.shape[1]
+    n, r, n_active, free = len(h), face.n_columns, len(face.blocks), face.free.shape[1]
     costs = {
         _by_columns: n * r**2 + r**3 / 3,
         _by_samples: n**2 * (2 * n_active + free if face.unconstrained else r) + n**3 / 3,
-        _by_gradients: 4 * CG_ITERATIONS * n_active * sub.products.X.size,
+        _by_gradients: 4 * CG_ITERATIONS * n_active * face.sub.products.X.size,
     }
     if n * r > LARGEST_FACTOR:
         del costs[_by_columns]
@@ -182,13 +205,14 @@ class Face:
     ----------
     sub : Subproblem
         The program over the working set.
+    center : Center
+        Where the proximal point step starts.
     point : Point
-        The point.
-    step : float
-        The step of the prox.
+        A point of its equation.
     """
 
-    def __init__(self, sub, point, step):
+    def __init__(self, sub, center, point):
+        step, free_step = center.step, center.free_step
         active = np.flatnonzero(point.W.any(axis=(1, 2)))
         self.sub, self.step, self.blocks = sub, step, sub.blocks[active]
         self.P = point.P[active, :, 0]
@@ -198,7 +222,7 @@ class Face:
         n_tight = np.count_nonzero(self.tight >= 0)
         self.unconstrained = n_tight == 0
         self.n_columns = self.P.size - n_tight + sub.basis.shape[1]
-        self.free = sub.basis * np.sqrt(FREE_STEP / step)  # columns of C
+        self.free = sub.basis * np.sqrt(free_step / step)  # columns of C
 
     def patterns(self):
         """Return the patterns of the active blocks, shape (n_active, n_samples)."""
@@ -224,30 +248,39 @@ def _by_columns(face, h, residual):
     """Return dZ = residual - C (I / step + C' H C)^-1 C' H residual."""
     C = face.factor()
     weighted = C * np.sqrt(h)[:, None]
-    S = weighted.T @ weighted
-    S.flat[:: len(S) + 1] += 1 / face.step
-    return residual - C @ _solve(S, C.T @ (h * residual))
+
+    def matrix():
+        S = dsyrk(1.0, weighted.T, lower=1)
+        S.flat[:: len(S) + 1] += 1 / face.step
+        return S
+
+    return residual - C @ _solve(matrix, C.T @ (h * residual))
 
 
 def _by_samples(face, h, residual):
     """Return dZ = s^-1 (I + step s C C' s)^-1 s residual, for s = H^(1/2)."""
+    root = np.sqrt(h)
+    scale = np.sqrt(face.step) * root
     if face.unconstrained:
         # sum_b D_b X ((1 - c) I + c p p') X' D_b, the first part by Hadamard's product
         design, patterns = face.sub.program.design, face.patterns()
-        shrunk = patterns * np.sqrt(1 - face.shrink)[:, None]
-        along = patterns * (((np.sqrt(face.shrink) / face.lengths)[:, None] * face.P) @ design.X.T)
-        K = shrunk.T @ shrunk
-        K *= design.gram
-        K += along.T @ along
-        K += face.free @ face.free.T
+        shrunk = patterns * np.sqrt(1 - face.shrink)[:, None] * scale
+        along = patterns * (((np.sqrt(face.shrink) / face.lengths)[:, None] * face.P) @ design.X.T) * scale
+        along = np.concatenate([along, face.free.T * scale])
     else:
-        C = face.factor()
-        K = C @ C.T
-    root = np.sqrt(h)
-    K *= face.step * root[:, None]
-    K *= root
-    K.flat[:: len(K) + 1] += 1.0
-    return _solve(K, root * residual) / root
+        shrunk, along = None, face.factor().T * scale
+
+    def matrix():
+        if shrunk is None:
+            K = dsyrk(1.0, along.T, lower=1)
+        else:
+            K = dsyrk(1.0, shrunk.T, lower=1)
+            K *= design.gram.T
+            K = dsyrk(1.0, along.T, lower=1, beta=1.0, c=K, overwrite_c=1)
+        K.flat[:: len(K) + 1] += 1.0
+        return K
+
+    return _solve(matrix, root * residual) / root
 
 
 def _by_gradients(face, h, residual):
@@ -259,23 +292,20 @@ def _by_gradients(face, h, residual):
     def product(x):
         v = (root * np.ravel(x))[:, None]
         G = np.matmul(M, sub.products.rmatvec(v, face.blocks))
-        spread = face.step * sub.products.matvec(G, face.blocks) + FREE_STEP * sub.basis @ (sub.basis.T @ v)
-        return np.ravel(x) + root * spread[:, 0]
+        spread = sub.products.matvec(G, face.blocks) + face.free @ (face.free.T @ v)
+        return np.ravel(x) + face.step * root * spread[:, 0]
 
     operator = LinearOperator((len(h), len(h)), matvec=product, dtype=np.float64)
     return cg(operator, root * residual, rtol=CG_TOL, maxiter=CG_ITERATIONS)[0] / root
 
 
-def _solve(S, b):
-    """Solve S x = b for symmetric positive definite S, regularised where rounding made it indefinite; S is lost."""
-    diagonal = S.diagonal().copy()
+def _solve(matrix, b):
+    """Solve S x = b for S = matrix(), a new lower triangle each time, regularised where rounding made it indefinite."""
     for regularisation in (0.0, 1e-14, 1e-11, 1e-8):
-        if regularisation:  # the factorisation has left the triangle below the diagonal as it was
-            lower = np.tril(S, -1)
-            S = lower + lower.T
-            S.flat[:: len(S) + 1] = (1 + regularisation) * diagonal
+        S = matrix()
+        S.flat[:: len(S) + 1] *= 1 + regularisation
         try:
-            return cho_solve(cho_factor(S.T, lower=True, overwrite_a=True, check_finite=False), b)
+            return cho_solve(cho_factor(S, lower=True, overwrite_a=True, check_finite=False), b, check_finite=False)
         except LinAlgError:
             continue
-    raise LinAlgError("the Newton system is not positive definite")
+    raise LinAlgError("the Newton system is not positive definite: X or y is out of range")
