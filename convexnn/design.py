@@ -70,8 +70,9 @@ class Design:
             return np.concatenate([sign * G for sign in self.signs])
         return self._correlate(V, self.pattern_index(blocks)) * self.sign(blocks)[:, None, None]
 
+    @cached_property
     def single(self):
-        """Return the design with X in single precision: its products are too, what they add up to is not."""
+        """The design with X in single precision: so are its products, but not what they add up to."""
         return replace(self, X=self.X.astype(np.float32))
 
     def block(self, b):

@@ -149,6 +149,7 @@ def solve_newton(sub, start, tol, observe):
 def _proximal_point(sub, center, Z, square, observe):
     """Solve the equation of a proximal point step until |residual|^2 <= square; return a Point and Newton's steps."""
     loss, Y = sub.program.loss, sub.program.Y
+    noise = max(1e-12, 10 * float(np.finfo(sub.products.X.dtype).eps))
     point = _evaluate(sub, center, Z)
     for n_steps in range(MAX_NEWTON_STEPS):
         residual = sub.fit(point.W, point.beta) - point.Z
@@ -161,7 +162,7 @@ def _proximal_point(sub, center, Z, square, observe):
         t = 1.0
         while True:
             trial = _evaluate(sub, center, point.Z + t * direction)
-            if trial.phi <= point.phi + SUFFICIENT_DECREASE * t * slope + 1e-12 * abs(point.phi):
+            if trial.phi <= point.phi + SUFFICIENT_DECREASE * t * slope + noise * abs(point.phi):
                 break
             t *= 0.5
             if t < SHORTEST_STEP:  # phi is flat up to rounding
@@ -284,15 +285,15 @@ def _by_samples(face, h, residual):
 
 
 def _by_gradients(face, h, residual):
-    """As _by_samples, by conjugate gradients, with products by blocks only."""
-    sub, root = face.sub, np.sqrt(h)
+    """As _by_samples, by conjugate gradients, with products by blocks only, in single precision."""
+    design, root = face.sub.program.design.single, np.sqrt(h)
     T, offsets = face.roots()
     M = [part @ part.T for part in np.split(T, offsets[1:-1], axis=1)]
 
     def product(x):
         v = (root * np.ravel(x))[:, None]
-        G = np.matmul(M, sub.products.rmatvec(v, face.blocks))
-        spread = sub.products.matvec(G, face.blocks) + face.free @ (face.free.T @ v)
+        G = np.matmul(M, design.rmatvec(v, face.blocks))
+        spread = design.matvec(G, face.blocks) + face.free @ (face.free.T @ v)
         return np.ravel(x) + face.step * root * spread[:, 0]
 
     operator = LinearOperator((len(h), len(h)), matvec=product, dtype=np.float64)

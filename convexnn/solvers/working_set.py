@@ -145,7 +145,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
     program, rotation = whole.in_row_space()
     free_map = program.free_basis[1]
-    products = program.design.single() if precision == "single" else program.design
+    products = program.design.single if precision == "single" else program.design
     tight = np.full(program.block_shape, -1, np.int32)
     working = np.flatnonzero(W_init.any(axis=(1, 2)))
     sub = Subproblem(program, working, tight[working], products)
@@ -183,5 +183,6 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         tight[working] = sub.tight
         working = np.concatenate([working, found])
         sub = Subproblem(program, working, tight[working], products)
-        inner_tol = max(LAST_PART * tol, INNER_PART * min(gap, INNER_PART))
+        last = tol if products is program.design else max(tol, SINGLE_GAP)
+        inner_tol = max(LAST_PART * last, INNER_PART * gap)
         W, beta, V, step = solve_inner(sub, Iterate(W_all[working], beta, V, step), inner_tol, observe)
