@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 INNER_SOLVERS = {"newton": solve_newton, "fista": solve_fista}
 # Blocks that join the working set at a time: this many, or as many as are active, or the root of all.
 FEWEST_BLOCKS = 100
-# The working set is solved to this part of the gap over all patterns, or of tol at the end.
-INNER_PART, LAST_PART = 0.1, 0.3
+# The working set is solved to this part of the gap over all patterns, and where that is within NEAR of tol, of tol.
+INNER_PART, LAST_PART, NEAR = 0.1, 0.3, 100.0
 # A gap below which products in single precision prove nothing.
 SINGLE_GAP = 1e-4
 # Iterations that do not halve the gap nor find blocks, after which rounding is in the way.
@@ -160,6 +160,8 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         return monitor.over()
 
     observe(W, beta)
+    if len(working):  # over the blocks to start from first: it takes few steps, and prices are better
+        W, beta, V, step = solve_inner(sub, Iterate(W, beta, V, step), LAST_PART * tol, observe)
     while True:
         V = program.project_dual(V)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(W.any(axis=1)), int(program.design.n_blocks**0.5))
@@ -184,5 +186,5 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         working = np.concatenate([working, found])
         sub = Subproblem(program, working, tight[working], products)
         last = tol if products is program.design else max(tol, SINGLE_GAP)
-        inner_tol = max(LAST_PART * last, INNER_PART * gap)
+        inner_tol = LAST_PART * last if gap <= NEAR * last else INNER_PART * gap
         W, beta, V, step = solve_inner(sub, Iterate(W_all[working], beta, V, step), inner_tol, observe)
