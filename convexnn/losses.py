@@ -19,6 +19,7 @@ class Squared:
     """
 
     smoothness = 1.0
+    translation_invariant = True  # L depends on Z - Y alone
 
     def value(self, Y, Z):
         """Return L(Z), for Y and Z of shape (n_samples, n_outputs)."""

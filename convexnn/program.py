@@ -142,7 +142,10 @@ class Program:
         return replace(self, alpha=alpha)
 
     def centred(self, beta):
-        """Return the program for what the free fit F beta leaves of Y, with orthonormal free columns."""
+        """Return the program for what the free fit F beta leaves of Y, with orthonormal free columns.
+
+        Its coefficients b stand for beta + M b, M of `free_basis`. The loss has to be translation invariant.
+        """
         return replace(self, Y=self.Y - self.free @ beta, free=self.free_basis[0])
 
     def rescaled(self, unit_x, unit_y):

@@ -144,7 +144,10 @@ def _check_blocks(program, W_init):
 def _run(whole, W_init, tol, solve_inner, precision, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
     program, rotation = whole.in_row_space()
-    free_map = program.free_basis[1]
+    offset, free_map = np.zeros_like(monitor.beta), whole.free_basis[1]
+    if program.loss.translation_invariant:  # a large mean of Y would cost digits
+        program, offset = program.centred(monitor.beta), monitor.beta
+        free_map = free_map @ program.free_basis[1]
     products = program.design.single if precision == "single" else program.design
     tight = np.full(program.block_shape, -1, np.int32)
     working = np.flatnonzero(W_init.any(axis=(1, 2)))
@@ -156,7 +159,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
 
     def observe(W=None, beta=None, objective=None):
         if W is not None:
-            monitor.offer(np.einsum("brc,dr->bdc", W, rotation), sub.blocks, free_map @ beta)
+            monitor.offer(np.einsum("brc,dr->bdc", W, rotation), sub.blocks, offset + free_map @ beta)
         return monitor.over()
 
     observe(W, beta)
