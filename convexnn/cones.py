@@ -149,25 +149,12 @@ def _threads(work):
         set_num_threads(threads)
 
 
-def compile_kernels(lazily=False):
-    """Compile the projections, or load them where they were compiled before.
-
-    Parameters
-    ----------
-    lazily : bool, default=False
-        Whether only to say if this has yet to be done.
-
-    Returns
-    -------
-    bool
-        Whether they had to be compiled or loaded.
-    """
-    missing = not (_project_all.signatures and _face_bases.signatures)
-    if missing and not lazily:
+def compile_kernels():
+    """Compile the projections, or load them where they were compiled before, unless this process has them."""
+    if not (_project_all.signatures and _face_bases.signatures):
         columns, tight = np.ones((1, 1)), np.full((1, 1), -1, np.int32)
         _project_all(columns, np.ones((1, 1), bool), np.ones((1, 1)), tight, 0.0)
         _face_bases_of(columns, np.ones((1, 1)), tight)
-    return missing
 
 
 def _face_bases_of(columns, U, tight):

@@ -15,6 +15,7 @@ M. Massias, A. Gramfort and J. Salmon (2018), Celer: a fast solver for the Lasso
 
 import logging
 import warnings
+from threading import Timer
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -106,9 +107,7 @@ def solve_working_set(
     max_iter = None if max_iter is None else check_count("max_iter", max_iter)
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     W_init = _check_blocks(program, W_init)
-    if compile_kernels(lazily=True) and verbose:
-        print("preparing compiled kernels: some 15 seconds on their first use on a machine", flush=True)
-    compile_kernels()
+    _compile(verbose)
     monitor = Monitor(program, max_iter, time_limit, callback, verbose)
     small = program.design.n_blocks * program.design.X.size < THREADED_PRODUCT
     try:
@@ -141,33 +140,42 @@ def _check_blocks(program, W_init):
     return W
 
 
+def _compile(verbose):
+    """Compile the kernels before the clock starts, and say so if it takes a while."""
+    message = "compiling the kernels, once on a machine: some 15 seconds"
+    timer = Timer(1.0, print, [message], {"flush": True})
+    if verbose:
+        timer.start()
+    try:
+        compile_kernels()
+    finally:
+        timer.cancel()
+
+
 def _run(whole, W_init, tol, solve_inner, precision, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
-    program, rotation = whole.in_row_space()
-    offset, free_map = np.zeros_like(monitor.beta), whole.free_basis[1]
-    if program.loss.translation_invariant:  # a large mean of Y would cost digits
-        program, offset = program.centred(monitor.beta), monitor.beta
-        free_map = free_map @ program.free_basis[1]
+    program, rotation, restore = _simplified(whole, monitor.beta)
     products = program.design.single if precision == "single" else program.design
     tight = np.full(program.block_shape, -1, np.int32)
     working = np.flatnonzero(W_init.any(axis=(1, 2)))
     sub = Subproblem(program, working, tight[working], products)
     W = program.cones.project(np.einsum("bdc,dr->brc", W_init[working], rotation), working, sub.tight)
     beta = program.loss.fit_free(program.Y, sub.basis, program.design.matvec(W, working))
-    V = -program.loss.grad(program.Y, sub.fit(W, beta))
-    step, gaps = 0.0, []
+    point = Iterate(W, beta, -program.loss.grad(program.Y, sub.fit(W, beta)), 0.0)
 
     def observe(W=None, beta=None, objective=None):
         if W is not None:
-            monitor.offer(np.einsum("brc,dr->bdc", W, rotation), sub.blocks, offset + free_map @ beta)
+            W, beta = restore(W, beta)
+            monitor.offer(W, sub.blocks, beta)
         return monitor.over()
 
     observe(W, beta)
     if len(working):  # over the blocks to start from first: it takes few steps, and prices are better
-        W, beta, V, step = solve_inner(sub, Iterate(W, beta, V, step), LAST_PART * tol, observe)
+        point = solve_inner(sub, point, LAST_PART * tol, observe)
+    gaps = []
     while True:
-        V = program.project_dual(V)
-        limit = max(FEWEST_BLOCKS, np.count_nonzero(W.any(axis=1)), int(program.design.n_blocks**0.5))
+        V = program.project_dual(point.V)
+        limit = max(FEWEST_BLOCKS, np.count_nonzero(point.W.any(axis=1)), int(program.design.n_blocks**0.5))
         prices = price(products, program.cones, program.penalty, V, program.alpha, limit, tight)
         monitor.bound(program.dual_value(V, prices.bound + program.dual_rounding(V, products.X.dtype)))
         gap = monitor.certificate.gap
@@ -176,18 +184,35 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         found = np.setdiff1d(prices.blocks[:limit], working)
         gaps = [gap] if len(found) else [*gaps, gap]
         stalled = len(gaps) > PATIENCE and gap > 0.5 * gaps[-1 - PATIENCE]
-        if products is not program.design and (gap <= max(tol, SINGLE_GAP) or stalled):
+        if products is not program.design and (stalled or gap <= max(tol, SINGLE_GAP)):
             products, gaps, stalled = program.design, [], False
         if stalled:
             monitor.status = "stopped by rounding"
             return
-        if not W.any():
+        if not point.W.any():  # inside the dual feasible set, where blocks become active a few at a time
             V = V * min(1.0, program.alpha / prices.bound)
-        W_all = np.zeros(program.block_shape)
-        W_all[working] = W
         tight[working] = sub.tight
         working = np.concatenate([working, found])
         sub = Subproblem(program, working, tight[working], products)
+        W = np.concatenate([point.W, np.zeros((len(found), *point.W.shape[1:]))])
         last = tol if products is program.design else max(tol, SINGLE_GAP)
         inner_tol = LAST_PART * last if gap <= NEAR * last else INNER_PART * gap
-        W, beta, V, step = solve_inner(sub, Iterate(W_all[working], beta, V, step), inner_tol, observe)
+        point = solve_inner(sub, Iterate(W, point.beta, V, point.step), inner_tol, observe)
+
+
+def _simplified(whole, beta):
+    """Return an equal program that is easier to solve, its basis of the row space of X, and the way back.
+
+    It has the coordinates of that row space, and as targets what the free fit F beta leaves of Y: a large mean would
+    cost digits.
+    """
+    program, rotation = whole.in_row_space()
+    offset, free_map = np.zeros_like(beta), whole.free_basis[1]
+    if program.loss.translation_invariant:
+        program, offset = program.centred(beta), beta
+        free_map = free_map @ program.free_basis[1]
+
+    def restore(W, beta):
+        return np.einsum("brc,dr->bdc", W, rotation), offset + free_map @ beta
+
+    return program, rotation, restore
