@@ -100,7 +100,7 @@ def parse(arguments=None):
     parser.add_argument("--window", type=int, default=15, help="samples of a window (default: 15)")
     parser.add_argument("--horizon", type=int, default=1, help="samples ahead to predict (default: 1)")
     parser.add_argument("--train", type=int, default=700, help="samples to train on, the first ones (default: 700)")
-    parser.add_argument("--patterns", type=int, default=1000, help="sampled activation patterns (default: 1000)")
+    parser.add_argument("--patterns", type=int, default=20_000, help="sampled activation patterns (default: 20000)")
     parser.add_argument("--alphas", type=float, nargs="+", default=[0.1, 0.3, 1.0, 3.0], help="alphas to choose from")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of SGD, Adam and MLPRegressor (default: 5)")
     parser.add_argument("--neurons", type=int, default=100, help="neurons of these networks (default: 100)")

@@ -37,7 +37,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         alpha_max, where alpha_max is the smallest alpha at which no neuron is active.
     activation : {"relu", "gated_relu"}, default="relu"
         ReLU, or gated ReLU with the gates of `arrangements`: a convex model of its own.
-    arrangements : int, "all", or array-like of shape (n_gates, n_hidden_features), default=100
+    arrangements : int, "all", or array-like of shape (n_gates, n_hidden_features), default=1000
         Activation patterns: a number to sample (all of them, where the data have no more), all (exact, for few
         features), or those of given gates. With a penalised hidden bias a gate has one more entry, for the bias.
     hidden_bias : {"penalized", "none"}, default="penalized"
@@ -111,7 +111,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         alpha="auto",
         *,
         activation="relu",
-        arrangements=100,
+        arrangements=1000,
         hidden_bias="penalized",
         fit_intercept=True,
         skip=False,
