@@ -1,38 +1,13 @@
-"""The cones of the blocks, K_b = {u : (2 D_b - I) X u >= 0}, and the Euclidean projection onto them.
+"""The cones of the blocks, K_b = {u : (2 D_b - I) X u >= 0}: projections, and bases of their faces."""
 
-With A the rows of (2 D - I) X scaled to unit length, Proj_K(g) = g + A' mu with mu >= 0 of least |g + A' mu|: a
-non-negative least squares problem with at most n_features positive multipliers. It is solved by the active-set method
-of Lawson and Hanson: the most violated row joins the tight ones, g is projected onto their null space through an
-orthonormal basis (Gram-Schmidt, done twice), and rows whose multiplier turns negative leave on the way. Every step
-shortens |g + A' mu|, so the method ends; and as mu >= 0 throughout, the length returned never falls below |Proj_K(g)|.
-
-References
-----------
-C. L. Lawson and R. J. Hanson (1974), Solving Least Squares Problems, chapter 23. Prentice-Hall.
-"""
-
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from numba import get_num_threads, njit, prange, set_num_threads
 
 from .design import Design
+from .projection import face_bases, project_blocks, unit_columns
 
-__all__ = ["ArrangementCones", "FreeCones", "compile_kernels"]
-
-# Violation of a unit row, relative to the length of the projection, that counts as rounding.
-FEASIBILITY_TOL = 1e-13
-# A projection shorter than this, relative to the length of what is projected, is rounding of zero.
-ROUNDING = 4 * np.finfo(float).eps
-# Violation beyond which a projection has failed.
-ACCEPTED_TOL = 1e-10
-# A row this close to the span of the tight ones is in it.
-DEPENDENCE_TOL = 1e-12
-# Rows whose products with a vector are made at a time.
-CHUNK = 1024
-# Blocks times entries of X from which projections run in parallel.
-THREADED_WORK = 2_000_000
+__all__ = ["ArrangementCones", "FreeCones"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +20,7 @@ class FreeCones:
 
     def face_bases(self, U, tight=None):
         """Return an orthonormal basis of the space for each row of U, the first vector along it."""
-        return _face_bases_of(np.empty((U.shape[1], 0)), U, np.full(U.shape, -1, np.int32))
+        return face_bases(np.empty((U.shape[1], 0)), U, np.full(U.shape, -1, np.int32))
 
     def to_cvxpy(self, W, patterns):
         """Return None: there is no constraint."""
@@ -65,12 +40,7 @@ class ArrangementCones:
     design: Design
 
     def __post_init__(self):
-        X = self.design.X
-        scale = np.maximum(np.abs(X).max(axis=1, keepdims=True), np.finfo(float).tiny)
-        rows = X / scale
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        columns = np.ascontiguousarray((rows / np.where(lengths > 0, lengths, 1.0)).T)
-        object.__setattr__(self, "_columns", columns)
+        object.__setattr__(self, "_columns", unit_columns(self.design.X))
 
     def project(self, U, blocks, tight=None, least=0.0):
         """Project onto the cones.
@@ -103,13 +73,8 @@ class ArrangementCones:
         patterns = self.design.arrangements.patterns(self.design.pattern_index(blocks))
         for c in range(U.shape[2]):
             rows = np.ascontiguousarray(tight[:, :, c])
-            with _threads(len(U) * self._columns.size):
-                out[:, :, c], finished = _project_all(
-                    self._columns, patterns, np.ascontiguousarray(U[:, :, c]), rows, float(least)
-                )
+            out[:, :, c] = project_blocks(self._columns, patterns, U[:, :, c], rows, least)
             tight[:, :, c] = rows
-            if not finished.all():
-                raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
         return out
 
     def face_bases(self, U, tight):
@@ -129,275 +94,10 @@ class ArrangementCones:
         offsets : integer array of shape (n_selected + 1,)
             The basis of row j is T[:, offsets[j] : offsets[j + 1]].
         """
-        return _face_bases_of(self._columns, U, tight)
+        return face_bases(self._columns, U, tight)
 
     def to_cvxpy(self, W, patterns):
         """Return (2 D_i - I) X w_i >= 0, one constraint for the rows w_i of a cvxpy W and D_i of `patterns`."""
         import cvxpy as cp
 
         return cp.multiply(2.0 * patterns.T - 1.0, self.design.X @ W.T) >= 0
-
-
-@contextmanager
-def _threads(work):
-    """Use one thread for little work: waiting for the others, on a busy machine, would take longer than doing it."""
-    threads = get_num_threads()
-    set_num_threads(threads if work > THREADED_WORK else 1)
-    try:
-        yield
-    finally:
-        set_num_threads(threads)
-
-
-def compile_kernels():
-    """Compile the projections, or load them where they were compiled before, unless this process has them."""
-    if not (_project_all.signatures and _face_bases.signatures):
-        columns, tight = np.ones((1, 1)), np.full((1, 1), -1, np.int32)
-        _project_all(columns, np.ones((1, 1), bool), np.ones((1, 1)), tight, 0.0)
-        _face_bases_of(columns, np.ones((1, 1)), tight)
-
-
-def _face_bases_of(columns, U, tight):
-    offsets = np.concatenate([[0], np.cumsum(U.shape[1] - (tight >= 0).sum(axis=1))])
-    T = np.empty((U.shape[1], offsets[-1]))
-    with _threads(U.size * U.shape[1] ** 2):
-        _face_bases(columns, U, tight, offsets, T)
-    return T, offsets
-
-
-@njit(cache=True, parallel=True)
-def _project_all(columns, patterns, G, tight, least):
-    out, finished = np.empty_like(G), np.empty(len(G), np.bool_)
-    for b in prange(len(G)):
-        finished[b] = _project(columns, patterns[b], G[b], tight[b], least, out[b])
-    return out, finished
-
-
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _dot(a, b):
-    t = 0.0
-    for i in range(len(a)):
-        t += a[i] * b[i]
-    return t
-
-
-@njit(cache=True)
-def _subtract(a, t, b):
-    """Set a to a - t b."""
-    for i in range(len(a)):
-        a[i] -= t * b[i]
-
-
-@njit(cache=True)
-def _project(columns, pattern, g, tight, least, u):
-    """Write the projection of g to u and its tight rows to `tight`; return whether no row is violated."""
-    d = len(columns)
-    length = np.sqrt(_dot(g, g))
-    u[:] = g
-    if length <= least:
-        return True
-    side = np.where(pattern, 1.0, -1.0)  # 0 for barred rows: the tight ones, and those in their span
-    mu, s = np.zeros(d), np.zeros(d)
-    Q, R = np.empty((d, d)), np.zeros((d, d))
-    n_tight = _warm_start(columns, pattern, side, g, tight, mu, s, Q, R)
-    remaining = _residual(Q, n_tight, g, u)
-    worst = 0.0
-    for _ in range(100 + 30 * d):
-        if remaining <= max(least, ROUNDING * length):
-            if remaining <= ROUNDING * length:
-                u[:] = 0.0
-            worst = 0.0
-            break
-        k, worst = _most_violated(columns, side, u, -FEASIBILITY_TOL * remaining)
-        if k < 0 or n_tight == d:
-            break
-        side[k] = 0.0
-        tight[n_tight], mu[n_tight] = k, 0.0
-        if not _orthonormalise(columns, pattern, tight, n_tight, n_tight + 1, Q, R):
-            continue
-        n_tight += 1
-        while n_tight > 0:
-            _multipliers(Q, R, n_tight, g, s)
-            if s[:n_tight].min() > 0.0:
-                break
-            newest_fails = s[n_tight - 1] <= 0.0 and mu[n_tight - 1] == 0.0
-            for q in range(n_tight):
-                side[tight[q]] = 1.0 if pattern[tight[q]] else -1.0
-            n_tight = _leave(tight, mu, s, n_tight, Q, R)
-            for q in range(n_tight):
-                side[tight[q]] = 0.0
-            if newest_fails:
-                side[k] = 0.0  # its violation is rounding
-        mu[:n_tight] = s[:n_tight]
-        remaining = _residual(Q, n_tight, g, u)
-    tight[n_tight:] = -1
-    return worst >= -ACCEPTED_TOL * length
-
-
-@njit(cache=True)
-def _warm_start(columns, pattern, side, g, tight, mu, s, Q, R):
-    """Keep of the rows in `tight` those that are independent and have positive multipliers; return how many."""
-    m = 0
-    for q in range(len(tight)):
-        if tight[q] < 0:
-            break
-        tight[m] = tight[q]
-        if _orthonormalise(columns, pattern, tight, m, m + 1, Q, R):
-            m += 1
-    while m > 0:
-        _multipliers(Q, R, m, g, s)
-        mu[:m] = s[:m]
-        stay = m
-        for q in range(m - 1, -1, -1):
-            if s[q] <= 0.0:
-                stay = _delete(q, tight, mu, stay, Q, R)
-        if stay == m:
-            break
-        m = stay
-    for q in range(m):
-        side[tight[q]] = 0.0
-    return m
-
-
-@njit(cache=True)
-def _residual(Q, m, g, u):
-    """Write g less its part in the span of the tight rows to u; return its length."""
-    u[:] = g
-    for _ in range(2):
-        for q in range(m):
-            _subtract(u, _dot(Q[q], u), Q[q])
-    return np.sqrt(_dot(u, u))
-
-
-@njit(cache=True, fastmath={"contract"})
-def _most_violated(columns, side, u, worst):
-    """Return the row of the least side * (row.u) below `worst`, -1 if there is none, and that value."""
-    d, n = columns.shape
-    k, products = -1, np.empty(min(n, CHUNK))
-    for first in range(0, n, CHUNK):
-        last = min(n, first + CHUNK)
-        z = products[: last - first]
-        z[:] = 0.0
-        for i in range(0, d - 3, 4):
-            a, b = columns[i, first:last], columns[i + 1, first:last]
-            c, e = columns[i + 2, first:last], columns[i + 3, first:last]
-            ta, tb, tc, te = u[i], u[i + 1], u[i + 2], u[i + 3]
-            for j in range(len(z)):
-                z[j] += a[j] * ta + b[j] * tb + c[j] * tc + e[j] * te
-        for i in range(d - d % 4, d):
-            a, ta = columns[i, first:last], u[i]
-            for j in range(len(z)):
-                z[j] += a[j] * ta
-        sides = side[first:last]
-        for j in range(len(z)):
-            value = sides[j] * z[j]
-            if value < worst:
-                k, worst = first + j, value
-    return k, worst
-
-
-@njit(cache=True)
-def _orthonormalise(columns, pattern, tight, first, last, Q, R):
-    """Extend the orthonormal rows Q of the tight rows, a_q = sum_p R[p, q] Q_p; False if one depends on the rest."""
-    for q in range(first, last):
-        sign = 1.0 if pattern[tight[q]] else -1.0
-        for i in range(len(columns)):
-            Q[q, i] = sign * columns[i, tight[q]]
-        R[: q + 1, q] = 0.0
-        for _ in range(2):
-            for p in range(q):
-                t = _dot(Q[p], Q[q])
-                R[p, q] += t
-                _subtract(Q[q], t, Q[p])
-        R[q, q] = np.sqrt(_dot(Q[q], Q[q]))
-        if R[q, q] <= DEPENDENCE_TOL:
-            return False
-        for i in range(len(columns)):
-            Q[q, i] /= R[q, q]
-    return True
-
-
-@njit(cache=True)
-def _multipliers(Q, R, m, g, s):
-    """Solve R s = -Q g, the multipliers of least |g + A' s| on the m tight rows."""
-    for q in range(m - 1, -1, -1):
-        t = -_dot(Q[q], g)
-        for p in range(q + 1, m):
-            t -= R[q, p] * s[p]
-        s[q] = t / R[q, q]
-
-
-@njit(cache=True)
-def _leave(tight, mu, s, m, Q, R):
-    """Move mu towards s until a multiplier vanishes, and drop the rows where it did; return how many stay."""
-    step, drop = 1.0, -1
-    for q in range(m):
-        if s[q] <= 0.0:
-            t = mu[q] / (mu[q] - s[q]) if mu[q] > 0.0 else 0.0
-            if drop < 0 or t < step:
-                step, drop = t, q
-    for q in range(m - 1, -1, -1):
-        mu[q] += step * (s[q] - mu[q])
-        if q == drop or mu[q] <= 0.0:
-            m = _delete(q, tight, mu, m, Q, R)
-    return m
-
-
-@njit(cache=True)
-def _delete(k, tight, mu, m, Q, R):
-    """Take the k-th tight row out of the m rows of the factorisation, by rotations; return m - 1."""
-    for q in range(k, m - 1):
-        tight[q], mu[q] = tight[q + 1], mu[q + 1]
-        R[: q + 2, q] = R[: q + 2, q + 1]
-        a, b = R[q, q], R[q + 1, q]
-        size = np.hypot(a, b)
-        a, b = a / size, b / size
-        R[q, q], R[q + 1, q] = size, 0.0
-        for p in range(q + 2, m):
-            R[q, p], R[q + 1, p] = a * R[q, p] + b * R[q + 1, p], a * R[q + 1, p] - b * R[q, p]
-        for i in range(len(Q)):
-            Q[q, i], Q[q + 1, i] = a * Q[q, i] + b * Q[q + 1, i], a * Q[q + 1, i] - b * Q[q, i]
-    return m - 1
-
-
-@njit(cache=True, parallel=True)
-def _face_bases(columns, P, tight, offsets, T):
-    """Write, for each row of P, an orthonormal basis of its face, first P_b / |P_b|, to columns of T."""
-    for b in prange(len(P)):
-        d = P.shape[1]
-        m = d - (offsets[b + 1] - offsets[b])
-        Q = np.empty((d, d))
-        length = np.sqrt(_dot(P[b], P[b]))
-        for i in range(d):
-            Q[0, i] = P[b, i] / length
-        for q in range(m):
-            for i in range(d):
-                Q[q + 1, i] = columns[i, tight[b, q]]
-        _complete(Q, m + 1)
-        for i in range(d):
-            T[i, offsets[b]] = P[b, i] / length
-            for q in range(m + 1, d):
-                T[i, offsets[b] + q - m] = Q[q, i]
-
-
-@njit(cache=True)
-def _complete(Q, m):
-    """Write to the rows of Q after the first m an orthonormal basis of the complement of the first m (Householder)."""
-    d = len(Q)
-    reflectors = np.zeros((m, d))
-    for q in range(m):
-        for p in range(q):
-            _subtract(Q[q], 2.0 * _dot(reflectors[p], Q[q]), reflectors[p])
-        v = reflectors[q]
-        v[q:] = Q[q, q:]
-        size = np.sqrt(_dot(v, v))
-        v[q] += size if v[q] >= 0.0 else -size
-        size = np.sqrt(_dot(v, v))
-        if size > 0.0:
-            for i in range(d):
-                v[i] /= size
-    for q in range(m, d):
-        Q[q] = 0.0
-        Q[q, q] = 1.0
-        for p in range(m - 1, -1, -1):
-            _subtract(Q[q], 2.0 * _dot(reflectors[p], Q[q]), reflectors[p])

@@ -19,7 +19,7 @@ MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "c
 # A module may import those in the lines above its own.
 LAYERS = [
     ["validation"],
-    ["architecture", "enumeration", "losses", "penalties", "signals"],
+    ["architecture", "enumeration", "losses", "penalties", "projection", "signals"],
     ["arrangements"],
     ["design"],
     ["cones"],

@@ -21,9 +21,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from ..cones import compile_kernels
 from ..pricing import price
 from ..program import Solution
+from ..projection import compile_kernels
 from ..validation import check_choice, check_count, check_positive
 from .fista import solve_fista
 from .monitor import Monitor
