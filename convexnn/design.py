@@ -80,6 +80,11 @@ class Design:
         return self.sign(b) * self.arrangements.patterns([self.pattern_index(b)])[0][:, None] * self.X
 
     @cached_property
+    def squared_norm(self):
+        """|X|^2, the largest eigenvalue of X' X."""
+        return float(np.linalg.norm(self.X.T @ self.X, 2))
+
+    @cached_property
     def gram(self):
         """X X', shape (n_samples, n_samples)."""
         return self.X @ self.X.T

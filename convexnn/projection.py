@@ -186,9 +186,9 @@ def _project(columns, pattern, g, tight, least, u):
             if s[:n_tight].min() > 0.0:
                 break
             newest_fails = s[n_tight - 1] <= 0.0 and mu[n_tight - 1] == 0.0
-            for q in range(n_tight):
-                side[tight[q]] = 1.0 if pattern[tight[q]] else -1.0
             n_tight = _leave(tight, mu, s, n_tight, Q, R)
+            for j in range(len(side)):  # a row in the span of the old tight rows may be outside that of the new
+                side[j] = 1.0 if pattern[j] else -1.0
             for q in range(n_tight):
                 side[tight[q]] = 0.0
             if newest_fails:

@@ -46,7 +46,7 @@ FREE_RATIO = 1e3
 LARGEST_STEP = 1e7
 MAX_PROXIMAL_STEPS = 40
 MAX_NEWTON_STEPS = 30
-# Newton stops when half the squared residual is this part of the gap, which is what it adds to it.
+# Half the squared residual adds to the gap: Newton stops when it is this part of tol, or of this part of the last gap.
 RESIDUAL_PART = 0.1
 # Part of the decrease predicted that a step must reach.
 SUFFICIENT_DECREASE = 1e-4
@@ -119,7 +119,7 @@ def solve_newton(sub, start, tol, observe):
         Feasible blocks, the dual vector, and the step to go on with.
     """
     program = sub.program
-    size = float(np.linalg.norm(sub.products.X.T @ sub.products.X, 2)) or 1.0
+    size = program.design.squared_norm or 1.0
     W, beta, step = start.W, start.beta, start.step or FIRST_STEP / size
     refitted, V = beta, start.V
     objective = program.loss.value(program.Y, sub.fit(W, beta)) + program.alpha * program.penalty.value(W)
@@ -185,7 +185,7 @@ def _direction(face, h, residual):
     """Solve (I + step C C' H) dZ = residual on the side of C that is cheaper."""
     if face.n_columns == 0:
         return residual
-    h = np.maximum(h, 1e-12 * h.max())
+    h = np.maximum(h, 1e-12 * face.sub.program.loss.smoothness)
     n, r, n_active, free = len(h), face.n_columns, len(face.blocks), face.free.shape[1]
     costs = {
         _by_columns: n * r**2 + r**3 / 3,
