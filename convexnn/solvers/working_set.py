@@ -15,11 +15,12 @@ M. Massias, A. Gramfort and J. Salmon (2018), Celer: a fast solver for the Lasso
 
 import logging
 import warnings
+from functools import cache
 from threading import Timer
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ..pricing import price
 from ..program import Solution
@@ -111,7 +112,7 @@ def solve_working_set(
     monitor = Monitor(program, max_iter, time_limit, callback, verbose)
     small = program.design.n_blocks * program.design.X.size < THREADED_PRODUCT
     try:
-        with threadpool_limits(1 if small else None, user_api="blas"):
+        with _thread_pools().limit(limits=1 if small else None, user_api="blas"):
             _run(program, W_init, tol, INNER_SOLVERS[inner], precision, monitor)
     except KeyboardInterrupt:
         monitor.status = "interrupted"
@@ -138,6 +139,12 @@ def _check_blocks(program, W_init):
     if W.shape != program.block_shape or not np.isfinite(W).all():
         raise ValueError(f"W_init must be finite and of shape {program.block_shape}; got shape {W.shape}")
     return W
+
+
+@cache
+def _thread_pools():
+    """Return the thread pools of the process: to look for them takes milliseconds."""
+    return ThreadpoolController()
 
 
 def _compile(verbose):
