@@ -1,16 +1,18 @@
-"""Losses, penalties, designs, cones and pricing."""
+"""Losses, penalties, designs and pricing."""
 
 import numpy as np
 import pytest
-from checks import check_cones, check_design, check_loss, check_penalty
+from checks import check_design, check_loss, check_penalty, cone_rows
+from scipy.optimize import nnls
 
 from convexnn import design as design_module
+from convexnn import transfer_blocks
 from convexnn.arrangements import Arrangements, enumerate_arrangements, sample_arrangements
 from convexnn.cones import ArrangementCones, FreeCones
 from convexnn.design import Design
 from convexnn.losses import Squared
 from convexnn.penalties import GroupL2
-from convexnn.pricing import kappa
+from convexnn.pricing import kappa, price
 
 
 @pytest.mark.parametrize("loss", [Squared()], ids=lambda loss: type(loss).__name__)
@@ -21,8 +23,9 @@ def test_losses(loss, seed):
 
 
 @pytest.mark.parametrize("penalty", [GroupL2()], ids=lambda penalty: type(penalty).__name__)
-def test_penalties(penalty):
-    check_penalty(penalty, np.random.default_rng(0))
+@pytest.mark.parametrize("seed", range(3))
+def test_penalties(penalty, seed):
+    check_penalty(penalty, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("signs", [(1.0,), (1.0, -1.0)])
@@ -33,33 +36,6 @@ def test_designs(signs, n_outputs, entries, monkeypatch):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((11, 3))
     check_design(Design(X, sample_arrangements(X, 17, random_state=0), signs), n_outputs, rng)
-
-
-def random_rows(rng):
-    n, d = int(rng.integers(1, 30)), int(rng.integers(1, 8))
-    X = rng.standard_normal((n, d)) if rng.random() < 0.5 else rng.integers(-2, 3, (n, d)).astype(float)
-    if rng.random() < 0.5:
-        X = np.vstack([X, X[: n // 2], -X[:1], np.zeros((1, d)), 1e-8 * X[:2], 1e8 * X[:1]])
-    if rng.random() < 0.3:
-        X[:, 0] = X[:, -1]
-    return X
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_projection_onto_random_and_degenerate_cones(seed):
-    rng = np.random.default_rng(seed)
-    X = random_rows(rng)
-    gates = rng.standard_normal((6, X.shape[1]))
-    gates[0] = X[0]  # often on a wall
-    design = Design(X, Arrangements.from_gates(X, gates), (1.0, -1.0))
-    U = rng.standard_normal((design.n_blocks, X.shape[1], 2))
-    U[0] = 0.0
-    check_cones(ArrangementCones(design), design, U)
-
-
-def test_free_cones_change_nothing():
-    U = np.random.default_rng(0).standard_normal((3, 2, 1))
-    assert FreeCones().project(U, np.arange(3)) is U
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -88,3 +64,98 @@ def test_kappa_projects_every_block_that_matters(monkeypatch):
     cones, V = ArrangementCones(design), rng.standard_normal((40, 1))
     every = np.linalg.norm(cones.project(design.rmatvec(V), np.arange(design.n_blocks)), axis=1).max()
     assert kappa(design, cones, GroupL2(), V) == pytest.approx(every, rel=1e-14)
+
+
+def priced(seed, cone, n_patterns=60):
+    """A design, its cones, a dual vector, and the length of every projected gradient by scipy."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(6, 25)), int(rng.integers(2, 6))
+    X = rng.integers(-2, 3, (n, d)).astype(float) if seed % 3 == 2 else rng.standard_normal((n, d))
+    arrangements = Arrangements.from_gates(X, rng.standard_normal((n_patterns, d)))
+    design = Design(X, arrangements, (1.0, -1.0) if cone else (1.0,))
+    V = rng.standard_normal((n, 1))
+    lengths = np.empty(design.n_blocks)
+    for b in range(design.n_blocks):
+        g = (design.block(b).T @ V)[:, 0]
+        lengths[b] = nnls(cone_rows(design, b).T, -g, maxiter=1000)[1] if cone else np.linalg.norm(g)
+    return design, ArrangementCones(design) if cone else FreeCones(), V, lengths
+
+
+@pytest.mark.parametrize("cone", [True, False])
+@pytest.mark.parametrize("seed", range(6))
+def test_prices_are_the_blocks_above_alpha(cone, seed, monkeypatch):
+    monkeypatch.setattr("convexnn.pricing.BATCH", 7)
+    design, cones, V, lengths = priced(seed, cone)
+    tight = np.full((design.n_blocks, design.X.shape[1], 1), -1, np.int32)
+    assert kappa(design, cones, GroupL2(), V) == pytest.approx(lengths.max(), rel=1e-12)
+    for part in (2.0, 0.95, 0.6, 0.3, 1e-6):
+        alpha = part * lengths.max()
+        prices = price(design, cones, GroupL2(), V, alpha, 10**9, tight)
+        assert prices.bound == pytest.approx(max(alpha, lengths.max()), rel=1e-12)
+        assert set(prices.blocks) == set(np.flatnonzero(lengths > alpha))
+        assert len(prices.blocks) == np.count_nonzero(lengths > alpha)
+        assert (np.diff(lengths[prices.blocks]) <= 1e-12 * lengths.max()).all()
+
+
+@pytest.mark.parametrize("cone", [True, False])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_bound_holds_when_pricing_stops_early(cone, seed, monkeypatch):
+    monkeypatch.setattr("convexnn.pricing.BATCH", 2)
+    design, cones, V, lengths = priced(seed, cone)
+    alpha = 0.2 * lengths.max()
+    for limit in (1, 2, 5, 20):
+        tight = np.full((design.n_blocks, design.X.shape[1], 1), -1, np.int32)
+        prices = price(design, cones, GroupL2(), V, alpha, limit, tight)
+        assert prices.bound >= lengths.max() * (1 - 1e-12)
+        assert min(limit, np.count_nonzero(lengths > alpha)) <= len(prices.blocks) < limit + 2
+        assert (lengths[prices.blocks] > alpha).all()
+
+
+def test_pricing_nothing():
+    design, cones, V, _ = priced(0, True)
+    tight = np.full((design.n_blocks, design.X.shape[1], 1), -1, np.int32)
+    prices = price(design, cones, GroupL2(), 0.0 * V, 0.3, 10, tight)
+    assert prices.bound == 0.3
+    assert len(prices.blocks) == 0
+    assert kappa(design, cones, GroupL2(), 0.0 * V) == 0.0
+
+
+@pytest.mark.parametrize("signs", [(1.0,), (1.0, -1.0)])
+def test_transferred_blocks_are_where_their_patterns_are(signs):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, 3))
+    gates = rng.standard_normal((40, 3))
+    few = Design(X, Arrangements.from_gates(X, gates[10:20]), signs)
+    many = Design(X, Arrangements.from_gates(X, gates), signs)
+    W = rng.standard_normal((few.n_blocks, 3, 2))
+    W[1] = 0.0
+    moved = transfer_blocks(W, few, many)
+    assert moved.shape == (many.n_blocks, 3, 2)
+    assert np.count_nonzero(moved.any(axis=(1, 2))) == few.n_blocks - 1
+    assert np.allclose(many.matvec(moved), few.matvec(W), rtol=1e-14)
+    assert np.array_equal(transfer_blocks(moved, many, few), W)
+    other = Design(X, Arrangements.from_gates(X, gates[:15]), signs)  # it lacks some of the patterns
+    kept = {pattern.tobytes() for pattern in other.arrangements.patterns()}
+    for b in range(few.n_blocks):
+        one = np.zeros_like(W)
+        one[b] = W[b]
+        pattern = few.arrangements.patterns([b % len(few.arrangements)])[0]
+        expected = few.matvec(one) if pattern.tobytes() in kept else 0.0
+        assert np.allclose(other.matvec(transfer_blocks(one, few, other)), expected, rtol=1e-14)
+
+
+def test_transfer_needs_the_same_data():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, 3))
+    source = Design(X, sample_arrangements(X, 10, random_state=0), (1.0, -1.0))
+    W = np.zeros((source.n_blocks, 3, 1))
+    for target in (
+        Design(X + 1, source.arrangements, source.signs),
+        Design(X[:6], sample_arrangements(X[:6], 10, random_state=0), source.signs),
+        Design(X, source.arrangements, (1.0,)),
+    ):
+        with pytest.raises(ValueError, match="source and target must be designs of the same X and signs"):
+            transfer_blocks(W, source, target)
+    for wrong in (W[:-1], W[:, :2], W[:, :, 0]):
+        with pytest.raises(ValueError, match=rf"W must have shape \({source.n_blocks}, 3, n_outputs\)"):
+            transfer_blocks(wrong, source, source)

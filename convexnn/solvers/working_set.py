@@ -164,9 +164,8 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
     program, rotation, restore = _simplified(whole, monitor.beta)
     products = program.design.single if precision == "single" else program.design
     tight = np.full(program.block_shape, -1, np.int32)
-    working = np.flatnonzero(W_init.any(axis=(1, 2)))
+    working, W = _start(program, np.einsum("bdc,dr->brc", W_init, rotation), tight)
     sub = Subproblem(program, working, tight[working], products)
-    W = program.cones.project(np.einsum("bdc,dr->brc", W_init[working], rotation), working, sub.tight)
     beta = program.loss.fit_free(program.Y, sub.basis, program.design.matvec(W, working))
     point = Iterate(W, beta, -program.loss.grad(program.Y, sub.fit(W, beta)), 0.0)
 
@@ -205,6 +204,23 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         last = tol if products is program.design else max(tol, SINGLE_GAP)
         inner_tol = LAST_PART * last if gap <= NEAR * last else INNER_PART * gap
         point = solve_inner(sub, Iterate(W, point.beta, V, point.step), inner_tol, observe)
+
+
+def _start(program, W, tight):
+    """Return the blocks to start from: W projected, and scaled by the first of 1, 1/2, 1/4, ... that beats zero."""
+    blocks = np.flatnonzero(W.any(axis=(1, 2)))
+    rows = tight[blocks]
+    W = program.cones.project(W[blocks], blocks, rows)
+    tight[blocks] = rows
+    basis, fit, size = program.free_basis[0], program.design.matvec(W, blocks), program.alpha * program.penalty.value(W)
+
+    def objective(t):
+        beta = program.loss.fit_free(program.Y, basis, t * fit)
+        return program.loss.value(program.Y, t * fit + basis @ beta) + t * size
+
+    W = W * next((t for t in 0.5 ** np.arange(60) if objective(t) < objective(0.0)), 0.0)
+    left = W.any(axis=(1, 2))
+    return blocks[left], W[left]
 
 
 def _simplified(whole, beta):

@@ -1,0 +1,355 @@
+"""Newton's directions, the inner solvers by themselves, and losses other than the squared one."""
+
+import warnings
+from dataclasses import replace
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from checks import check_feasible, check_loss, dense_prediction
+from scipy.linalg import LinAlgError, null_space
+from scipy.optimize import brentq
+from scipy.special import expit, xlogy
+
+from convexnn import Architecture, build_program, build_reference_program, solve_working_set
+from convexnn.program import kappa_at_zero
+from convexnn.solvers import newton
+from convexnn.solvers.fista import solve_fista
+from convexnn.solvers.subproblem import Iterate, Subproblem
+
+ARCHITECTURES = {
+    "relu": Architecture(hidden_bias="none", fit_intercept=False),
+    "relu, free columns": Architecture(skip=True),
+    "gated": Architecture("gated_relu", hidden_bias="none", fit_intercept=False),
+    "gated, free columns": Architecture("gated_relu", skip=True),
+}
+by_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
+
+
+def random_program(architecture, seed, part=0.05, n=14, d=3, n_patterns=20):
+    rng = np.random.default_rng([17, seed])
+    X = rng.standard_normal((n, d))
+    y = np.abs(X[:, 0]) + rng.standard_normal(n)
+    program = build_program(X, y, 1.0, n_patterns, architecture, random_state=seed)
+    return program.at(part * kappa_at_zero(program)), rng
+
+
+def all_blocks(program):
+    tight = np.full(program.block_shape, -1, np.int32)
+    return Subproblem(program, np.arange(program.design.n_blocks), tight, program.design)
+
+
+def cvxpy_optimum(program):
+    problem = build_reference_program(program).problem
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+        return problem.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+
+
+def make_face(program, rng, part=0.5):
+    """A proximal point equation at a random point, over 15 blocks in any order, about this part of them not active."""
+    blocks = rng.permutation(program.design.n_blocks)[:15]
+    W = program.cones.project(rng.standard_normal((15, *program.block_shape[1:])), blocks)
+    beta = rng.standard_normal((program.free_basis[0].shape[1], 1))
+    center = newton.Center(W, beta, 0.3, 7.0)
+    Z = rng.standard_normal(program.Y.shape)
+    T = W + center.step * program.design.rmatvec(program.Y - Z, blocks)
+    norms = np.linalg.norm(program.cones.project(T, blocks), axis=1)
+    program = program.at(1.01 * np.quantile(norms, part) / center.step)
+    sub = Subproblem(program, blocks, np.full(W.shape, -1, np.int32), program.design)
+    point = newton._evaluate(sub, center, Z)
+    return newton.Face(sub, center, point), center, point
+
+
+def dense_system(face, center, h):
+    """I + step C C' H by the formula, tight rows found anew: those that vanish at the projection."""
+    program, P = face.sub.program, face.P
+    X, patterns = program.design.X, face.patterns()
+    spread = center.free_step * face.sub.basis @ face.sub.basis.T
+    for b in range(len(P)):
+        p = P[b] / np.linalg.norm(P[b])
+        c = center.step * program.alpha / np.linalg.norm(P[b])
+        N = np.eye(len(p))
+        if program.architecture.activation == "relu":
+            N = null_space(X[np.abs(X @ p) <= 1e-10 * np.linalg.norm(X, axis=1)])
+        A = np.diag(patterns[b].astype(float)) @ X  # its sign cancels
+        spread = spread + center.step * A @ ((1 - c) * N @ N.T + c * np.outer(p, p)) @ A.T
+    return np.eye(len(X)) + spread @ np.diag(h)
+
+
+@by_architecture
+@pytest.mark.parametrize("seed", range(6))
+def test_directions_solve_the_dense_system(architecture, seed, monkeypatch):
+    program, rng = random_program(architecture, seed)
+    face, center, _ = make_face(program, rng)
+    assert 0 < len(face.blocks) < 15
+    assert face.unconstrained == (architecture.activation == "gated_relu")
+    h, residual = rng.uniform(0.01, 1.0, 14), rng.standard_normal(14)
+    system = dense_system(face, center, h)
+    expected = np.linalg.solve(system, residual)
+    assert face.factor().shape == (14, face.n_columns)
+    for solve in (newton._by_columns, newton._by_samples, newton._direction):
+        assert np.allclose(solve(face, h, residual), expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+    found = newton._by_gradients(face, h, residual)
+    assert np.linalg.norm(np.sqrt(h) * (system @ found - residual)) <= 1.01 * newton.CG_TOL * np.linalg.norm(residual)
+    monkeypatch.setattr(newton, "LARGEST_FACTOR", 1)  # too large for factors: by gradients
+    assert np.array_equal(newton._direction(face, h, residual), found)
+    monkeypatch.setattr(newton, "CG_TOL", 1e-7)
+    expected_size = np.linalg.norm(np.sqrt(h) * expected)
+    error = np.sqrt(h) * (newton._by_gradients(face, h, residual) - expected)
+    assert np.linalg.norm(error) <= 1e-3 * expected_size
+
+
+@by_architecture
+@pytest.mark.parametrize("seed", range(6))
+def test_the_system_is_the_derivative_of_the_residual(architecture, seed):
+    """By finite differences of Z - A prox(W_k + step A' V) - Q (b_k + free Q' V), whose prox is made block by block."""
+    program, rng = random_program(architecture, seed)
+    face, center, point = make_face(program, rng)
+    sub, program, n = face.sub, face.sub.program, len(program.Y)
+
+    def residual(Z):
+        V = program.Y - Z
+        T = center.W + center.step * np.array([program.design.block(b).T @ V for b in sub.blocks])
+        W = program.penalty.prox(program.cones.project(T, sub.blocks), center.step * program.alpha)
+        fit = sum(program.design.block(b) @ w for b, w in zip(sub.blocks, W, strict=True))
+        return (Z - fit - sub.basis @ (center.beta + center.free_step * sub.basis.T @ V))[:, 0]
+
+    assert np.allclose(residual(point.Z), (point.Z - sub.fit(point.W, point.beta))[:, 0], atol=1e-12)
+    steps = 1e-6 * np.eye(n)[:, :, None]
+    slopes = np.array([residual(point.Z + step) - residual(point.Z - step) for step in steps]).T / 2e-6
+    assert np.allclose(slopes, dense_system(face, center, np.ones(n)), atol=1e-6)
+    # and the residual, with the curvature, is the gradient of phi
+    phi = [newton._evaluate(sub, center, point.Z + t * steps[3]).phi for t in (1, -1)]
+    assert (phi[0] - phi[1]) / 2e-6 == pytest.approx(residual(point.Z)[3], rel=1e-5, abs=1e-7)
+
+
+@by_architecture
+def test_without_active_blocks_or_free_columns_nothing_bends(architecture):
+    program, rng = random_program(architecture, 0)
+    face, *_ = make_face(program, rng, 1.0)
+    assert len(face.blocks) == 0
+    assert face.n_columns == program.free_basis[0].shape[1]
+    residual = rng.standard_normal(14)
+    direction = newton._direction(face, np.ones(14), residual)
+    Q = face.free
+    assert np.allclose(direction, np.linalg.solve(np.eye(14) + 0.3 * Q @ Q.T, residual))
+
+
+def test_singular_systems_are_regularised():
+    rng = np.random.default_rng(0)
+    B = rng.standard_normal((5, 2))
+    x = B @ rng.standard_normal(2)
+    found = newton._solve(lambda: np.asfortranarray(B @ B.T), B @ (B.T @ x))
+    assert np.allclose(B @ (B.T @ found), B @ (B.T @ x), atol=1e-5)
+    with pytest.raises(LinAlgError, match="X or y is out of range"):
+        newton._solve(lambda: -np.eye(3, order="F"), np.ones(3))
+
+
+@by_architecture
+@pytest.mark.parametrize(("solve", "tol", "part"), [(newton.solve_newton, 1e-9, 0.01), (solve_fista, 1e-5, 0.2)])
+@pytest.mark.parametrize("seed", range(3))
+def test_inner_solvers_reach_the_optimum(architecture, solve, tol, part, seed):
+    program, _ = random_program(architecture, seed, part)
+    optimum, sub, seen = cvxpy_optimum(program), all_blocks(program), []
+
+    def observe(W=None, beta=None, objective=None):
+        if W is not None:
+            seen.append((program.objective(W, program.free_basis[1] @ beta), objective))
+
+    start = Iterate(np.zeros(program.block_shape), np.zeros((sub.basis.shape[1], 1)), program.Y, 0.0)
+    point = solve(sub, start, tol, observe)
+    Z = dense_prediction(program, point.W, program.free_basis[1] @ point.beta)
+    objective = 0.5 * np.sum((Z - program.Y) ** 2) + program.alpha * np.linalg.norm(point.W, axis=1).sum()
+    assert objective == pytest.approx(optimum, rel=max(10 * tol, 1e-8))
+    assert np.allclose(point.V, program.Y - Z, atol=1e-2 * np.linalg.norm(program.Y - Z))
+    check_feasible(program, point.W)
+    assert seen
+    assert all(own == pytest.approx(given, rel=1e-10) for given, own in seen)
+    assert seen[-1][0] == pytest.approx(objective, rel=1e-12)
+    calls = []
+    stopped = solve(sub, start, 1e-12, lambda *args: calls.append(args) or len(calls) >= 3)
+    assert len(calls) <= 4
+    check_feasible(program, stopped.W)
+
+
+class SmoothLoss:
+    """What any smooth loss has, from its value, gradient, its inverse, and the limits of t such that t V is dual."""
+
+    def best_scale(self, Y, V, limit):
+        lower, upper = np.clip(self.dual_limits(Y, V), -limit, limit)
+
+        def slope(t):  # of -L*(-t V)
+            return np.sum(V * self.inverse_grad(Y, -t * V))
+
+        if lower == upper or slope(upper) >= 0:
+            return float(upper)
+        return float(lower) if slope(lower) <= 0 else brentq(slope, lower, upper, xtol=1e-15, rtol=1e-14)
+
+    def fit_free(self, Y, basis, offset=0.0):
+        beta = np.zeros((basis.shape[1], Y.shape[1]))
+        for _ in range(100):
+            Z = offset + basis @ beta
+            gradient = basis.T @ self.grad(Y, Z)
+            step = np.linalg.lstsq(basis.T @ (self.curvature(Y, Z) * basis), gradient, rcond=None)[0]
+            value = self.value(Y, Z)
+            while self.value(Y, Z - basis @ step) > value + 1e-13 * abs(value) and np.abs(step).max() > 1e-12:
+                step = step / 2
+            beta = beta - step
+            if np.linalg.norm(gradient) <= 1e-14 * len(Y):
+                break
+        return beta
+
+
+class Logistic(SmoothLoss):
+    """Sum of log(1 + exp(-y z)), y = +-1."""
+
+    smoothness, translation_invariant = 0.25, False
+
+    def value(self, Y, Z):
+        return float(np.sum(np.logaddexp(0.0, -Y * Z)))
+
+    def grad(self, Y, Z):
+        return -Y * expit(-Y * Z)
+
+    def inverse_grad(self, Y, T):
+        q = np.clip(-Y * T, 1e-300, 1 - 1e-16)
+        return Y * (np.log1p(-q) - np.log(q))
+
+    def curvature(self, Y, Z):
+        return expit(Z) * expit(-Z)
+
+    def conjugate(self, Y, T):
+        q = -Y * T
+        return float(np.sum(xlogy(q, q) + xlogy(1 - q, 1 - q))) if (q >= 0).all() and (q <= 1).all() else np.inf
+
+    def dual_limits(self, Y, V):
+        q = Y * V
+        largest, least = max(q.max(), 0.0), min(q.min(), 0.0)
+        if (largest > 0 and least < 0) or largest == least:
+            return 0.0, 0.0
+        return (0.0, 1 / largest) if largest > 0 else (1 / least, 0.0)
+
+    def to_cvxpy(self, Y, Z):
+        return cp.sum(cp.logistic(cp.multiply(-Y, Z)))
+
+
+class PseudoHuber(SmoothLoss):
+    """Sum of D^2 (sqrt(1 + ((z - y) / D)^2) - 1)."""
+
+    smoothness, translation_invariant, D = 1.0, True, 0.7
+
+    def value(self, Y, Z):
+        return float(self.D**2 * np.sum(np.hypot(1.0, (Z - Y) / self.D) - 1))
+
+    def grad(self, Y, Z):
+        return (Z - Y) / np.hypot(1.0, (Z - Y) / self.D)
+
+    def inverse_grad(self, Y, T):
+        T = np.clip(T, -self.D * (1 - 1e-15), self.D * (1 - 1e-15))
+        return Y + T / np.sqrt(1 - (T / self.D) ** 2)
+
+    def curvature(self, Y, Z):
+        return np.hypot(1.0, (Z - Y) / self.D) ** -3.0
+
+    def conjugate(self, Y, T):
+        if np.abs(T).max() > self.D:
+            return np.inf
+        return float(np.sum(T * Y) + self.D**2 * np.sum(1 - np.sqrt(1 - (T / self.D) ** 2)))
+
+    def dual_limits(self, Y, V):
+        largest = np.abs(V).max()
+        return (-self.D / largest, self.D / largest) if largest > 0 else (0.0, 0.0)
+
+    def to_cvxpy(self, Y, Z):
+        residuals = cp.reshape(Z - Y, (1, Y.size), order="C")
+        return (
+            self.D * cp.sum(cp.norm(cp.vstack([np.full((1, Y.size), self.D), residuals]), axis=0)) - self.D**2 * Y.size
+        )
+
+
+class Weighted(SmoothLoss):
+    """Sum of weights / 2 (z - y)^2, the weights 0.5, 2 and 8 in turn."""
+
+    smoothness, translation_invariant = 8.0, True
+
+    def weights(self, Y):
+        return 0.5 * 4.0 ** (np.arange(len(Y)) % 3).reshape(-1, *[1] * (Y.ndim - 1))
+
+    def value(self, Y, Z):
+        return float(np.sum(self.weights(Y) / 2 * (Z - Y) ** 2))
+
+    def grad(self, Y, Z):
+        return self.weights(Y) * (Z - Y)
+
+    def inverse_grad(self, Y, T):
+        return Y + T / self.weights(Y)
+
+    def curvature(self, Y, Z):
+        return np.broadcast_to(self.weights(Y), Y.shape).copy()
+
+    def conjugate(self, Y, T):
+        return float(np.sum(T * Y + T**2 / self.weights(Y) / 2))
+
+    def dual_limits(self, Y, V):
+        return (-np.inf, np.inf) if V.any() else (0.0, 0.0)
+
+    def to_cvxpy(self, Y, Z):
+        return cp.sum(cp.multiply(self.weights(Y) / 2, cp.square(Z - Y)))
+
+
+LOSSES = [Logistic(), PseudoHuber(), Weighted()]
+by_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+
+
+def targets(loss, rng, n):
+    if isinstance(loss, Logistic):
+        return np.where(np.arange(n) < 2, [1.0, -1.0] * (n // 2) + [1.0] * (n % 2), rng.choice([-1.0, 1.0], n))
+    return 3 * rng.standard_normal(n)
+
+
+@by_loss
+@pytest.mark.parametrize("seed", range(3))
+def test_the_losses_of_these_tests_are_losses(loss, seed):
+    rng = np.random.default_rng(seed)
+    check_loss(loss, targets(loss, rng, 20)[:, None], rng)
+
+
+@by_loss
+@by_architecture
+@pytest.mark.parametrize("seed", range(3))
+def test_other_losses_drop_in(loss, architecture, seed):
+    """With an intercept, and a skip but for the logistic loss, whose data it would separate."""
+    rng = np.random.default_rng([23, seed])
+    X = rng.standard_normal((18, 2))
+    architecture = replace(architecture, skip=architecture.skip and not isinstance(loss, Logistic))
+    program = build_program(X, np.zeros(18), 1.0, 20, architecture, random_state=seed)
+    program = replace(program, loss=loss, Y=targets(loss, rng, 18)[:, None])
+    largest = kappa_at_zero(program)
+    silent = solve_working_set(program.at(1.001 * largest), tol=1e-7)
+    assert silent.converged
+    assert not silent.W.any()
+    for part in (0.5, 0.05, 0.005):
+        smaller = program.at(part * largest)
+        solution, optimum = solve_working_set(smaller, tol=1e-7), cvxpy_optimum(smaller)
+        certificate = solution.certificate
+        assert solution.converged
+        assert certificate.objective == pytest.approx(optimum, rel=1e-6)
+        assert certificate.lower_bound <= optimum * (1 + 1e-8)
+        assert certificate.lower_bound <= certificate.objective * (1 + 1e-12)
+        check_feasible(smaller, solution.W)
+        Z = dense_prediction(smaller, solution.W, solution.beta)
+        penalty = smaller.alpha * np.linalg.norm(solution.W, axis=1).sum()
+        assert certificate.objective == pytest.approx(loss.value(smaller.Y, Z) + penalty, rel=1e-10)
+
+
+@by_loss
+def test_other_losses_by_gradients(loss):
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((18, 2))
+    program = build_program(X, np.zeros(18), 1.0, 15, Architecture(hidden_bias="none"), random_state=0)
+    program = replace(program, loss=loss, Y=targets(loss, rng, 18)[:, None])
+    program = program.at(0.2 * kappa_at_zero(program))
+    solution = solve_working_set(program, tol=1e-4, inner="fista")
+    assert solution.converged
+    assert solution.certificate.objective == pytest.approx(cvxpy_optimum(program), rel=1e-4)
