@@ -41,7 +41,7 @@ FEWEST_BLOCKS = 100
 # The working set is solved to this part of the gap over all patterns, and where that is within NEAR of tol, of tol.
 INNER_PART, LAST_PART, NEAR = 0.1, 0.3, 100.0
 # A gap below which products in single precision prove nothing.
-SINGLE_GAP = 1e-4
+SINGLE_GAP = 1e-3
 # Iterations that do not halve the gap nor find blocks, after which rounding is in the way.
 PATIENCE = 4
 # One thread of BLAS is faster, as its threads and those of the projections wait for one another, unless products are
@@ -83,7 +83,7 @@ def solve_working_set(
     inner : {"newton", "fista"}, default="newton"
         Solver of the working set: semismooth Newton, or accelerated proximal gradient for loose tolerances.
     precision : {"double", "single"}, default="double"
-        Precision of the products with X. With "single", double precision takes over at a gap of 1e-4 or `tol`; points
+        Precision of the products with X. With "single", double precision takes over at a gap of 1e-3 or `tol`; points
         and certificates are always in double precision.
 
     Returns
@@ -162,7 +162,9 @@ def _compile(verbose):
 def _run(whole, W_init, tol, solve_inner, precision, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
     program, rotation, restore = _simplified(whole, monitor.beta)
-    products = program.design.single if precision == "single" else program.design
+    products, last = program.design, tol
+    if precision == "single":
+        products, last = program.design.single, max(tol, SINGLE_GAP)
     tight = np.full(program.block_shape, -1, np.int32)
     working, W = _start(program, np.einsum("bdc,dr->brc", W_init, rotation), tight)
     sub = Subproblem(program, working, tight[working], products)
@@ -177,7 +179,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
 
     observe(W, beta)
     if len(working):  # over the blocks to start from first: it takes few steps, and prices are better
-        point = solve_inner(sub, point, LAST_PART * tol, observe)
+        point = solve_inner(sub, point, LAST_PART * last, observe)
     gaps = []
     while True:
         V = program.project_dual(point.V)
@@ -189,9 +191,10 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
             return
         found = np.setdiff1d(prices.blocks[:limit], working)
         gaps = [gap] if len(found) else [*gaps, gap]
-        stalled = len(gaps) > PATIENCE and gap > 0.5 * gaps[-1 - PATIENCE]
-        if products is not program.design and (stalled or gap <= max(tol, SINGLE_GAP)):
-            products, gaps, stalled = program.design, [], False
+        patience = PATIENCE if products is program.design else 1
+        stalled = len(gaps) > patience and gap > 0.5 * gaps[-1 - patience]
+        if products is not program.design and (stalled or gap <= last):
+            products, last, gaps, stalled = program.design, tol, [], False
         if stalled:
             monitor.status = "stopped by rounding"
             return
@@ -201,7 +204,6 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         working = np.concatenate([working, found])
         sub = Subproblem(program, working, tight[working], products)
         W = np.concatenate([point.W, np.zeros((len(found), *point.W.shape[1:]))])
-        last = tol if products is program.design else max(tol, SINGLE_GAP)
         inner_tol = LAST_PART * last if gap <= NEAR * last else INNER_PART * gap
         point = solve_inner(sub, Iterate(W, point.beta, V, point.step), inner_tol, observe)
 
