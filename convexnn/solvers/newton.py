@@ -120,7 +120,8 @@ def solve_newton(sub, start, tol, observe):
     """
     program = sub.program
     size = program.design.squared_norm or 1.0
-    W, beta, step = start.W, start.beta, start.step or FIRST_STEP / size
+    first = step = start.step or FIRST_STEP / size
+    W, beta = start.W, start.beta
     refitted, V = beta, start.V
     objective = program.loss.value(program.Y, sub.fit(W, beta)) + program.alpha * program.penalty.value(W)
     Z, gap = program.loss.inverse_grad(program.Y, -V), 1.0
@@ -143,7 +144,7 @@ def solve_newton(sub, start, tol, observe):
             step *= GROWTH if n_steps > 1 else GROWTH**2
         # beyond this W = proj - step alpha p is rounding
         step = min(step, LARGEST_STEP * float(program.penalty.block_norms(W).max(initial=0.0)) / program.alpha or step)
-    return Iterate(W, refitted, V, step / GROWTH)
+    return Iterate(W, refitted, V, max(step / GROWTH, min(first, step)))
 
 
 def _proximal_point(sub, center, Z, square, observe):
