@@ -20,6 +20,7 @@ class Squared:
 
     smoothness = 1.0
     translation_invariant = True  # L depends on Z - Y alone
+    degree = 2  # of t in L(t Z) for the targets t Y; None where it is no power of t
 
     def value(self, Y, Z):
         """Return L(Z), for Y and Z of shape (n_samples, n_outputs)."""

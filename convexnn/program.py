@@ -32,6 +32,8 @@ __all__ = ["Certificate", "Program", "Solution", "alpha_max", "build_program", "
 
 # Residuals below this part of |Y| are rounding.
 RESIDUAL_TOL = 100 * np.finfo(float).eps
+# Sizes of data whose products have squares in the range of floating point, with room for small residuals.
+SIZES = (1e-100, 1e100)
 
 
 @dataclass(frozen=True)
@@ -271,8 +273,12 @@ def build_program(X, y, alpha, arrangements, architecture=None, random_state=Non
     Y = check_array(np.atleast_1d(y), dtype=np.float64, input_name="y", ensure_2d=False)
     Y = Y.reshape(len(Y), -1)
     check_consistent_length(X, Y)
-    if not np.isfinite(np.sum(Y**2)) or not np.isfinite(np.sum(X**2)):
-        raise ValueError("X and y must be small enough for their squares to be finite; change their units")
+    sizes = np.array([np.abs(X).max(), np.abs(Y).max()])
+    if not all(size == 0 or SIZES[0] <= size <= SIZES[1] for size in (*sizes, np.exp(np.log(sizes[sizes > 0]).sum()))):
+        raise ValueError(
+            f"the largest entries of X and of y, and their product, must be from {SIZES[0]:g} to {SIZES[1]:g}, for "
+            f"squares to be in the range of floating point; got {sizes[0]:g} and {sizes[1]:g}: change their units"
+        )
     if Y.shape[1] != 1:
         raise ValueError(f"y must have one output, shape (n_samples,) or (n_samples, 1); got shape {np.shape(y)}")
     rows = architecture.hidden_rows(X)

@@ -5,6 +5,8 @@ import numpy as np
 
 from convexnn import recover
 
+DEGENERATE = ["integers", "duplicates", "zero rows", "equal columns", "scaled columns", "offset"]
+
 
 def check_loss(loss, Y, rng):
     """Derivatives by finite differences, Fenchel-Young, the dual scale by search, the free fits, the cvxpy value."""
@@ -209,3 +211,22 @@ def check_history(solution):
         assert last[name] == getattr(solution.certificate, name)
     assert last["n_blocks"] == np.count_nonzero(solution.W.any(axis=1))
     assert all(record["n_blocks"] <= record["n_working"] <= len(solution.W) for record in records)
+
+
+def degenerate_rows(rng, kind):
+    """5 to 40 rows of 1 to 6 features in a special position."""
+    n, d = int(rng.integers(5, 41)), int(rng.integers(1, 7))
+    X = rng.standard_normal((n, d))
+    if kind == "integers":
+        X = rng.integers(-2, 3, X.shape).astype(float)
+    elif kind == "duplicates":
+        X[n // 2 :] = X[: n - n // 2]
+    elif kind == "zero rows":
+        X[rng.random(n) < 0.3] = 0.0
+    elif kind == "equal columns":
+        X[:, -1] = X[:, 0]
+    elif kind == "scaled columns":
+        X *= 10.0 ** rng.uniform(-3, 3, d)
+    elif kind == "offset":
+        X += 30.0
+    return X

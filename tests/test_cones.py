@@ -103,7 +103,7 @@ def make_cones(kind, seed):
 
 
 @each_kind
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(15))
 def test_projections_satisfy_moreau(kind, seed):
     """Some 3000 cones in all, three projections onto each."""
     cones, design, U, _ = make_cones(kind, seed)

@@ -204,7 +204,7 @@ class SmoothLoss:
 class Logistic(SmoothLoss):
     """Sum of log(1 + exp(-y z)), y = +-1."""
 
-    smoothness, translation_invariant = 0.25, False
+    smoothness, translation_invariant, degree = 0.25, False, None
 
     def value(self, Y, Z):
         return float(np.sum(np.logaddexp(0.0, -Y * Z)))
@@ -237,7 +237,7 @@ class Logistic(SmoothLoss):
 class PseudoHuber(SmoothLoss):
     """Sum of D^2 (sqrt(1 + ((z - y) / D)^2) - 1)."""
 
-    smoothness, translation_invariant, D = 1.0, True, 0.7
+    smoothness, translation_invariant, degree, D = 1.0, True, None, 0.7
 
     def value(self, Y, Z):
         return float(self.D**2 * np.sum(np.hypot(1.0, (Z - Y) / self.D) - 1))
@@ -271,7 +271,7 @@ class PseudoHuber(SmoothLoss):
 class Weighted(SmoothLoss):
     """Sum of weights / 2 (z - y)^2, the weights 0.5, 2 and 8 in turn."""
 
-    smoothness, translation_invariant = 8.0, True
+    smoothness, translation_invariant, degree = 8.0, True, 2
 
     def weights(self, Y):
         return 0.5 * 4.0 ** (np.arange(len(Y)) % 3).reshape(-1, *[1] * (Y.ndim - 1))

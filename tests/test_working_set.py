@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from checks import check_feasible, check_history, check_solver, dense_prediction
+from checks import DEGENERATE, check_feasible, check_history, check_solver, degenerate_rows, dense_prediction
 from sklearn.exceptions import ConvergenceWarning
 from test_reference import FORMULATIONS, HAND_X, HAND_Y, PLAIN, random_problem, textbook_optimum
 
-from convexnn import Architecture, alpha_max, build_program, solve_reference, solve_working_set, transfer_blocks
+from convexnn import Architecture, build_program, solve_reference, solve_working_set, transfer_blocks
 from convexnn.program import kappa_at_zero
 from convexnn.solvers import get_solver, working_set
 
@@ -36,27 +36,6 @@ def test_the_hand_case():
     assert solution.certificate.objective == pytest.approx(optimum, rel=1e-10)
     assert solution.certificate.lower_bound <= optimum * (1 + 1e-15)
     assert solution.certificate.scope == "global"
-
-
-DEGENERATE = ["integers", "duplicates", "zero rows", "equal columns", "scaled columns", "offset"]
-
-
-def degenerate_rows(rng, kind):
-    n, d = int(rng.integers(5, 41)), int(rng.integers(1, 7))
-    X = rng.standard_normal((n, d))
-    if kind == "integers":
-        X = rng.integers(-2, 3, X.shape).astype(float)
-    elif kind == "duplicates":
-        X[n // 2 :] = X[: n - n // 2]
-    elif kind == "zero rows":
-        X[rng.random(n) < 0.3] = 0.0
-    elif kind == "equal columns":
-        X[:, -1] = X[:, 0]
-    elif kind == "scaled columns":
-        X *= 10.0 ** rng.uniform(-3, 3, d)
-    elif kind == "offset":
-        X += 30.0
-    return X
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -166,6 +145,24 @@ def test_units_do_not_matter(name, unit_x, unit_y):
         assert solution.certificate.objective == pytest.approx(expected * unit_y**2, rel=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("precision", "unit"),
+    [("double", 1e-60), ("double", 1e-90), ("double", 1e80), ("single", 1e-23), ("single", 1e20)],
+)
+def test_no_units_give_a_false_bound(precision, unit):
+    """Where squares or products in single precision leave the range of floating point: an error, or a valid bound."""
+    X, y, alpha = random_problem(0)
+    expected = solve_reference(build_program(X, y, alpha, "all", PLAIN)).certificate.objective
+    try:
+        program = build_program(X * unit, y * unit, alpha * unit * unit, "all", PLAIN)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            certificate = solve_working_set(program, tol=1e-8, precision=precision).certificate
+    except ValueError:
+        return
+    assert certificate.lower_bound / unit / unit <= expected * (1 + 1e-8)
+
+
 def larger_problem(activation="relu", seed=0, n=40, d=4, n_patterns=150, part=0.02):
     rng = np.random.default_rng([41, seed])
     X = rng.standard_normal((n, d))
@@ -263,14 +260,6 @@ def test_an_offset_of_y_changes_nothing():
     one, other = (solve_working_set(build_program(X, y + t, alpha, "all"), tol=1e-8) for t in (0.0, 1e6))
     assert other.certificate.objective == pytest.approx(one.certificate.objective, rel=1e-7)
     assert other.certificate.gap <= 1e-8
-
-
-def test_sampled_patterns_reach_alpha_max():
-    X, y, _ = random_problem(2)
-    largest = alpha_max(X, y, arrangements=6, random_state=0)
-    program = build_program(X, y, largest, 6, random_state=0)
-    assert not solve_working_set(program).W.any()
-    assert solve_working_set(program.at(0.99 * largest), tol=1e-9).W.any()
 
 
 @both_activations

@@ -161,19 +161,20 @@ def _compile(verbose):
 
 def _run(whole, W_init, tol, solve_inner, precision, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
-    program, rotation, restore = _simplified(whole, monitor.beta)
+    simplified = _Simplified(whole, monitor.beta)
+    program = simplified.program
     products, last = program.design, tol
     if precision == "single":
         products, last = program.design.single, max(tol, SINGLE_GAP)
     tight = np.full(program.block_shape, -1, np.int32)
-    working, W = _start(program, np.einsum("bdc,dr->brc", W_init, rotation), tight)
+    working, W = _start(program, simplified.simplify(W_init), tight)
     sub = Subproblem(program, working, tight[working], products)
     beta = program.loss.fit_free(program.Y, sub.basis, program.design.matvec(W, working))
     point = Iterate(W, beta, -program.loss.grad(program.Y, sub.fit(W, beta)), 0.0)
 
     def observe(W=None, beta=None, objective=None):
         if W is not None:
-            W, beta = restore(W, beta)
+            W, beta = simplified.restore(W, beta)
             monitor.offer(W, sub.blocks, beta)
         return monitor.over()
 
@@ -185,7 +186,8 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         V = program.project_dual(point.V)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(point.W.any(axis=1)), int(program.design.n_blocks**0.5))
         prices = price(products, program.cones, program.penalty, V, program.alpha, limit, tight)
-        monitor.bound(program.dual_value(V, prices.bound + program.dual_rounding(V, products.X.dtype)))
+        bound = program.dual_value(V, prices.bound + program.dual_rounding(V, products.X.dtype))
+        monitor.bound(bound * simplified.unit_loss)
         gap = monitor.certificate.gap
         if monitor.record(len(working)) or gap <= tol:
             return
@@ -225,19 +227,38 @@ def _start(program, W, tight):
     return blocks[left], W[left]
 
 
-def _simplified(whole, beta):
-    """Return an equal program that is easier to solve, its basis of the row space of X, and the way back.
+class _Simplified:
+    """An equal `program` that is easier to solve, and the way there and back.
 
-    It has the coordinates of that row space, and as targets what the free fit F beta leaves of Y: a large mean would
-    cost digits.
+    It is in coordinates of the row space of X, its targets are what the free fit F beta leaves of Y (a large mean would
+    cost digits), and X and Y have sizes of about one, by powers of two.
     """
-    program, rotation = whole.in_row_space()
-    offset, free_map = np.zeros_like(beta), whole.free_basis[1]
-    if program.loss.translation_invariant:
-        program, offset = program.centred(beta), beta
-        free_map = free_map @ program.free_basis[1]
 
-    def restore(W, beta):
-        return np.einsum("brc,dr->bdc", W, rotation), offset + free_map @ beta
+    def __init__(self, whole, beta):
+        program, self.rotation = whole.in_row_space()
+        self.offset, self.free_map = np.zeros_like(beta), whole.free_basis[1]
+        if program.loss.translation_invariant:
+            program, self.offset = program.centred(beta), beta
+            self.free_map = self.free_map @ program.free_basis[1]
+        unit_x, self.unit_y = _power_of_two(program.design.X), 1.0
+        if program.loss.degree is not None:
+            self.unit_y = _power_of_two(program.Y)
+        self.program = program.rescaled(unit_x, self.unit_y)
+        self.unit_w = self.unit_y / unit_x
+        self.unit_loss = self.unit_y ** (program.loss.degree or 0)
 
-    return program, rotation, restore
+    def simplify(self, W):
+        """Return blocks of the whole program as blocks of `program`."""
+        return np.einsum("bdc,dr->brc", W, self.rotation) / self.unit_w
+
+    def restore(self, W, beta):
+        """Return blocks and free coefficients of `program` as those of the whole."""
+        return np.einsum(
+            "brc,dr->bdc", W, self.rotation
+        ) * self.unit_w, self.offset + self.free_map @ beta * self.unit_y
+
+
+def _power_of_two(values):
+    """Return the power of two nearest to the root mean square, 1 for zeros: to divide by it costs no digits."""
+    size = np.abs(values).max(initial=0.0)
+    return 2.0 ** np.round(np.log2(size * np.sqrt(np.mean((values / size) ** 2)))) if size > 0 else 1.0
