@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from .arrangements import BLOCK_ENTRIES, Arrangements
+from .threads import map_batches
 
 __all__ = ["Design", "transfer_blocks"]
 
@@ -53,15 +54,18 @@ class Design:
         rows = np.flatnonzero(W.any(axis=(1, 2)))
         blocks = rows if blocks is None else np.asarray(blocks)[rows]
         index, signs = self.pattern_index(blocks), self.sign(blocks)
-        Z = np.zeros((len(self.X), W.shape[2]))
-        for batch in self._batches(len(rows)):
+
+        def fit(batch):
             patterns = self.arrangements.patterns(index[batch])
+            coefficients = (W[rows[batch]] * signs[batch, None, None]).astype(self.X.dtype, copy=False)
+            Z = np.empty((len(self.X), W.shape[2]))
             for c in range(W.shape[2]):
-                coefficients = (W[rows[batch], :, c] * signs[batch, None]).astype(self.X.dtype, copy=False)
-                fits = coefficients @ self.X.T
+                fits = coefficients[:, :, c] @ self.X.T
                 fits *= patterns
-                Z[:, c] += fits.sum(axis=0)
-        return Z
+                Z[:, c] = fits.sum(axis=0)
+            return Z
+
+        return sum(map_batches(fit, self._batches(len(rows))), np.zeros((len(self.X), W.shape[2])))
 
     def rmatvec(self, V, blocks=None):
         """Return the adjoint G_b = s_b X' D_b V of `blocks`, shape (n_selected, n_features, n_outputs); None is all."""
@@ -93,10 +97,13 @@ class Design:
         """Return X' D_i V for the patterns of `index`."""
         G = np.empty((len(index), self.X.shape[1], V.shape[1]))
         V = V.astype(self.X.dtype, copy=False)
-        for batch in self._batches(len(index)):
+
+        def correlate(batch):
             patterns = self.arrangements.patterns(index[batch])
             for c in range(V.shape[1]):
                 G[batch, :, c] = (patterns * V[:, c]) @ self.X
+
+        map_batches(correlate, self._batches(len(index)))
         return G
 
     def _batches(self, size):

@@ -15,16 +15,15 @@ M. Massias, A. Gramfort and J. Salmon (2018), Celer: a fast solver for the Lasso
 
 import logging
 import warnings
-from functools import cache
 from threading import Timer
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import ThreadpoolController
 
 from ..pricing import price
 from ..program import Solution
 from ..projection import compile_kernels
+from ..threads import one_blas_thread
 from ..validation import check_choice, check_count, check_positive
 from .fista import solve_fista
 from .monitor import Monitor
@@ -44,9 +43,6 @@ INNER_PART, LAST_PART, NEAR = 0.1, 0.3, 100.0
 SINGLE_GAP = 1e-3
 # Iterations that do not halve the gap nor find blocks, after which rounding is in the way.
 PATIENCE = 4
-# One thread of BLAS is faster, as its threads and those of the projections wait for one another, unless products are
-# large: this many operations in one with all blocks.
-THREADED_PRODUCT = 1e9
 
 
 def solve_working_set(
@@ -110,9 +106,8 @@ def solve_working_set(
     W_init = _check_blocks(program, W_init)
     _compile(verbose)
     monitor = Monitor(program, max_iter, time_limit, callback, verbose)
-    small = program.design.n_blocks * program.design.X.size < THREADED_PRODUCT
     try:
-        with _thread_pools().limit(limits=1 if small else None, user_api="blas"):
+        with one_blas_thread():
             _run(program, W_init, tol, INNER_SOLVERS[inner], precision, monitor)
     except KeyboardInterrupt:
         monitor.status = "interrupted"
@@ -139,12 +134,6 @@ def _check_blocks(program, W_init):
     if W.shape != program.block_shape or not np.isfinite(W).all():
         raise ValueError(f"W_init must be finite and of shape {program.block_shape}; got shape {W.shape}")
     return W
-
-
-@cache
-def _thread_pools():
-    """Return the thread pools of the process: to look for them takes milliseconds."""
-    return ThreadpoolController()
 
 
 def _compile(verbose):
