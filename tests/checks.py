@@ -37,6 +37,8 @@ def check_loss(loss, Y, rng):
     assert loss.fit_free(Y, columns[:, :0], Z).shape == (0, Y.shape[1])
     if loss.translation_invariant:
         assert np.isclose(loss.value(Y + V, Z + V), loss.value(Y, Z))
+    if loss.degree is not None:
+        assert np.isclose(loss.value(3.0 * Y, 3.0 * Z), 3.0**loss.degree * loss.value(Y, Z))
     assert np.isclose(loss.to_cvxpy(Y, cp.Constant(Z)).value, loss.value(Y, Z))
 
 
