@@ -150,7 +150,7 @@ def test_units_do_not_matter(name, unit_x, unit_y):
     [("double", 1e-60), ("double", 1e-90), ("double", 1e80), ("single", 1e-23), ("single", 1e20)],
 )
 def test_no_units_give_a_false_bound(precision, unit):
-    """Where squares or products in single precision leave the range of floating point: an error, or a valid bound."""
+    """Where squares or products in single precision leave the range of floating point: an error, or the optimum."""
     X, y, alpha = random_problem(0)
     expected = solve_reference(build_program(X, y, alpha, "all", PLAIN)).certificate.objective
     try:
@@ -161,6 +161,7 @@ def test_no_units_give_a_false_bound(precision, unit):
     except ValueError:
         return
     assert certificate.lower_bound / unit / unit <= expected * (1 + 1e-8)
+    assert certificate.objective / unit / unit == pytest.approx(expected, rel=1e-7)
 
 
 def larger_problem(activation="relu", seed=0, n=40, d=4, n_patterns=150, part=0.02):
