@@ -52,8 +52,8 @@ class ArrangementCones:
         blocks : integer array of shape (n_selected,)
             The blocks that the rows belong to.
         tight : int32 array of shape (n_selected, n_features, n_outputs) or None, default=None
-            Rows of X that are likely tight at each projection, filled up with -1; overwritten by those that are. The
-            result does not depend on it, the time does.
+            Rows of X that are likely tight at each projection, filled up with -1; overwritten by those that are, where
+            the projection is longer than `least`. The result does not depend on it (up to rounding), the time does.
         least : float, default=0.0
             A projection no longer than this need not be finished: what is returned for it is at least as long, and no
             longer than `least`.

@@ -76,7 +76,7 @@ class Design:
 
     @cached_property
     def single(self):
-        """The design with X in single precision: so are its products, but not what they add up to."""
+        """The design with X in single precision: its products are too, within a batch of patterns."""
         return replace(self, X=self.X.astype(np.float32))
 
     def block(self, b):

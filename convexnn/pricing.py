@@ -49,11 +49,13 @@ def kappa(design, cones, penalty, V):
     Returns
     -------
     float
-        The maximum over the given blocks; never below it by more than rounding.
+        The maximum over the given blocks; never below it by more than rounding. inf where X' D_b v is not finite.
     """
     G = design.rmatvec(V)
     free = penalty.dual_norms(G)
     order = np.argsort(-free)
+    if not np.isfinite(free).all():
+        return np.inf
     largest = 0.0
     for first in range(0, len(order), BATCH):
         batch = order[first : first + BATCH]
@@ -93,6 +95,8 @@ def price(design, cones, penalty, V, alpha, limit, tight):
     free = penalty.dual_norms(G)
     order = np.argsort(-free)
     order = order[: np.count_nonzero(free > alpha)]
+    if not np.isfinite(free).all():
+        return Prices(np.inf, np.zeros(0, np.int64))
     blocks, norms, bound = [], [], alpha
     for first in range(0, len(order), BATCH):
         if sum(map(len, blocks)) >= limit:

@@ -4,8 +4,9 @@ With A the rows s_k x_k scaled to unit length, Proj_K(g) = g + A' mu with mu >= 
 least squares problem with at most n_features positive multipliers. It is solved by the active-set method of Lawson and
 Hanson: the most violated row joins the tight ones, g is projected onto their null space through an orthonormal basis
 (Gram-Schmidt, done twice), and rows whose multiplier turns negative leave on the way, by rotations of the basis. Every
-step shortens |g + A' mu|, so the method ends; and as mu >= 0 throughout, the length returned never falls below
-|Proj_K(g)|. It may start from the tight rows of a similar vector, and stop where the length is small enough.
+step shortens |g + A' mu|, so the method ends; and as mu >= 0 throughout, the length returned does not fall below
+|Proj_K(g)|, but for rounding, which grows with the condition number of the tight rows. It may start from the tight rows
+of a similar vector, and stop where the length is small enough.
 
 References
 ----------
@@ -64,7 +65,8 @@ def project_blocks(columns, patterns, G, tight, least):
     G : ndarray of shape (n_selected, n_features)
         What is projected.
     tight : int32 array of shape (n_selected, n_features)
-        Likely tight rows of each projection, filled up with -1; overwritten by those that are.
+        Likely tight rows of each projection, filled up with -1; overwritten by those that are, where the projection is
+        longer than `least`.
     least : float
         A projection no longer than this need not be finished.
 

@@ -159,3 +159,12 @@ def test_transfer_needs_the_same_data():
     for wrong in (W[:-1], W[:, :2], W[:, :, 0]):
         with pytest.raises(ValueError, match=rf"W must have shape \({source.n_blocks}, 3, n_outputs\)"):
             transfer_blocks(wrong, source, source)
+
+
+def test_prices_that_are_not_numbers_prove_nothing():
+    X = np.random.default_rng(0).standard_normal((20, 3))
+    design = Design(X, sample_arrangements(X, 10, random_state=0), (1.0, -1.0))
+    cones, V = ArrangementCones(design), np.full((20, 1), np.nan)
+    assert kappa(design, cones, GroupL2(), V) == np.inf
+    tight = np.full((design.n_blocks, 3, 1), -1, np.int32)
+    assert price(design, cones, GroupL2(), V, 1.0, 5, tight).bound == np.inf

@@ -307,7 +307,7 @@ def test_bad_starts_raise():
     program = larger_problem()
     W = np.zeros(program.block_shape)
     for wrong in (W[1:], W[:, :, 0], W[:, 1:], np.zeros(3), 0.0, np.full_like(W, np.nan), W + np.inf):
-        with pytest.raises(ValueError, match=r"W_init must be finite and of shape \(300, 5, 1\)"):
+        with pytest.raises(ValueError, match=r"W_init must be real, finite and of shape \(300, 5, 1\)"):
             solve_working_set(program, W_init=wrong)
 
 
@@ -351,7 +351,7 @@ def test_limits_keep_the_best_network_and_its_bound(activation, inner, name):
 
 def test_what_rounding_leaves_is_said():
     program = larger_problem()
-    with pytest.warns(ConvergenceWarning, match="stopped by rounding"):
+    with pytest.warns(ConvergenceWarning, match="lack of progress"):
         solution = solve_working_set(program, tol=1e-300)
     assert 0 < solution.certificate.gap <= 1e-10
     check_feasible(program, solution.W)
@@ -389,3 +389,9 @@ def test_verbose_prints_one_line_an_iteration(inner, capfd):
     assert f"{solution.certificate.objective:.10g}" in lines[-1]
     solve_working_set(program, tol=1e-4, inner=inner)
     assert tuple(capfd.readouterr()) == ("", "")
+
+
+@pytest.mark.parametrize("bad", ["zeros", [[1.0], [1.0, 2.0]], 1j])
+def test_starts_that_are_no_blocks_raise(bad):
+    with pytest.raises(ValueError, match="W_init must be real, finite and of shape"):
+        solve_working_set(larger_problem(), W_init=bad)

@@ -41,7 +41,7 @@ FEWEST_BLOCKS = 100
 INNER_PART, LAST_PART, NEAR = 0.1, 0.3, 100.0
 # A gap below which products in single precision prove nothing.
 SINGLE_GAP = 1e-3
-# Iterations that do not halve the gap nor find blocks, after which rounding is in the way.
+# Iterations that do not halve the gap nor find blocks, after which there is no progress to wait for.
 PATIENCE = 4
 
 
@@ -96,13 +96,15 @@ def solve_working_set(
     Warns
     -----
     ConvergenceWarning
-        If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or rounding.
+        If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
     """
     check_positive("tol", tol)
     check_choice("inner", inner, tuple(INNER_SOLVERS))
     check_choice("precision", precision, ("double", "single"))
     max_iter = None if max_iter is None else check_count("max_iter", max_iter)
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable or None; got {callback!r}")
     W_init = _check_blocks(program, W_init)
     _compile(verbose)
     monitor = Monitor(program, max_iter, time_limit, callback, verbose)
@@ -130,10 +132,15 @@ def _check_blocks(program, W_init):
     """Return the blocks to start from and their indices."""
     if W_init is None:
         return np.zeros(program.block_shape)
-    W = np.array(W_init, dtype=np.float64)
-    if W.shape != program.block_shape or not np.isfinite(W).all():
-        raise ValueError(f"W_init must be finite and of shape {program.block_shape}; got shape {W.shape}")
-    return W
+    message = f"W_init must be real, finite and of shape {program.block_shape}"
+    try:
+        W = np.array(W_init)
+        real = W.dtype.kind in "biuf"
+    except ValueError as error:
+        raise ValueError(f"{message}; got {W_init!r}") from error
+    if not real or W.shape != program.block_shape or not np.isfinite(W).all():
+        raise ValueError(f"{message}; got shape {W.shape} of {W.dtype}")
+    return W.astype(np.float64)
 
 
 def _compile(verbose):
@@ -187,7 +194,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         if products is not program.design and (stalled or gap <= last):
             products, last, gaps, stalled = program.design, tol, [], False
         if stalled:
-            monitor.status = "stopped by rounding"
+            monitor.status = "stopped for lack of progress (rounding, or the limits of the inner solver)"
             return
         if not point.W.any():  # inside the dual feasible set, where blocks become active a few at a time
             V = V * min(1.0, program.alpha / prices.bound)
