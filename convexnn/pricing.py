@@ -51,9 +51,7 @@ def kappa(design, cones, penalty, V):
     float
         The maximum over the given blocks; never below it by more than rounding. inf where X' D_b v is not finite.
     """
-    G = design.rmatvec(V)
-    free = penalty.dual_norms(G)
-    order = np.argsort(-free)
+    G, free, order = _score(design, penalty, V)
     if not np.isfinite(free).all():
         return np.inf
     largest = 0.0
@@ -91,12 +89,10 @@ def price(design, cones, penalty, V, alpha, limit, tight):
     Prices
         `bound` is max(alpha, kappa(v)) unless the search was stopped by `limit`; then it is an upper bound of it.
     """
-    G = design.rmatvec(V)
-    free = penalty.dual_norms(G)
-    order = np.argsort(-free)
-    order = order[: np.count_nonzero(free > alpha)]
+    G, free, order = _score(design, penalty, V)
     if not np.isfinite(free).all():
         return Prices(np.inf, np.zeros(0, np.int64))
+    order = order[: np.count_nonzero(free > alpha)]
     blocks, norms, bound = [], [], alpha
     for first in range(0, len(order), BATCH):
         if sum(map(len, blocks)) >= limit:
@@ -114,3 +110,10 @@ def price(design, cones, penalty, V, alpha, limit, tight):
         return Prices(bound, np.zeros(0, np.int64))
     blocks, norms = np.concatenate(blocks), np.concatenate(norms)
     return Prices(bound, blocks[np.argsort(-norms)])
+
+
+def _score(design, penalty, V):
+    """Return s_b X' D_b V of all blocks, their free bounds, and the blocks in falling order of these."""
+    G = design.rmatvec(V)
+    free = penalty.dual_norms(G)
+    return G, free, np.argsort(-free)
