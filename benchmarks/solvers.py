@@ -180,7 +180,7 @@ def newton_row(problem, program, repeats):
     to_target = [timed(solve_working_set, program, tol=target_gap) for _ in range(repeats)]
     reached = all(run.converged for run, _ in to_target)
     objective = solution.certificate.objective
-    of_network = recover(program, solution).objective(problem.X, problem.y, problem.alpha)
+    of_network = recover(solution).objective(problem.X, problem.y, problem.alpha)
     row = solution_row(solution, seconds, GAPS[-1]) | {
         "all_seconds": [seconds for _, seconds in runs],
         "target_gap": target_gap,

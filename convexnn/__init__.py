@@ -1,12 +1,14 @@
 """Two-layer ReLU networks trained to global optimality by convex optimisation."""
 
+from .alpha_max import alpha_max
 from .architecture import Architecture
 from .arrangements import Arrangements, count_arrangements, enumerate_arrangements, sample_arrangements
+from .certificate import Certificate
 from .design import transfer_blocks
 from .estimators import ConvexReLURegressor
 from .network import Network, merge_parallel, recover
-from .program import Certificate, Program, Solution, alpha_max, build_program, certify
-from .solvers import ReferenceProgram, build_reference_program, solve_reference, solve_working_set
+from .program import Program, Solution, build_program
+from .solvers import ReferenceProgram, build_reference_program, solve_generation, solve_reference, solve_working_set
 
 __version__ = "0.1.0"
 
@@ -22,12 +24,12 @@ __all__ = [
     "alpha_max",
     "build_program",
     "build_reference_program",
-    "certify",
     "count_arrangements",
     "enumerate_arrangements",
     "merge_parallel",
     "recover",
     "sample_arrangements",
+    "solve_generation",
     "solve_reference",
     "solve_working_set",
     "transfer_blocks",

@@ -27,6 +27,7 @@ __all__ = [
     "Arrangements",
     "count_arrangements",
     "enumerate_arrangements",
+    "interior_gates",
     "resolve_arrangements",
     "sample_arrangements",
 ]
@@ -35,6 +36,8 @@ __all__ = [
 BLOCK_ENTRIES = 4_000_000
 # A sample closer to the wall of a gate than this, relative to the terms of x.g, is on the wall up to rounding.
 WALL_TOL = 1e-13
+# A unit gate closer than this to a unit row is on its wall.
+NEAR_WALL = 1e-7
 # Sampling gives up after this many batches in a row without a new pattern.
 STALE_BATCHES = 20
 
@@ -262,6 +265,41 @@ def enumerate_arrangements(X, max_arrangements=1_000_000):
     return arrangements
 
 
+def interior_gates(X, points, patterns):
+    """Move points of the closures of cells inside them, by little.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        The rows of the arrangement.
+    points : ndarray of shape (n_points, n_features)
+        Points, on walls of their cells or inside them.
+    patterns : ndarray of bool, shape (n_points, n_samples)
+        The patterns of the cells.
+
+    Returns
+    -------
+    ndarray of shape (n_points, n_features)
+        Unit vectors; the point itself where it is inside, or where no inside was found.
+    """
+    lengths = np.linalg.norm(X, axis=1)
+    rows = X[lengths > 0] / lengths[lengths > 0, None]
+    gates = points / np.linalg.norm(points, axis=1, keepdims=True)
+    for gate, pattern in zip(gates, patterns[:, lengths > 0], strict=True):
+        sides = np.where(pattern, 1.0, -1.0)
+        slack = sides * (rows @ gate)
+        near = slack < NEAR_WALL
+        if not near.any():
+            continue
+        # independent rows can be moved away from all at once
+        direction = np.linalg.lstsq(sides[near, None] * rows[near], np.ones(near.sum()), rcond=None)[0]
+        change = sides * (rows @ direction)
+        if (change[near] > 0).all():
+            losing = ~near & (change < 0)
+            gate += 0.5 * min(1.0, (slack[losing] / -change[losing]).min(initial=np.inf)) * direction
+    return gates
+
+
 def resolve_arrangements(X, arrangements, random_state=None):
     """Turn what a user may ask for into the patterns of the rows X.
 
@@ -269,8 +307,8 @@ def resolve_arrangements(X, arrangements, random_state=None):
     ----------
     X : array-like of shape (n_samples, n_features)
         The rows of the arrangement.
-    arrangements : int, "all", Arrangements, or array-like of shape (n_gates, n_features)
-        A number to sample, all, patterns made beforehand, or gates.
+    arrangements : int, "all", "adaptive", Arrangements, or array-like of shape (n_gates, n_features)
+        A number to sample, all, none yet, patterns made beforehand, or gates.
     random_state : int, RandomState instance or None, default=None
         Source of sampled gates.
 
@@ -297,11 +335,13 @@ def resolve_arrangements(X, arrangements, random_state=None):
         return arrangements
     if isinstance(arrangements, str) and arrangements == "all":
         return enumerate_arrangements(X)
+    if isinstance(arrangements, str) and arrangements == "adaptive":
+        return Arrangements(np.zeros((0, -(-len(X) // 8)), np.uint8), np.zeros((0, np.shape(X)[1])), len(X))
     if isinstance(arrangements, Integral) and not isinstance(arrangements, bool):
         return sample_arrangements(X, check_count("arrangements", arrangements), random_state)
     if arrangements is None or np.ndim(arrangements) != 2 or np.asarray(arrangements).dtype.kind not in "fiu":
         raise ValueError(
-            f'arrangements must be a number of patterns to sample, "all", or an array of gates of shape '
+            f'arrangements must be "adaptive", a number of patterns to sample, "all", or an array of gates of shape '
             f"(n_gates, {np.shape(X)[1]}); got {arrangements!r}"
         )
     return Arrangements.from_gates(X, arrangements)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .design import Design
-from .projection import face_bases, project_blocks, unit_columns
+from .projection import face_bases, project_blocks
 
 __all__ = ["ArrangementCones", "FreeCones"]
 
@@ -39,9 +39,6 @@ class ArrangementCones:
 
     design: Design
 
-    def __post_init__(self):
-        object.__setattr__(self, "_columns", unit_columns(self.design.X))
-
     def project(self, U, blocks, tight=None, least=0.0):
         """Project onto the cones.
 
@@ -73,7 +70,7 @@ class ArrangementCones:
         patterns = self.design.arrangements.patterns(self.design.pattern_index(blocks))
         for c in range(U.shape[2]):
             rows = np.ascontiguousarray(tight[:, :, c])
-            out[:, :, c] = project_blocks(self._columns, patterns, U[:, :, c], rows, least)
+            out[:, :, c] = project_blocks(self.design.unit_columns, patterns, U[:, :, c], rows, least)
             tight[:, :, c] = rows
         return out
 
@@ -94,7 +91,7 @@ class ArrangementCones:
         offsets : integer array of shape (n_selected + 1,)
             The basis of row j is T[:, offsets[j] : offsets[j + 1]].
         """
-        return face_bases(self._columns, U, tight)
+        return face_bases(self.design.unit_columns, U, tight)
 
     def to_cvxpy(self, W, patterns):
         """Return (2 D_i - I) X w_i >= 0, one constraint for the rows w_i of a cvxpy W and D_i of `patterns`."""

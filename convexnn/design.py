@@ -10,9 +10,13 @@ from functools import cached_property
 import numpy as np
 
 from .arrangements import BLOCK_ENTRIES, Arrangements
+from .projection import unit_columns
 from .threads import map_batches
 
 __all__ = ["Design", "transfer_blocks"]
+
+# What a design keeps that does not depend on its patterns.
+OF_ROWS = ("single_rows", "unit_columns", "squared_norm", "gram")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +78,26 @@ class Design:
             return np.concatenate([sign * G for sign in self.signs])
         return self._correlate(V, self.pattern_index(blocks)) * self.sign(blocks)[:, None, None]
 
+    def over(self, arrangements):
+        """Return the design of the same data over other patterns; what was computed of X alone is kept."""
+        other = replace(self, arrangements=arrangements)
+        other.__dict__.update({name: self.__dict__[name] for name in OF_ROWS if name in self.__dict__})
+        return other
+
     @cached_property
     def single(self):
         """The design with X in single precision: its products are too, within a batch of patterns."""
-        return replace(self, X=self.X.astype(np.float32))
+        return replace(self, X=self.single_rows)
+
+    @cached_property
+    def single_rows(self):
+        """X in single precision."""
+        return self.X.astype(np.float32)
+
+    @cached_property
+    def unit_columns(self):
+        """The rows of X, scaled to unit length, as columns, shape (n_features, n_samples)."""
+        return unit_columns(self.X)
 
     def block(self, b):
         """Return s_b D_b X as a dense matrix (n_samples, n_features): small problems only."""

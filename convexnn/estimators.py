@@ -9,8 +9,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .architecture import Architecture
+from .alpha_max import kappa_at_zero
 from .network import recover
-from .program import build_program, kappa_at_zero
+from .program import build_program
 from .solvers import get_solver
 from .validation import check_flag, check_positive
 
@@ -175,7 +176,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         program = program.at(self.alpha_)
         solution = solve(program, verbose=verbose, **limits)
         self.arrangements_ = program.design.arrangements
-        self.network_ = recover(program, solution)
+        self.network_ = recover(solution)
         # the network's own objective: in extreme units its rounding differs from the program's
         self.certificate_ = replace(solution.certificate, objective=self.network_.objective(X, y, self.alpha_))
         self.n_neurons_ = self.network_.n_neurons

@@ -43,8 +43,8 @@ class Network:
         ReLU, or gated ReLU: t 1[x.g + h >= 0] for a neuron with gate (g, h).
     skip : ndarray of shape (n_features, n_outputs) or None, default=None
         Weights of the linear skip.
-    hidden_bias : {"penalized", "none"}, default="penalized"
-        Whether weight decay includes the hidden biases; with "none" they are zero.
+    hidden_bias : {"penalized", "none", "free"}, default="penalized"
+        Whether weight decay includes the hidden biases ("free": it does not); with "none" they are zero.
     gates : ndarray of shape (n_features + 1, n_neurons) or None, default=None
         Gates of gated ReLU neurons, the last row their biases. Which side an input is on that lies on the wall of a
         gate is left to rounding.
@@ -74,7 +74,7 @@ class Network:
 
     def __post_init__(self):
         check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("hidden_bias", self.hidden_bias, HIDDEN_BIASES)
+        check_choice("hidden_bias", self.hidden_bias, (*HIDDEN_BIASES, "free"))
         for name in ("W1", "b1", "W2", "b2", "skip", "gates"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
@@ -140,11 +140,14 @@ class Network:
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
     def weight_decay(self):
-        """Return 1/2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)."""
-        return 0.5 * float(np.sum(self.W1**2) + np.sum(self.b1**2) + np.sum(self.W2**2))
+        """Return 1/2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2), without the b_j^2 if hidden biases are free."""
+        biases = 0.0 if self.hidden_bias == "free" else np.sum(self.b1**2)
+        return 0.5 * float(np.sum(self.W1**2) + biases + np.sum(self.W2**2))
 
     def objective(self, X, y, alpha):
         """Compute the training objective 1/2 |f(X) - y|^2 + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2).
+
+        Free hidden biases b_j are left out of the weight decay.
 
         Parameters
         ----------
@@ -183,7 +186,7 @@ class Network:
         return X
 
 
-def recover(program, solution):
+def recover(solution):
     """Turn the blocks of a solution into the weights of a network.
 
     w = u / sqrt|u| and a = s sqrt|u| for a block u of sign s; zero blocks give no neuron; parallel neurons of the same
@@ -191,16 +194,15 @@ def recover(program, solution):
 
     Parameters
     ----------
-    program : Program
-        The program solved.
     solution : Solution
-        A feasible point of it.
+        A feasible point of a program.
 
     Returns
     -------
     Network
         One neuron for each nonzero block that is left after merging.
     """
+    program = solution.program
     blocks, outputs = np.nonzero(program.penalty.block_norms(solution.W))
     U = solution.W[blocks, :, outputs].T
     roots = np.sqrt(np.linalg.norm(U, axis=0))
@@ -231,7 +233,8 @@ def merge_parallel(network):
     Returns
     -------
     Network
-        Balanced (|w_j| = |a_j|) where neurons were merged, the others untouched.
+        Balanced (|w_j| = |a_j|, and |w_j| counts penalised biases only) where neurons were merged, the others
+        untouched. Merged constants, free biases with w_j = 0, keep the first one's a_j.
     """
     if network.activation != "relu" or network.n_neurons < 2:
         return network
@@ -253,7 +256,8 @@ def merge_parallel(network):
     for j in np.flatnonzero(np.bincount(leader, minlength=len(leader)) > 1):
         group = leader == j
         vector = hidden[:, group] @ sizes[group]
-        root = np.sqrt(np.linalg.norm(vector))
+        length = np.linalg.norm(vector[:-1] if network.hidden_bias == "free" else vector)
+        root = np.sqrt(length) if length > 0 else sizes[j]  # the length of a constant's weights is zero
         hidden[:, j] = vector / root
         W2[j] *= root / sizes[j]
     return _select(network, hidden, W2, leader == np.arange(network.n_neurons))

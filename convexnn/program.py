@@ -21,6 +21,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from .architecture import Architecture
 from .arrangements import resolve_arrangements
+from .certificate import Certificate
 from .cones import ArrangementCones, FreeCones
 from .design import Design
 from .losses import Squared
@@ -28,55 +29,12 @@ from .penalties import GroupL2
 from .pricing import kappa
 from .validation import check_positive
 
-__all__ = ["Certificate", "Program", "Solution", "alpha_max", "build_program", "certify"]
+__all__ = ["Program", "Solution", "build_program"]
 
 # Residuals below this part of |Y| are rounding.
 RESIDUAL_TOL = 100 * np.finfo(float).eps
 # Sizes of data whose products have squares in the range of floating point, with room for small residuals.
 SIZES = (1e-100, 1e100)
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What is proved about a result.
-
-    Parameters
-    ----------
-    objective : float
-        Value of the objective at the result: an upper bound of the optimum.
-    lower_bound : float
-        Value of the dual function at a dual feasible point: a lower bound of the optimum, over what `scope` says.
-    scope : {"sampled", "global"}
-        "sampled": the bound holds for networks whose neurons have the given activation patterns (gated ReLU: the given
-        gates). "global": it holds for every ReLU network of the architecture, of any width, because all patterns were
-        given.
-    rounding : float, default=0
-        Difference of the two values that rounding explains, where the data are fitted exactly and both should be zero.
-    """
-
-    objective: float
-    lower_bound: float
-    scope: str
-    rounding: float = 0.0
-
-    @property
-    def gap(self):
-        """Relative gap |objective - lower_bound| / objective: the result is at most this far from the optimum.
-
-        A bound above the objective can only be an error of rounding; it counts as a gap of its size, never as none.
-        """
-        difference = abs(self.objective - self.lower_bound)
-        return 0.0 if difference <= self.rounding else difference / max(self.objective, np.finfo(float).tiny)
-
-    def __str__(self):
-        meaning = {
-            "sampled": "over the given activation patterns only; other patterns may do better",
-            "global": "over all activation patterns: no network of any width has a lower objective than the bound",
-        }[self.scope]
-        return (
-            f"objective {self.objective:.10g}, lower bound {self.lower_bound:.10g}, gap {self.gap:.1e} "
-            f'(scope "{self.scope}": {meaning})'
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +135,55 @@ class Program:
         """Return the size of the rounding errors of X' D V in products of a precision."""
         return 8 * float(np.finfo(dtype).eps) * np.linalg.norm(self.design.X) * np.linalg.norm(V)
 
+    def certificate(self, W, beta, V=None):
+        """Bound the optimum from below and compare.
+
+        The bound is D(t V) = -L*(-t V), V the projection of -grad L(Z) onto {F'V = 0} and t the best scale with
+        kappa(t V) <= alpha, over the patterns of this program.
+
+        Parameters
+        ----------
+        W : ndarray of shape (n_blocks, n_features, n_outputs)
+            Feasible blocks.
+        beta : ndarray of shape (n_free, n_outputs)
+            Coefficients of the free columns.
+        V : ndarray of shape (n_samples, n_outputs) or None, default=None
+            Another dual vector to try, from a solver; it need not be feasible.
+
+        Returns
+        -------
+        Certificate
+            With the better of the two bounds.
+        """
+        candidates = [-self.loss.grad(self.Y, self.predict(W, beta))] + ([] if V is None else [V])
+        bound = max(self.lower_bound(candidate) for candidate in candidates)
+        return Certificate(self.objective(W, beta), bound, self.scope, self.rounding)
+
+    def lower_bound(self, V):
+        """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""
+        V = self.project_dual(V)
+        return self.dual_value(V, kappa(self.design, self.cones, self.penalty, V) + self.dual_rounding(V))
+
+    def dual_at_zero(self):
+        """Return -grad L at the best free fit, the dual vector of the zero network; kappa of it is alpha_max."""
+        W, beta = self.zero()
+        return self.project_dual(-self.loss.grad(self.Y, self.predict(W, beta)))
+
+    def require_patterns(self):
+        """Raise ValueError if the program has no patterns."""
+        if len(self.design.arrangements) == 0:
+            raise ValueError(
+                'arrangements="adaptive" is for solve_generation, which finds the patterns; this solver needs given '
+                "ones: a number to sample, \"all\", or gates"
+            )
+
+    def over(self, arrangements):
+        """Return the program over other patterns of the same data."""
+        design = self.design.over(arrangements)
+        other = replace(self, design=design, cones=make_cones(design, self.architecture))
+        other.__dict__["free_basis"] = self.free_basis
+        return other
+
     def in_row_space(self):
         """Return the program in coordinates of the row space of X, and their basis (n_features, rank).
 
@@ -208,6 +215,8 @@ class Solution:
 
     Parameters
     ----------
+    program : Program
+        The program; of a solver that generates patterns, the program over those that it kept.
     W : ndarray of shape (n_blocks, n_features, n_outputs)
         Blocks, each in its cone; most are exactly zero.
     beta : ndarray of shape (n_free, n_outputs)
@@ -226,6 +235,7 @@ class Solution:
         One record an iteration that was observed: time (s), objective, lower_bound, gap, n_blocks.
     """
 
+    program: Program
     W: np.ndarray
     beta: np.ndarray
     Z: np.ndarray
@@ -247,9 +257,9 @@ def build_program(X, y, alpha, arrangements, architecture=None, random_state=Non
         Targets.
     alpha : float
         Regularisation strength, above 0.
-    arrangements : int, "all", Arrangements, or array-like of gates
-        Number of sampled patterns, all of them, or those of given gates (n_gates, n_hidden_features), where a hidden
-        bias counts as one more feature.
+    arrangements : "adaptive", int, "all", Arrangements, or array-like of gates
+        "adaptive": none yet, `solve_generation` finds them. Else a number of sampled patterns, all of them, or those of
+        given gates (n_gates, n_hidden_features), where a hidden bias counts as one more feature.
     architecture : Architecture or None, default=None
         The network; None is a ReLU network with penalised hidden biases and a free output bias.
     random_state : int, RandomState instance or None, default=None
@@ -281,6 +291,11 @@ def build_program(X, y, alpha, arrangements, architecture=None, random_state=Non
         )
     if Y.shape[1] != 1:
         raise ValueError(f"y must have one output, shape (n_samples,) or (n_samples, 1); got shape {np.shape(y)}")
+    if isinstance(arrangements, str) and arrangements == "adaptive" and architecture.activation != "relu":
+        raise ValueError(
+            f'arrangements="adaptive" is for ReLU networks; the patterns of activation {architecture.activation!r} are '
+            "fixed beforehand: give a number to sample, or gates"
+        )
     rows = architecture.hidden_rows(X)
     arrangements = resolve_arrangements(rows, arrangements, random_state)
     design = Design(rows, arrangements, (1.0, -1.0) if architecture.activation == "relu" else (1.0,))
@@ -291,104 +306,3 @@ def build_program(X, y, alpha, arrangements, architecture=None, random_state=Non
 def make_cones(design, architecture):
     """Return the cones that the blocks of a design have in an architecture."""
     return ArrangementCones(design) if architecture.activation == "relu" else FreeCones()
-
-
-def certify(program, W, beta, V=None):
-    """Bound the optimum of a program from below and compare.
-
-    The bound is D(t V) = -L*(-t V), V the projection of -grad L(Z) onto {F'V = 0} and t the best scale with
-    kappa(t V) <= alpha.
-
-    Parameters
-    ----------
-    program : Program
-        The program.
-    W : ndarray of shape (n_blocks, n_features, n_outputs)
-        Feasible blocks.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the free columns.
-    V : ndarray of shape (n_samples, n_outputs) or None, default=None
-        Another dual vector to try, from a solver; it need not be feasible.
-
-    Returns
-    -------
-    Certificate
-        With the better of the two bounds.
-    """
-    Z = program.predict(W, beta)
-    objective = program.loss.value(program.Y, Z) + program.alpha * program.penalty.value(W)
-    candidates = [-program.loss.grad(program.Y, Z)] + ([] if V is None else [V])
-    bound = max(lower_bound(program, v) for v in candidates)
-    return Certificate(objective, bound, program.scope, program.rounding)
-
-
-def lower_bound(program, V):
-    """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""
-    V = program.project_dual(V)
-    norm = kappa(program.design, program.cones, program.penalty, V)
-    return program.dual_value(V, norm + program.dual_rounding(V))
-
-
-def kappa_at_zero(program):
-    """Return the smallest alpha at which the zero network solves the program (0 if it always does)."""
-    W, beta = program.zero()
-    V = program.project_dual(-program.loss.grad(program.Y, program.predict(W, beta)))
-    norm = kappa(program.design, program.cones, program.penalty, V)
-    return norm if norm > program.dual_rounding(V) else 0.0
-
-
-def alpha_max(
-    X,
-    y,
-    *,
-    arrangements="all",
-    activation="relu",
-    hidden_bias="penalized",
-    fit_intercept=True,
-    skip=False,
-    random_state=None,
-):
-    """Return the smallest alpha at which the zero network is optimal, kappa(-grad L(0)).
-
-    With an output bias or a skip, L is taken at the best constant or linear fit. At and above this alpha no neuron is
-    active, below it some are. Exact over the patterns given; over sampled ones it is a lower bound of the value
-    over all.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        Inputs.
-    y : array-like of shape (n_samples,) or (n_samples, 1)
-        Targets.
-    arrangements : "all", int, Arrangements, or array-like of gates, default="all"
-        The patterns: all, a number to sample, or given ones.
-    activation : {"relu", "gated_relu"}, default="relu"
-        Activation of the hidden neurons.
-    hidden_bias : {"penalized", "none"}, default="penalized"
-        Hidden biases.
-    fit_intercept : bool, default=True
-        Whether there is a free output bias.
-    skip : bool, default=False
-        Whether there is a free linear skip.
-    random_state : int, RandomState instance or None, default=None
-        Source of sampled patterns.
-
-    Returns
-    -------
-    float
-        alpha_max, in units of |x| |y|; 0 when the free part fits y exactly.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described, or there are too many patterns to enumerate.
-
-    Examples
-    --------
-    >>> from convexnn import alpha_max
-    >>> X, y = [[2, 2], [3, 3], [1, 0]], [1, 2, -1]
-    >>> round(alpha_max(X, y, hidden_bias="none", fit_intercept=False), 9)
-    10.630145813
-    """
-    architecture = Architecture(activation, hidden_bias, fit_intercept, skip)
-    return kappa_at_zero(build_program(X, y, 1.0, arrangements, architecture, random_state))

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import numpy as np
 from numba import get_num_threads, njit, prange, set_num_threads
 
-__all__ = ["compile_kernels", "face_bases", "project_blocks", "unit_columns"]
+__all__ = ["compile_kernels", "face_bases", "project", "project_blocks", "thread_count", "unit_columns"]
 
 # Violation of a unit row, relative to the length of the projection, that counts as rounding.
 FEASIBILITY_TOL = 1e-13
@@ -80,7 +80,7 @@ def project_blocks(columns, patterns, G, tight, least):
     RuntimeError
         If the active-set method was stopped by its limit of steps.
     """
-    with _threads(len(G) * columns.size):
+    with thread_count(len(G) * columns.size):
         out, finished = _project_blocks(columns, patterns, np.ascontiguousarray(G), tight, float(least))
     if not finished.all():
         raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
@@ -108,7 +108,7 @@ def face_bases(columns, P, tight):
     """
     offsets = np.concatenate([[0], np.cumsum(P.shape[1] - (tight >= 0).sum(axis=1))])
     T = np.empty((P.shape[1], offsets[-1]))
-    with _threads(P.size * P.shape[1] ** 2):
+    with thread_count(P.size * P.shape[1] ** 2):
         _write_bases(columns, P, tight, offsets, T)
     return T, offsets
 
@@ -122,7 +122,7 @@ def compile_kernels():
 
 
 @contextmanager
-def _threads(work):
+def thread_count(work):
     """Use one thread for little work: waiting for the others, on a busy machine, would take longer than doing it."""
     threads = get_num_threads()
     set_num_threads(threads if work > THREADED_WORK else 1)
@@ -136,7 +136,7 @@ def _threads(work):
 def _project_blocks(columns, patterns, G, tight, least):
     out, finished = np.empty_like(G), np.empty(len(G), np.bool_)
     for b in prange(len(G)):
-        finished[b] = _project(columns, patterns[b], G[b], tight[b], least, out[b])
+        finished[b] = project(columns, patterns[b], G[b], tight[b], least, out[b], np.zeros(len(columns)))
     return out, finished
 
 
@@ -156,15 +156,18 @@ def _subtract(a, t, b):
 
 
 @njit(cache=True)
-def _project(columns, pattern, g, tight, least, u):
-    """Write the projection of g to u and its tight rows to `tight`; return whether no row is violated."""
+def project(columns, pattern, g, tight, least, u, mu):
+    """Write the projection of g to u, its tight rows to `tight` and their multipliers to the zeros mu (compiled).
+
+    The other arguments are those of `project_blocks`, for one cone. Returns whether no row is violated.
+    """
     d = len(columns)
     length = np.sqrt(_dot(g, g))
     u[:] = g
     if length <= least:
         return True
     side = np.where(pattern, 1.0, -1.0)  # 0 for barred rows: the tight ones, and those in their span
-    mu, s = np.zeros(d), np.zeros(d)
+    s = np.zeros(d)
     Q, R = np.empty((d, d)), np.zeros((d, d))
     n_tight = _warm_start(columns, pattern, side, g, tight, mu, s, Q, R)
     remaining = _residual(Q, n_tight, g, u)

@@ -190,7 +190,7 @@ def check_solver(solve, program, optimum, tol=1e-8):
     objective = program.loss.value(program.Y, Z) + program.alpha * np.linalg.norm(solution.W, axis=1).sum()
     assert np.isclose(objective, certificate.objective, rtol=1e-10, atol=1e-20 * size**2)
     X = program.design.X[:, : program.design.X.shape[1] - (program.architecture.hidden_bias != "none")]
-    network = recover(program, solution)
+    network = recover(solution)
     assert np.linalg.norm(network.predict(X) - Z[:, 0]) <= 1e-9 * size
     value = network.objective(X, program.Y[:, 0], program.alpha)
     assert np.isclose(value, certificate.objective, rtol=1e-9, atol=1e-20 * size**2)

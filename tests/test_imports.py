@@ -19,13 +19,14 @@ MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "c
 # A module may import those in the lines above its own.
 LAYERS = [
     ["threads", "validation"],
-    ["architecture", "enumeration", "losses", "penalties", "projection", "signals"],
+    ["architecture", "enumeration", "losses", "moments", "penalties", "projection", "signals"],
     ["arrangements"],
     ["design"],
     ["cones"],
-    ["pricing"],
+    ["branch_and_bound", "pricing"],
     ["program"],
     ["network", "solvers.polish", "solvers.monitor", "solvers.subproblem"],
+    ["conversion", "minimal"],
     ["solvers.reference", "solvers.newton", "solvers.fista"],
     ["solvers.working_set"],
     ["solvers", "baselines"],

@@ -65,6 +65,30 @@ def test_merging_minds_the_units_of_features():
     assert merge_parallel(network).predict([[1e11]]) == pytest.approx(network.predict([[1e11]]))
 
 
+def test_weight_decay_leaves_free_biases_out():
+    penalized = random_network()
+    free = Network(penalized.W1, penalized.b1, penalized.W2, penalized.b2, skip=penalized.skip, hidden_bias="free")
+    X, y = RNG.standard_normal((6, 3)), RNG.standard_normal(6)
+    assert np.array_equal(free.predict(X), penalized.predict(X))
+    assert free.weight_decay() == pytest.approx(((free.W1**2).sum() + (free.W2**2).sum()) / 2, rel=1e-14)
+    difference = penalized.objective(X, y, 0.4) - free.objective(X, y, 0.4)
+    assert difference == pytest.approx(0.2 * (free.b1**2).sum(), rel=1e-9)
+
+
+def test_merging_balances_without_free_biases():
+    W1, b1 = np.array([[3.0, 6.0, 0.0, 0.0, 0.0], [4.0, 8.0, 0.0, 0.0, 0.0]]), np.array([7.0, 14.0, 1.0, 3.0, 2.0])
+    network = Network(W1, b1, np.array([[5.0], [1.0], [2.0], [4.0], [-1.0]]), np.zeros(1), hidden_bias="free")
+    merged = merge_parallel(network)
+    X = RNG.standard_normal((9, 2))
+    assert np.allclose(merged.predict(X), network.predict(X), rtol=1e-13)
+    assert merged.W1.tolist()[0][1:] == merged.W1.tolist()[1][1:] == [0.0, 0.0]
+    assert np.linalg.norm(merged.W1[:, 0]) == pytest.approx(merged.W2[0, 0], rel=1e-14)
+    assert merged.W2[0, 0] ** 2 == pytest.approx(5.0 * 5.0 + 10.0 * 1.0, rel=1e-14)
+    assert merged.W2[1:, 0].tolist() == [2.0, -1.0]  # constants cost their output weight only
+    assert merged.b1[1:].tolist() == [7.0, 2.0]
+    assert merged.weight_decay() <= network.weight_decay()
+
+
 def test_merging_drops_dead_neurons_and_leaves_gated_ones():
     network = Network(np.array([[1.0, 0.0, 2.0]]), np.zeros(3), np.array([[1.0], [1.0], [0.0]]), np.zeros(1))
     assert merge_parallel(network).n_neurons == 1
@@ -79,7 +103,7 @@ def test_recovery_reproduces_the_program(activation, skip, hidden_bias):
     X, y = RNG.standard_normal((12, 3)), RNG.standard_normal(12)
     program = build_program(X, y, 0.05, 40, Architecture(activation, hidden_bias, skip=skip), random_state=0)
     solution = solve_reference(program)
-    network = recover(program, solution)
+    network = recover(solution)
     assert network.n_neurons > 0
     assert np.linalg.norm(network.predict(X) - solution.Z[:, 0]) <= 1e-9 * np.linalg.norm(solution.Z)
     assert network.objective(X, y, 0.05) == pytest.approx(solution.certificate.objective, rel=1e-9)
@@ -108,6 +132,7 @@ def test_networks_check_their_parts():
         ((W1, b1, W2, b2, "tanh"), "activation must be one of"),
         ((W1, b1, W2, b2, "gated_relu"), "gates must be given"),
         ((W1, b1, W2, b2, "relu", None, "none"), "b1 must be zero"),
+        ((W1, b1, W2, b2, "relu", None, "some"), "hidden_bias must be one of 'none', 'penalized', 'free'"),
         ((W1, b1, W2, b2, "relu", None, "penalized", np.ones((3, 3))), "gates must be given"),
         ((W1, b1, W2, b2, "gated_relu", None, "penalized", np.ones((2, 3))), r"gates must have shape \(3, 3\)"),
     ]:

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, xlogy
 
 from convexnn import Architecture, build_program, build_reference_program, solve_working_set
-from convexnn.program import kappa_at_zero
+from convexnn.alpha_max import kappa_at_zero
 from convexnn.solvers import newton
 from convexnn.solvers.fista import solve_fista
 from convexnn.solvers.subproblem import Iterate, Subproblem

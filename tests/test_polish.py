@@ -57,7 +57,7 @@ def test_a_neuron_on_a_wall_is_put_together_again():
     polished = polish(program, W, solution.beta)
     assert np.count_nonzero(polished.any(axis=1)) == 2
     assert program.objective(polished, solution.beta) == pytest.approx(0.231036740853, abs=1e-9)
-    assert recover(program, solution).n_neurons == 2
+    assert recover(solution).n_neurons == 2
 
 
 def test_a_solver_worse_than_nothing_leaves_the_zero_network(monkeypatch):

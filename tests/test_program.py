@@ -96,7 +96,7 @@ def test_any_feasible_point_has_a_valid_bound(activation, parts):
         W = scale * rng.standard_normal(program.block_shape) * (rng.random(program.block_shape[0]) < 0.3)[:, None, None]
         W = program.cones.project(W, np.arange(len(W)))
         beta = scale * rng.standard_normal((program.free.shape[1], 1))
-        certificate = certify(program, W, beta, rng.standard_normal((7, 1)) if trial % 2 else None)
+        certificate = program.certificate(W, beta, rng.standard_normal((7, 1)) if trial % 2 else None)
         assert certificate.lower_bound <= optimum * (1 + 1e-9)
         assert certificate.objective >= optimum * (1 - 1e-9)
         assert certificate.objective == pytest.approx(program.objective(W, beta))

@@ -100,7 +100,7 @@ def test_hand_case():
     assert solution.certificate.objective == pytest.approx(3 - 7.9**2 / 26 - (1 - 0.1 * 2**0.5) ** 2 / 2, rel=1e-9)
     assert solution.certificate.lower_bound == pytest.approx(0.231036740853, abs=1e-8)
     assert solution.certificate.scope == "global"
-    network = recover(program, solution)
+    network = recover(solution)
     products = network.W1 * network.W2[:, 0]
     assert network.n_neurons == 2
     expected = np.array([[0, 7.9 / 13], [-(2**0.5 - 0.2) / 2**0.5, (2**0.5 - 0.2) / 2**0.5]])
@@ -114,7 +114,7 @@ def test_xor(alpha):
     optimum = 2 - max(0, 2**0.5 - alpha) ** 2
     assert solution.certificate.objective == pytest.approx(optimum, rel=1e-8)
     assert solution.certificate.lower_bound == pytest.approx(optimum, rel=1e-8)
-    assert recover(program, solution).n_neurons == (4 if alpha < 2**0.5 else 0)
+    assert recover(solution).n_neurons == (4 if alpha < 2**0.5 else 0)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.5, 3.0])
@@ -132,7 +132,7 @@ def test_reference_recovery_bound_and_network_agree(name, seed):
     X, y, alpha = random_problem(seed)
     program = build_program(X, y, alpha, "all", architecture)
     solution = solve_reference(program)
-    network = recover(program, solution)
+    network = recover(solution)
     optimum = textbook_optimum(X, y, alpha, architecture)
     tiny = 1e-10 * y @ y
     assert solution.certificate.objective == pytest.approx(optimum, rel=1e-8, abs=tiny)
@@ -234,7 +234,7 @@ def test_limits_keep_a_feasible_network_and_its_bound(limit):
     assert certificate.gap > 1e-6
     zero = 0.5 * np.sum((y - y.mean()) ** 2)
     assert certificate.objective <= zero * (1 + 1e-12)
-    assert recover(program, solution).objective(X, y, alpha) == pytest.approx(certificate.objective, rel=1e-9)
+    assert recover(solution).objective(X, y, alpha) == pytest.approx(certificate.objective, rel=1e-9)
 
 
 def test_an_interrupt_keeps_the_zero_network_and_its_bound(monkeypatch):

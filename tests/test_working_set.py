@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from test_reference import FORMULATIONS, HAND_X, HAND_Y, PLAIN, random_problem, textbook_optimum
 
 from convexnn import Architecture, build_program, solve_reference, solve_working_set, transfer_blocks
-from convexnn.program import kappa_at_zero
+from convexnn.alpha_max import kappa_at_zero
 from convexnn.solvers import get_solver, working_set
 
 

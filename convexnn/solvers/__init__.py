@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from .generation import solve_generation
 from .reference import ReferenceProgram, build_reference_program, solve_reference
 from .working_set import solve_working_set
 
@@ -10,6 +11,7 @@ __all__ = [
     "ReferenceProgram",
     "build_reference_program",
     "get_solver",
+    "solve_generation",
     "solve_reference",
     "solve_working_set",
 ]

@@ -1,14 +1,86 @@
 """Watching a solver: the best point so far and its bound, the history, the limits, the progress shown."""
 
+import logging
 import time
+import warnings
+from threading import Timer
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
-from ..program import Certificate
+from ..certificate import Certificate
+from ..program import Solution
+from ..threads import one_blas_thread
+from ..validation import check_count, check_positive
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "check_blocks", "run_watched"]
+
+logger = logging.getLogger(__name__)
 
 HEADER = "iteration      time        objective      lower bound      gap  blocks  working set"
+
+
+def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit, callback, verbose, scope=None):
+    """Run a solver under a monitor.
+
+    Parameters
+    ----------
+    iterate : callable
+        Called with the monitor; returns when it is done or the monitor says that it is over.
+    program : Program
+        What is solved.
+    compile_kernels : callable
+        Compiles what the solver needs, before its clock starts.
+    tol, max_iter, time_limit, callback, verbose
+        Options of solvers, checked here.
+    scope : str or None, default=None
+        Scope of the certificate; None is that of the program.
+
+    Returns
+    -------
+    Solution
+        The best point found, whatever ended the run.
+    """
+    check_positive("tol", tol)
+    max_iter = None if max_iter is None else check_count("max_iter", max_iter)
+    time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable or None; got {callback!r}")
+    _compile(compile_kernels, verbose)
+    monitor = Monitor(program, max_iter, time_limit, callback, verbose, scope)
+    try:
+        with one_blas_thread():
+            iterate(monitor)
+    except KeyboardInterrupt:
+        monitor.status = "interrupted"
+    return monitor.solution(tol)
+
+
+def check_blocks(program, W_init):
+    """Return the blocks to start from, zeros where W_init is None; raise ValueError where they are none."""
+    if W_init is None:
+        return np.zeros(program.block_shape)
+    message = f"W_init must be real, finite and of shape {program.block_shape}"
+    try:
+        W = np.array(W_init)
+        real = W.dtype.kind in "biuf"
+    except ValueError as error:
+        raise ValueError(f"{message}; got {W_init!r}") from error
+    if not real or W.shape != program.block_shape or not np.isfinite(W).all():
+        raise ValueError(f"{message}; got shape {W.shape} of {W.dtype}")
+    return W.astype(np.float64)
+
+
+def _compile(compile_kernels, verbose):
+    """Compile the kernels before the clock starts, and say so if it takes a while."""
+    message = "compiling the kernels, once on a machine: some 15 seconds"
+    timer = Timer(1.0, print, [message], {"flush": True})
+    if verbose:
+        timer.start()
+    try:
+        compile_kernels()
+    finally:
+        timer.cancel()
 
 
 class Monitor:
@@ -26,10 +98,12 @@ class Monitor:
         Called with every record; a true value stops the solver.
     verbose : bool
         Whether to print every record.
+    scope : str or None, default=None
+        Scope of the certificate; None is that of the program.
     """
 
-    def __init__(self, program, max_iter, time_limit, callback, verbose):
-        self.program = program
+    def __init__(self, program, max_iter, time_limit, callback, verbose, scope=None):
+        self.program, self.scope = program, scope or program.scope
         self.max_iter, self.time_limit = max_iter, time_limit
         self.callback, self.verbose = callback, verbose
         self.start = time.perf_counter()
@@ -37,34 +111,62 @@ class Monitor:
         zero, self.beta = program.zero()
         self.blocks, self.W = np.zeros(0, np.int64), zero[:0]
         self.objective = program.loss.value(program.Y, program.free @ self.beta)
-        self.lower_bound = 0.0  # losses and penalties are not negative
+        self.lower_bound = self.estimate = 0.0  # losses and penalties are not negative
 
     @property
     def certificate(self):
         """The certificate of the best point."""
-        return Certificate(self.objective, self.lower_bound, self.program.scope, self.program.rounding)
+        if self.scope == "local":
+            return Certificate(self.objective, self.estimate, "local", self.program.rounding, self.lower_bound)
+        return Certificate(self.objective, self.lower_bound, self.scope, self.program.rounding)
 
-    def offer(self, W, blocks, beta):
-        """Take a feasible point, the rows W of `blocks`, if it is the best so far."""
-        program = self.program
+    @property
+    def elapsed(self):
+        """Seconds since the start."""
+        return time.perf_counter() - self.start
+
+    @property
+    def remaining(self):
+        """Seconds until the time limit, at least a hundredth; None where there is none."""
+        return None if self.time_limit is None else max(self.time_limit - self.elapsed, 0.01)
+
+    def offer(self, W, blocks, beta, program=None, slack=0.0):
+        """Take a feasible point if it is the best so far, or by `slack` above the best at most.
+
+        The point has the rows W of `blocks` of `program`, the one solved or one over other patterns.
+        """
+        program = self.program if program is None else program
         fit = program.design.matvec(W, blocks) + program.free @ beta
         objective = program.loss.value(program.Y, fit) + program.alpha * program.penalty.value(W)
-        if objective < self.objective:
+        if objective < (1 + slack) * self.objective:
             self.W, self.blocks, self.beta, self.objective = W, blocks, beta, objective
+            self.program = program
 
     def bound(self, value):
-        """Take a lower bound of the optimum if it is the best so far."""
+        """Take a proved lower bound of the optimum if it is the best so far."""
         self.lower_bound = max(self.lower_bound, value)
 
-    def best(self):
-        """Return the best W, all blocks, and beta."""
+    def solution(self, tol):
+        """Return the best point as a Solution; warn where its gap is above `tol`."""
+        certificate, n_iter = self.certificate, len(self.history)
+        converged = certificate.gap <= tol
+        status = "solved" if converged else self.status
+        if not converged:
+            warnings.warn(
+                f"the solver was {status} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; the best "
+                "feasible network found is kept",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        logger.info("%s after %d iterations; %s", status, n_iter, certificate)
         W = np.zeros(self.program.block_shape)
         W[self.blocks] = self.W
-        return W, self.beta
+        Z = self.program.predict(W, self.beta)
+        return Solution(self.program, W, self.beta, Z, certificate, n_iter, converged, status, self.history)
 
     def record(self, n_working):
         """Write a record of the history; return whether the solver has to stop."""
-        record = {"time": time.perf_counter() - self.start}
+        record = {"time": self.elapsed}
         record |= {name: getattr(self.certificate, name) for name in ("objective", "lower_bound", "gap")}
         record |= {"n_blocks": int(np.count_nonzero(self.W.any(axis=1))), "n_working": n_working}
         self.history.append(record)
@@ -78,7 +180,7 @@ class Monitor:
 
     def over(self):
         """Return whether the solver has to stop; `status` says why."""
-        if not self.status and self.time_limit is not None and time.perf_counter() - self.start > self.time_limit:
+        if not self.status and self.time_limit is not None and self.elapsed > self.time_limit:
             self.status = f"stopped at time_limit={self.time_limit:g} s"
         return bool(self.status)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..program import Solution, certify
+from ..program import Solution
 from ..validation import check_count, check_positive
 from .polish import polish
 
@@ -138,11 +138,12 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
     ConvergenceWarning
         If the relative gap is above `tol`, with the solver's status.
     """
+    program.require_patterns()
     options = _solver_options(solver, tol, max_iter, time_limit)
     _check_size(program)
     start = time.perf_counter()
     W, beta = program.zero()
-    certificate, status, n_iter = certify(program, W, beta), "the zero network is optimal", 0
+    certificate, status, n_iter = program.certificate(W, beta), "the zero network is optimal", 0
     if certificate.gap > 1e-12:
         W, beta, certificate, status, n_iter = _solve(program, solver, options, verbose, (W, beta, certificate))
     seconds = time.perf_counter() - start
@@ -157,7 +158,7 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
     record = {"time": seconds, "n_blocks": int(np.count_nonzero(W.any(axis=1)))}
     record |= {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap")}
     logger.info("%s: %s after %d iterations and %.2f s; %s", solver, status, n_iter, seconds, certificate)
-    return Solution(W, beta, program.predict(W, beta), certificate, n_iter, converged, status, [record])
+    return Solution(program, W, beta, program.predict(W, beta), certificate, n_iter, converged, status, [record])
 
 
 def _check_size(program):
@@ -221,7 +222,7 @@ def _solve(program, solver, options, verbose, best):
     if "beta" in values:
         beta = beta + program.free_basis[1] @ values["beta"][:, None] * unit_y
     W = polish(program, W, beta)
-    certificate = certify(program, W, beta, reference.constraints["fit"].dual_value[:, None] * unit_y)
+    certificate = program.certificate(W, beta, reference.constraints["fit"].dual_value[:, None] * unit_y)
     if certificate.objective > best[2].objective:
         bound = max(best[2].lower_bound, certificate.lower_bound)
         W, beta, certificate = best[0], best[1], replace(best[2], lower_bound=bound)

@@ -13,26 +13,18 @@ References
 M. Massias, A. Gramfort and J. Salmon (2018), Celer: a fast solver for the Lasso with dual extrapolation, ICML.
 """
 
-import logging
-import warnings
-from threading import Timer
-
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from ..pricing import price
-from ..program import Solution
 from ..projection import compile_kernels
-from ..threads import one_blas_thread
-from ..validation import check_choice, check_count, check_positive
+from ..validation import check_choice
 from .fista import solve_fista
-from .monitor import Monitor
+from .monitor import check_blocks, run_watched
 from .newton import solve_newton
+from ..simplify import Simplified
 from .subproblem import Iterate, Subproblem
 
-__all__ = ["INNER_SOLVERS", "solve_working_set"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["INNER_SOLVERS", "solve_working_set", "start_blocks"]
 
 INNER_SOLVERS = {"newton": solve_newton, "fista": solve_fista}
 # Blocks that join the working set at a time: this many, or as many as are active, or the root of all.
@@ -98,72 +90,27 @@ def solve_working_set(
     ConvergenceWarning
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
     """
-    check_positive("tol", tol)
+    program.require_patterns()
     check_choice("inner", inner, tuple(INNER_SOLVERS))
     check_choice("precision", precision, ("double", "single"))
-    max_iter = None if max_iter is None else check_count("max_iter", max_iter)
-    time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback must be callable or None; got {callback!r}")
-    W_init = _check_blocks(program, W_init)
-    _compile(verbose)
-    monitor = Monitor(program, max_iter, time_limit, callback, verbose)
-    try:
-        with one_blas_thread():
-            _run(program, W_init, tol, INNER_SOLVERS[inner], precision, monitor)
-    except KeyboardInterrupt:
-        monitor.status = "interrupted"
-    certificate, n_iter = monitor.certificate, len(monitor.history)
-    converged = certificate.gap <= tol
-    status = "solved" if converged else monitor.status
-    if not converged:
-        warnings.warn(
-            f"the solver was {status} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; the best "
-            "feasible network found is kept",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    logger.info("%s after %d iterations; %s", status, n_iter, certificate)
-    W, beta = monitor.best()
-    return Solution(W, beta, program.predict(W, beta), certificate, n_iter, converged, status, monitor.history)
+    W_init = check_blocks(program, W_init)
 
+    def iterate(monitor):
+        _run(program, W_init, tol, INNER_SOLVERS[inner], precision, monitor)
 
-def _check_blocks(program, W_init):
-    """Return the blocks to start from and their indices."""
-    if W_init is None:
-        return np.zeros(program.block_shape)
-    message = f"W_init must be real, finite and of shape {program.block_shape}"
-    try:
-        W = np.array(W_init)
-        real = W.dtype.kind in "biuf"
-    except ValueError as error:
-        raise ValueError(f"{message}; got {W_init!r}") from error
-    if not real or W.shape != program.block_shape or not np.isfinite(W).all():
-        raise ValueError(f"{message}; got shape {W.shape} of {W.dtype}")
-    return W.astype(np.float64)
-
-
-def _compile(verbose):
-    """Compile the kernels before the clock starts, and say so if it takes a while."""
-    message = "compiling the kernels, once on a machine: some 15 seconds"
-    timer = Timer(1.0, print, [message], {"flush": True})
-    if verbose:
-        timer.start()
-    try:
-        compile_kernels()
-    finally:
-        timer.cancel()
+    limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
+    return run_watched(iterate, program, compile_kernels, **limits, callback=callback, verbose=verbose)
 
 
 def _run(whole, W_init, tol, solve_inner, precision, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
-    simplified = _Simplified(whole, monitor.beta)
+    simplified = Simplified(whole, monitor.beta)
     program = simplified.program
     products, last = program.design, tol
     if precision == "single":
         products, last = program.design.single, max(tol, SINGLE_GAP)
     tight = np.full(program.block_shape, -1, np.int32)
-    working, W = _start(program, simplified.simplify(W_init), tight)
+    working, W = start_blocks(program, simplified.simplify(W_init), tight)
     sub = Subproblem(program, working, tight[working], products)
     beta = program.loss.fit_free(program.Y, sub.basis, program.design.matvec(W, working))
     point = Iterate(W, beta, -program.loss.grad(program.Y, sub.fit(W, beta)), 0.0)
@@ -206,8 +153,26 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         point = solve_inner(sub, Iterate(W, point.beta, V, point.step), inner_tol, observe)
 
 
-def _start(program, W, tight):
-    """Return the blocks to start from: W projected, and scaled by the first of 1, 1/2, 1/4, ... that beats zero."""
+def start_blocks(program, W, tight=None):
+    """Return the blocks to start from and their rows of W, projected and scaled until they beat zero.
+
+    Parameters
+    ----------
+    program : Program
+        The program.
+    W : ndarray of shape (n_blocks, n_features, n_outputs)
+        Any blocks.
+    tight : int32 array of the shape of W or None, default=None
+        Likely tight rows, updated.
+
+    Returns
+    -------
+    blocks : integer array of shape (n_selected,)
+        Those that are not zero.
+    W : ndarray of shape (n_selected, n_features, n_outputs)
+        Their projections, times the first of 1, 1/2, 1/4, ... with an objective below that of zero.
+    """
+    tight = np.full(W.shape, -1, np.int32) if tight is None else tight
     blocks = np.flatnonzero(W.any(axis=(1, 2)))
     rows = tight[blocks]
     W = program.cones.project(W[blocks], blocks, rows)
@@ -221,40 +186,3 @@ def _start(program, W, tight):
     W = W * next((t for t in 0.5 ** np.arange(60) if objective(t) < objective(0.0)), 0.0)
     left = W.any(axis=(1, 2))
     return blocks[left], W[left]
-
-
-class _Simplified:
-    """An equal `program` that is easier to solve, and the way there and back.
-
-    It is in coordinates of the row space of X, its targets are what the free fit F beta leaves of Y (a large mean would
-    cost digits), and X and Y have sizes of about one, by powers of two.
-    """
-
-    def __init__(self, whole, beta):
-        program, self.rotation = whole.in_row_space()
-        self.offset, self.free_map = np.zeros_like(beta), whole.free_basis[1]
-        if program.loss.translation_invariant:
-            program, self.offset = program.centred(beta), beta
-            self.free_map = self.free_map @ program.free_basis[1]
-        unit_x, self.unit_y = _power_of_two(program.design.X), 1.0
-        if program.loss.degree is not None:
-            self.unit_y = _power_of_two(program.Y)
-        self.program = program.rescaled(unit_x, self.unit_y)
-        self.unit_w = self.unit_y / unit_x
-        self.unit_loss = self.unit_y ** (program.loss.degree or 0)
-
-    def simplify(self, W):
-        """Return blocks of the whole program as blocks of `program`."""
-        return np.einsum("bdc,dr->brc", W, self.rotation) / self.unit_w
-
-    def restore(self, W, beta):
-        """Return blocks and free coefficients of `program` as those of the whole."""
-        return np.einsum(
-            "brc,dr->bdc", W, self.rotation
-        ) * self.unit_w, self.offset + self.free_map @ beta * self.unit_y
-
-
-def _power_of_two(values):
-    """Return the power of two nearest to the root mean square, 1 for zeros: to divide by it costs no digits."""
-    size = np.abs(values).max(initial=0.0)
-    return 2.0 ** np.round(np.log2(size * np.sqrt(np.mean((values / size) ** 2)))) if size > 0 else 1.0

@@ -1,0 +1,165 @@
+"""The smallest alpha at which no neuron is active: alpha_max = kappa(-grad L(0))."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from .architecture import Architecture
+from .branch_and_bound import bound_kappa
+from .pricing import kappa
+from .program import build_program
+from .search import CellSearch
+from .simplify import Simplified
+from .validation import check_choice, check_flag
+
+__all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
+
+# Starts of the search, one search after the other.
+STARTS = (500, 2000)
+# Relative distance of the bounds at which they are one, and the cones that an unasked proof may take.
+PROVED_TOL, PROOF_NODES = 1e-9, 200_000
+# Seconds that an unasked proof may take.
+PROOF_SECONDS = 1.0
+
+
+class AlphaMax(NamedTuple):
+    """What is known of alpha_max.
+
+    Parameters
+    ----------
+    value : float
+        The largest value of kappa(-grad L(0)) that was found: below it some neuron is active, for certain.
+    upper : float
+        A proved upper bound: at and above it no neuron is active; inf where nothing was proved.
+    scope : {"sampled", "local", "global"}
+        "global": both are one, up to rounding, over all patterns. "local": `value` may be too small. "sampled": the
+        value is exact over the given patterns.
+    """
+
+    value: float
+    upper: float
+    scope: str
+
+
+def kappa_at_zero(program):
+    """Return the smallest alpha at which the zero network solves a program over its patterns (0 if it always does)."""
+    V = program.dual_at_zero()
+    norm = kappa(program.design, program.cones, program.penalty, V)
+    return norm if norm > program.dual_rounding(V) else 0.0
+
+
+def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None):
+    """Return alpha_max of a ReLU network over all patterns.
+
+    Parameters
+    ----------
+    program : Program
+        Gives data, loss and free columns; its patterns and its alpha are not used.
+    scope : {"auto", "local", "global"}, default="auto"
+        "local" searches only, "global" proves the value, "auto" tries to for a second.
+    time_limit : float or None, default=None
+        Limit of the proof in seconds.
+    random_state : int, RandomState instance or None, default=None
+        Source of the starts of the search.
+
+    Returns
+    -------
+    AlphaMax
+        The value and its bounds.
+    """
+    simplified = Simplified(program, program.zero()[1])
+    problem = simplified.program
+    V, X = problem.dual_at_zero(), problem.design.X
+    search = CellSearch(problem.design, check_random_state(random_state))
+    none, value = np.zeros((0, X.shape[1])), 0.0
+    if not V.any():
+        return AlphaMax(0.0, 0.0, "global")
+    for n_starts in STARTS:
+        value = max(value, search.maxima(V, value, none, none[:, 0], n_starts).values.max(initial=0.0))
+    upper, kind = np.inf, "local"
+    if scope != "local":
+        limits = {"time_limit": time_limit}
+        if scope == "auto":
+            limits = {"time_limit": min(PROOF_SECONDS, time_limit or np.inf), "max_nodes": PROOF_NODES}
+        threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
+        result = bound_kappa(X, V[:, 0], threshold, starts=search.found, refute=False, **limits)
+        value, upper = max(value, result.lower), result.upper
+        kind = "global" if upper <= (1 + 2 * PROVED_TOL) * value + problem.dual_rounding(V) else "local"
+    value = value if value > problem.dual_rounding(V) else 0.0
+    return AlphaMax(value * simplified.unit_alpha, upper * simplified.unit_alpha, kind)
+
+
+def alpha_max(
+    X,
+    y,
+    *,
+    arrangements="adaptive",
+    activation="relu",
+    hidden_bias="penalized",
+    fit_intercept=True,
+    skip=False,
+    scope="auto",
+    time_limit=None,
+    return_bounds=False,
+    random_state=None,
+):
+    """Return the smallest alpha at which the zero network is optimal, kappa(-grad L(0)).
+
+    With an output bias or a skip, L is taken at the best constant or linear fit. At and above this alpha no neuron is
+    active, below it some are.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Inputs.
+    y : array-like of shape (n_samples,) or (n_samples, 1)
+        Targets.
+    arrangements : "adaptive", "all", int, Arrangements, or array-like of gates, default="adaptive"
+        The patterns: "adaptive" is over all of them, by search and branch and bound; "all" enumerates them; else a
+        number to sample, or given ones, and the value is exact over these.
+    activation : {"relu", "gated_relu"}, default="relu"
+        Activation of the hidden neurons; gated networks need given patterns.
+    hidden_bias : {"penalized", "none"}, default="penalized"
+        Hidden biases.
+    fit_intercept : bool, default=True
+        Whether there is a free output bias.
+    skip : bool, default=False
+        Whether there is a free linear skip.
+    scope : {"auto", "local", "global"}, default="auto"
+        With "adaptive": whether the value is to be proved ("global"), or only searched for ("local"); "auto" tries to
+        prove it for a second.
+    time_limit : float or None, default=None
+        Limit of the proof in seconds.
+    return_bounds : bool, default=False
+        Whether to return what is known of the value, an `AlphaMax`, not the value alone.
+    random_state : int, RandomState instance or None, default=None
+        Source of sampled patterns and of the starts of the search.
+
+    Returns
+    -------
+    float or AlphaMax
+        alpha_max, in units of x y; 0 when the free part fits y exactly. A lower bound of it where its scope is "local".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or there are too many patterns to enumerate.
+
+    Examples
+    --------
+    >>> from convexnn import alpha_max
+    >>> X, y = [[2, 2], [3, 3], [1, 0]], [1, 2, -1]
+    >>> round(alpha_max(X, y, hidden_bias="none", fit_intercept=False), 7)
+    10.6301458
+    """
+    check_choice("scope", scope, ("auto", "local", "global"))
+    check_flag("return_bounds", return_bounds)
+    architecture = Architecture(activation, hidden_bias, fit_intercept, skip)
+    program = build_program(X, y, 1.0, arrangements, architecture, random_state)
+    if len(program.design.arrangements):
+        value = kappa_at_zero(program)
+        result = AlphaMax(value, value if program.scope == "global" else np.inf, program.scope)
+    else:
+        result = alpha_max_over_all(program, scope, time_limit, random_state)
+    return result if return_bounds else result.value

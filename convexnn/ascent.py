@@ -1,0 +1,194 @@
+"""Local ascent of h(u) = v'(Xu)_+ on the unit sphere: pricing over all cells, from many starts.
+
+On a cell with pattern D, h(u) = u'X'Dv, so its largest value on the cell's part of the ball is |Proj_K(X'D v)|, attained
+at p / |p| for the projection p. The multipliers mu >= 0 of the rows that are tight there say what lies behind them: with
+the sides s_k of these rows, X'D v + sum_k mu_k s_k x_k = p, and on the other side of row k the gradient is
+X'D v - s_k v_k x_k. So p / |p| is the largest point of that cell too if and only if mu_k <= -v_k; otherwise h grows
+behind the wall. `climb` crosses all such walls at once, and again from the cell it comes to, until it stands at a local
+maximum of h over all cells. Every move raises h. Tight rows are independent, so every choice of sides is a cell.
+
+A few steps of gradient ascent (u <- u + t X'D v, normalised) lead to where climbing starts. What is found is a lower
+bound of kappa(v) and patterns that violate kappa(v) <= alpha; that nothing is found proves nothing.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from .projection import project, thread_count
+
+__all__ = ["ascend", "climb", "compile_ascent"]
+
+# Rows whose products with a vector are made at a time.
+CHUNK = 1024
+# Part of the value by which a wall has to be worth crossing, and an ascent to be an ascent.
+PROGRESS_TOL = 1e-12
+
+
+def ascend(columns, weights, signs, U, n_steps):
+    """Ascend h from directions, by gradients.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n_features, n_samples)
+        Unit rows, of `unit_columns`.
+    weights : ndarray of shape (n_samples,)
+        v_k |x_k|.
+    signs : ndarray of shape (n_starts,)
+        The sign of v for each start.
+    U : ndarray of shape (n_starts, n_features)
+        Directions, not zero; overwritten by the unit directions reached.
+    n_steps : int
+        Steps, each two passes over the rows.
+
+    Returns
+    -------
+    ndarray of shape (n_starts,)
+        h there.
+    """
+    with thread_count(len(U) * columns.size * n_steps):
+        return _ascend_all(columns, weights, signs, U, n_steps)
+
+
+def climb(columns, weights, signs, patterns, floor, n_cells):
+    """Climb from cells to local maxima of h.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n_features, n_samples)
+        Unit rows, of `unit_columns`.
+    weights : ndarray of shape (n_samples,)
+        v_k |x_k|.
+    signs : ndarray of shape (n_starts,)
+        The sign of v for each start.
+    patterns : ndarray of bool, shape (n_starts, n_samples)
+        Cells; overwritten by the cells reached.
+    floor : float
+        A climb is given up in a cell where h is at most this.
+    n_cells : int
+        Largest number of moves.
+
+    Returns
+    -------
+    ndarray of shape (n_starts, n_features)
+        The projections of X'D v onto the last cells: h at u / |u| is |u|. No longer than `floor` where given up.
+    """
+    U = np.empty((len(patterns), len(columns)))
+    with thread_count(len(U) * columns.size * n_cells):
+        _climb_all(columns, weights, signs, patterns, floor, n_cells, U)
+    return U
+
+
+def compile_ascent():
+    """Compile the kernels, or load them where they were compiled before, unless this process has them."""
+    if not (_ascend_all.signatures and _climb_all.signatures):
+        columns, weights, signs = np.ones((1, 1)), np.ones(1), np.ones(1)
+        ascend(columns, weights, signs, np.ones((1, 1)), 1)
+        climb(columns, weights, signs, np.ones((1, 1), bool), 0.0, 1)
+
+
+@njit(cache=True, parallel=True)
+def _ascend_all(columns, weights, signs, U, n_steps):
+    values = np.empty(len(U))
+    for j in prange(len(U)):
+        values[j] = _ascend(columns, signs[j] * weights, U[j], n_steps)
+    return values
+
+
+@njit(cache=True, parallel=True)
+def _climb_all(columns, weights, signs, patterns, floor, n_cells, U):
+    for j in prange(len(U)):
+        _climb(columns, signs[j] * weights, patterns[j], floor, n_cells, U[j])
+
+
+@njit(cache=True)
+def _normalise(u):
+    length = np.sqrt((u * u).sum())
+    if length > 0.0:
+        for i in range(len(u)):
+            u[i] /= length
+    return length
+
+
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _gradient(columns, weights, u, g):
+    """Write X'D v at u to g and return h(u) = u'g."""
+    d, n = columns.shape
+    g[:] = 0.0
+    value = 0.0
+    products = np.empty(min(n, CHUNK))
+    for first in range(0, n, CHUNK):
+        last = min(n, first + CHUNK)
+        z = products[: last - first]
+        z[:] = 0.0
+        for i in range(d):
+            t, row = u[i], columns[i, first:last]
+            for k in range(len(z)):
+                z[k] += row[k] * t
+        w = weights[first:last]
+        for k in range(len(z)):
+            value += w[k] * max(z[k], 0.0)
+            z[k] = w[k] if z[k] >= 0.0 else 0.0
+        for i in range(d):
+            t, row = 0.0, columns[i, first:last]
+            for k in range(len(z)):
+                t += row[k] * z[k]
+            g[i] += t
+    return value
+
+
+@njit(cache=True)
+def _ascend(columns, weights, u, n_steps):
+    """Ascend from u, normalised steps of adapted length; return h."""
+    d = len(u)
+    _normalise(u)
+    g, trial, trial_g = np.empty(d), np.empty(d), np.empty(d)
+    value, step = _gradient(columns, weights, u, g), 1.0
+    for _ in range(n_steps):
+        size = np.sqrt((g * g).sum())
+        if size == 0.0:
+            break
+        for i in range(d):
+            trial[i] = (1.0 - step) * u[i] + step * g[i] / size
+        if _normalise(trial) == 0.0:
+            break
+        reached = _gradient(columns, weights, trial, trial_g)
+        if reached > value + PROGRESS_TOL * abs(value):
+            u[:], g[:], value = trial, trial_g, reached
+            step = min(1.0, 1.5 * step)
+        else:
+            step *= 0.5
+    return value
+
+
+@njit(cache=True)
+def _climb(columns, weights, pattern, floor, n_cells, u):
+    """Cross walls from the cell of `pattern` while h grows; write the last cell, and the projection onto it to u."""
+    d, n = columns.shape
+    g, tight = np.zeros(d), np.full(d, -1, np.int32)
+    for i in range(d):
+        t, row = 0.0, columns[i]
+        for k in range(n):
+            t += row[k] * (weights[k] if pattern[k] else 0.0)
+        g[i] = t
+    for _ in range(n_cells):
+        mu = np.zeros(d)
+        project(columns, pattern, g, tight, floor, u, mu)
+        value = np.sqrt((u * u).sum())
+        if value <= floor:
+            return
+        stay = 0
+        for q in range(d):
+            k = tight[q]
+            if k < 0:
+                break
+            if mu[q] > -weights[k] + PROGRESS_TOL * value:
+                t = -weights[k] if pattern[k] else weights[k]
+                for i in range(d):
+                    g[i] += t * columns[i, k]
+                pattern[k] = not pattern[k]
+            else:
+                tight[stay] = k
+                stay += 1
+        if stay == d or tight[stay] < 0:  # no wall was crossed
+            return
+        tight[stay:] = -1

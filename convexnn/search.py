@@ -1,0 +1,171 @@
+"""Pricing over all cells by local search: the patterns that violate kappa(v) <= alpha, as far as they are found.
+
+h(u) = s v'(Xu)_+ has many local maxima on the sphere. Starts of several kinds are used, because none finds all:
+neurons of the current network, perturbed by several lengths (scaled by 1 / sqrt(d), so that they are lengths of the
+perturbation), the rows +-x_k, random directions, and the maxima found before. A few gradient steps and a climb over the
+walls (`convexnn.ascent`) take each to a local maximum of h over all cells. The largest is a lower bound of kappa(v).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arrangements import BLOCK_ENTRIES
+from .ascent import ascend, climb
+
+__all__ = ["CellSearch", "Maxima", "join_maxima"]
+
+# Lengths of the perturbations of unit vectors.
+LENGTHS = (0.2, 0.4, 0.8, 1.6)
+GRADIENT_STEPS = 10
+# Most walls crossed one after the other, from a start and from a neuron.
+START_CELLS, NEURON_CELLS = 30, 10
+# Starts below this part of what is asked about after the gradient steps are not worth a climb.
+PROMISING = 0.6
+# Maxima remembered as starts of the next search.
+REMEMBERED = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Maxima:
+    """Local maxima of h on the unit sphere.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_maxima,)
+        h there, the largest first.
+    directions : ndarray of shape (n_maxima, n_features)
+        Where, unit vectors.
+    signs : ndarray of shape (n_maxima,)
+        The sign s of h.
+    bits : ndarray of uint8, shape (n_maxima, ceil(n_samples / 8))
+        The patterns of their cells, eight samples a byte.
+    """
+
+    values: np.ndarray
+    directions: np.ndarray
+    signs: np.ndarray
+    bits: np.ndarray
+
+    def __len__(self):
+        return len(self.values)
+
+    def select(self, index):
+        """Return some of the maxima."""
+        return Maxima(self.values[index], self.directions[index], self.signs[index], self.bits[index])
+
+    def above(self, value):
+        """Return the maxima above a value."""
+        return self.select(self.values > value)
+
+
+def join_maxima(*parts):
+    """Return one of the maxima of every cell and sign, the largest values first."""
+    names = ("values", "directions", "signs", "bits")
+    joined = Maxima(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    keys = np.column_stack([joined.bits, joined.signs > 0])
+    first = np.unique(keys, axis=0, return_index=True)[1]
+    return joined.select(first[np.argsort(-joined.values[first], kind="stable")])
+
+
+class CellSearch:
+    """Local search over the cells of a design's rows.
+
+    Parameters
+    ----------
+    design : Design
+        The rows X; its patterns are not used.
+    rng : RandomState
+        Source of the starts.
+    """
+
+    def __init__(self, design, rng):
+        self.X, self.columns, self.rng = design.X, design.unit_columns, rng
+        self.lengths = np.linalg.norm(design.X, axis=1)
+        self.found = np.zeros((0, design.X.shape[1]))
+        self.found_signs = np.zeros(0)
+
+    def climb(self, V, signs, patterns, n_cells=NEURON_CELLS):
+        """Climb from cells.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n_samples, 1)
+            The dual vector.
+        signs : ndarray of shape (n_starts,)
+            The sign of h for each start.
+        patterns : ndarray of bool, shape (n_starts, n_samples)
+            The cells to start from.
+        n_cells : int, default=10
+            Most walls crossed one after the other.
+
+        Returns
+        -------
+        Maxima
+            Those reached, in the order of the starts.
+        """
+        patterns = patterns.copy()
+        U = climb(self.columns, V[:, 0] * self.lengths, signs, patterns, 0.0, n_cells)
+        values = np.linalg.norm(U, axis=1)
+        return Maxima(values, U / np.where(values > 0, values, 1.0)[:, None], signs, np.packbits(patterns, axis=1))
+
+    def maxima(self, V, alpha, neurons, signs, n_starts, over=lambda: False):
+        """Search for local maxima of h that are near or above alpha.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n_samples, 1)
+            The dual vector.
+        alpha : float
+            What is asked about; maxima far below are not looked for.
+        neurons : ndarray of shape (n_neurons, n_features)
+            Directions of the neurons of the current network, unit vectors; there may be none.
+        signs : ndarray of shape (n_neurons,)
+            Their output signs.
+        n_starts : int
+            Number of starts, besides the maxima found before.
+        over : callable, default: never
+            Asked between batches whether to stop.
+
+        Returns
+        -------
+        Maxima
+            Those found, one a cell and sign, the largest first.
+        """
+        U, s = self._starts(neurons, signs, n_starts)
+        values = ascend(self.columns, V[:, 0] * self.lengths, s, U, GRADIENT_STEPS)
+        promising = np.flatnonzero(values > PROMISING * alpha)
+        promising = promising[np.argsort(-values[promising], kind="stable")]
+        parts = [self.climb(V, s[:0], np.zeros((0, len(self.X)), bool))]
+        step = max(1, BLOCK_ENTRIES // len(self.X))
+        for first in range(0, len(promising), step):
+            batch = promising[first : first + step]
+            patterns = U[batch] @ self.X.T >= 0
+            keys = np.column_stack([np.packbits(patterns, axis=1), s[batch] > 0])
+            one_each = np.sort(np.unique(keys, axis=0, return_index=True)[1])
+            parts.append(self.climb(V, s[batch][one_each], patterns[one_each], START_CELLS))
+            if over():
+                break
+        maxima = join_maxima(*parts)
+        self.found = maxima.directions[:REMEMBERED]
+        self.found_signs = maxima.signs[:REMEMBERED]
+        return maxima
+
+    def _starts(self, neurons, signs, n_starts):
+        rng, (n, d) = self.rng, self.X.shape
+        near = n_starts // 2 if len(neurons) else 0
+        rows = (n_starts - near) // 2
+        rest = n_starts - near - rows
+        index = rng.randint(0, len(neurons), near) if near else np.zeros(0, int)
+        perturbed = rng.standard_normal((near, d)) * rng.choice(LENGTHS, (near, 1)) / np.sqrt(d)
+        sides = rng.choice([-1.0, 1.0], (2, rows + rest))
+        U = np.concatenate(
+            [
+                neurons[index] + perturbed,
+                self.X[rng.randint(0, n, rows)] * sides[0, :rows, None],
+                rng.standard_normal((rest, d)),
+                self.found,
+            ]
+        )
+        alive = U.any(axis=1)
+        return U[alive], np.concatenate([signs[index], sides[1], self.found_signs])[alive]

@@ -1,0 +1,79 @@
+"""Descent in neuron space: L-BFGS on the network's own objective, the warm start of generation.
+
+    L(sum_j a_j (X w_j)_+ + Q b) + alpha/2 sum_j (|w_j|^2 + a_j^2)
+
+It crosses many walls a step and ends within a percent or so of the optimum, where it stalls: optimal neurons lie on
+walls, at which the objective has kinks. Convex programs go on from there.
+"""
+
+import numpy as np
+from scipy.optimize import minimize
+
+__all__ = ["descend"]
+
+# Corrections kept by L-BFGS.
+MEMORY = 20
+
+
+class _Stopped(Exception):
+    """The observer wants to stop."""
+
+
+def descend(program, U, signs, beta, max_iter, ftol, observe):
+    """Move neurons downhill.
+
+    Parameters
+    ----------
+    program : Program
+        Gives data, loss, alpha and the free columns (their orthonormal basis is used); its patterns are not used.
+    U : ndarray of shape (n_neurons, n_features)
+        Neurons as blocks, w |a|, not zero.
+    signs : ndarray of shape (n_neurons,)
+        Their output signs.
+    beta : ndarray of shape (n_free, 1)
+        Coefficients of the basis of the free columns.
+    max_iter : int
+        Iterations of L-BFGS.
+    ftol : float
+        Relative decrease of the objective in an iteration at which the descent ends.
+    observe : callable
+        Called without arguments after every iteration; a true value ends the descent.
+
+    Returns
+    -------
+    U, signs, beta
+        The neurons and coefficients reached; neurons may have changed their sign or died.
+    """
+    X, Y, loss, alpha, basis = program.design.X, program.Y, program.loss, program.alpha, program.free_basis[0]
+    m, d = U.shape
+    roots = np.sqrt(np.linalg.norm(U, axis=1))
+    last = np.concatenate([(U / roots[:, None]).ravel(), signs * roots, beta.ravel()])
+
+    def split(p):
+        return p[: m * d].reshape(m, d), p[m * d : m * (d + 1)], p[m * (d + 1) :]
+
+    def objective(p):
+        W, a, b = split(p)
+        hidden = X @ W.T
+        mask = hidden > 0
+        hidden *= mask
+        Z = (hidden @ a + basis @ b)[:, None]
+        slope = loss.grad(Y, Z)
+        back = mask * slope
+        grad_W = (back.T @ X) * a[:, None] + alpha * W
+        grad_a = hidden.T @ slope[:, 0] + alpha * a
+        value = loss.value(Y, Z) + 0.5 * alpha * (p[: m * (d + 1)] @ p[: m * (d + 1)])
+        return value, np.concatenate([grad_W.ravel(), grad_a, basis.T @ slope[:, 0]])
+
+    def after(p):
+        last[:] = p
+        if observe():
+            raise _Stopped
+
+    options = {"maxiter": max_iter, "maxcor": MEMORY, "maxfun": 3 * max_iter, "ftol": ftol, "gtol": 0.0}
+    try:
+        last[:] = minimize(objective, last, jac=True, method="L-BFGS-B", callback=after, options=options).x
+    except _Stopped:
+        pass
+    W, a, b = split(last)
+    return W * np.abs(a)[:, None], np.sign(a), b[:, None].copy()

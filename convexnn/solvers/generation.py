@@ -1,0 +1,366 @@
+"""Generation: the optimum over ALL activation patterns, which are found as they are needed.
+
+Start from a network (`descent`, or blocks that are given), take the cells of its neurons, and repeat:
+
+1. Solve the convex program over the cells at hand by `newton`, to a part of the gap.
+2. Climb from the cell of every neuron to the maximum of h(u) = s V'(Xu)_+ that it belongs to. Neurons of one maximum
+   are one neuron that lies on a wall and was split over the cells around it: they are put together in one cell, where
+   that costs no more than a part of the gap.
+3. Price: search for maxima of h above alpha over all cells (`search`), from more starts when none are found. They are
+   the cells where a new neuron lowers the objective; the largest one scales V, which gives the lower bound.
+4. Keep the cells of neurons and those that are nearly active, add what was found.
+
+There are never many more cells than neurons and maxima. The bound of step 3 is of scope "local": what search does not
+find, it does not know. Where the gap is small enough `bound_kappa` is asked to prove that kappa(V) is what search found;
+it proves it, and the scope is "global", or refutes it by points whose cells are added.
+
+References
+----------
+M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers, ICML. S. Rosset, G. Swirszcz, N. Srebro and
+J. Zhu (2007), l1 regularization in infinite dimensional feature spaces, COLT.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ..arrangements import Arrangements, interior_gates
+from ..ascent import compile_ascent
+from ..projection import compile_kernels
+from ..proof import compile_proof, prove
+from ..search import CellSearch, join_maxima
+from ..validation import check_choice
+from .descent import descend
+from .monitor import check_blocks, run_watched
+from .newton import solve_newton
+from ..simplify import Simplified
+from .subproblem import Iterate, Subproblem
+from .working_set import start_blocks
+
+__all__ = ["solve_generation"]
+
+# Neurons and iterations of the descent that generation starts from.
+FIRST_NEURONS, DESCENT_STEPS = 100, 300
+# Neurons shorter than this part of the longest are left out of the start.
+NEGLIGIBLE = 1e-3
+# The program over the cells at hand is solved to this gap at first, then to a part of the gap, or of tol.
+FIRST_GAP, INNER_PART, LAST_PART = 1e-4, 0.05, 0.3
+# Starts of a search: as many as cost this many products, within limits; four times as many a level.
+SEARCH_WORK, FEWEST_STARTS, MOST_STARTS, ESCALATION = 2e7, 64, 500, 4
+# The level whose search has to find nothing before the end, and the last one that is tried.
+LAST_LEVEL, HIGHEST_LEVEL = 1, 4
+# Cells that join at a time: this many, or as many as there are neurons.
+FEWEST_CELLS = 100
+# Squared sine of the angle between maxima that are one, and the part of the gap that it may cost to merge neurons.
+SAME_MAXIMUM, MERGING_PART = 1e-9, 0.1
+# Iterations that find nothing, after which there is no progress to wait for.
+PATIENCE = 4
+# An unasked proof: cones, and seconds as a part of those that the solution took, at least LEAST_PROOF.
+PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
+# Part of tol that the dual vector may leave to the proof.
+PROOF_SLACK = 0.5
+# Relative decrease at which the descent ends, as a part of tol.
+DESCENT_PART = 1e-3
+# Relative excess over alpha that counts as rounding.
+EXCESS_TOL = 1e-11
+
+
+def solve_generation(
+    program,
+    *,
+    W_init=None,
+    tol=1e-6,
+    max_iter=None,
+    time_limit=None,
+    callback=None,
+    verbose=False,
+    scope="auto",
+    random_state=None,
+):
+    """Solve the problem of a ReLU network over all activation patterns.
+
+    Parameters
+    ----------
+    program : Program
+        Made by `build_program`, with arrangements="adaptive" or any patterns: they matter for `W_init` only.
+    W_init : ndarray of shape (n_blocks, n_features, n_outputs) or None, default=None
+        Blocks of the program to start from; None starts from a network trained by L-BFGS.
+    tol : float, default=1e-6
+        Compared with the relative gap over all patterns, of the kind that `scope` says.
+    max_iter : int or None, default=None
+        Limit of the iterations, each a solve over the cells at hand and a search over all.
+    time_limit : float or None, default=None
+        Limit in seconds.
+    callback : callable or None, default=None
+        Called with each record of the history; a true value ends the run.
+    verbose : bool, default=False
+        Whether to print each record of the history.
+    scope : {"auto", "local", "global"}, default="auto"
+        "local" ends when search finds no violated pattern, which proves nothing. "global" goes on until the gap is
+        proved (seconds up to rank 6 or so, more beyond it; a time limit keeps the best bound). "auto" tries a proof for
+        half as long as the solution took: the certificate says which of the two it is.
+    random_state : int, RandomState instance or None, default=None
+        Source of the starts of descent and search.
+
+    Returns
+    -------
+    Solution
+        The best network found, its certificate, and the program over the patterns of its neurons.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the network is not a ReLU network of one output.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
+    """
+    check_choice("scope", scope, ("auto", "local", "global"))
+    if program.architecture.activation != "relu":
+        raise ValueError(
+            f"solve_generation is for ReLU networks: the gates of {program.architecture.activation!r} networks are given"
+        )
+    W_init = check_blocks(program, W_init)
+    rng = check_random_state(random_state)
+
+    def compile_all():
+        compile_kernels()
+        compile_ascent()
+        if scope != "local":
+            compile_proof()
+
+    def iterate(monitor):
+        _Generation(program, tol, scope, rng, monitor).run(W_init)
+
+    limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
+    return _only_neurons(
+        run_watched(iterate, program, compile_all, **limits, callback=callback, verbose=verbose, scope="local")
+    )
+
+
+class _Generation:
+    """The state of a run: the cells at hand, their blocks, and the program over them.
+
+    `bits`, `signs`, `W` and `tight` have one row for each cell and output sign, in the units of `simplified`.
+    """
+
+    def __init__(self, whole, tol, scope, rng, monitor):
+        self.whole, self.tol, self.scope, self.rng, self.monitor = whole, tol, scope, rng, monitor
+        self.simplified = Simplified(whole, monitor.beta)
+        self.program = self.simplified.program
+        self.search = CellSearch(self.program.design, rng)
+        self.target = tol if scope == "local" else PROOF_SLACK * tol
+        self.V, self.step, self.gap = None, 0.0, 1.0
+        n_starts = int(np.clip(SEARCH_WORK / self.program.design.X.size, FEWEST_STARTS, MOST_STARTS))
+        self.n_starts = [n_starts * ESCALATION**level for level in range(HIGHEST_LEVEL + 1)]
+
+    def run(self, W_init):
+        """Iterate until the gap is reached or the monitor says that it is over."""
+        try:
+            self._take(*(self._given(W_init) if W_init.any() else self._descended()))
+            self._generate()
+        finally:
+            if self.scope == "global":
+                self.monitor.scope = "global"
+
+    def _generate(self):
+        level, idle = 0, 0
+        while True:
+            self._solve(min(FIRST_GAP, max(INNER_PART * self.gap, LAST_PART * self.target)))
+            found = self._price(self.n_starts[level])
+            if self.monitor.record(len(self.bits)):
+                return
+            reached = self.gap <= self.target
+            if reached and level >= LAST_LEVEL:
+                self._tidy()
+                found = self._prove()
+                if found is None:
+                    return
+                self._renew(found)
+                continue
+            if reached or not len(found):
+                level = min(level + 1, HIGHEST_LEVEL)
+            else:
+                level = max(level - 1, 0)
+            idle = 0 if len(found) or reached else idle + 1
+            if idle > PATIENCE:
+                self.monitor.status = "stopped for lack of progress (rounding, or the limits of the inner solver)"
+                return
+            self._merge(MERGING_PART * self.gap)
+            self._renew(found)
+
+    def _given(self, W_init):
+        """Return cells, signs and blocks of W_init."""
+        blocks, W = start_blocks(self.program, self.simplified.simplify(W_init))
+        design = self.program.design
+        self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0], design.matvec(W, blocks))
+        return design.arrangements.bits[design.pattern_index(blocks)], design.sign(blocks), W
+
+    def _descended(self):
+        """Return cells, signs and blocks of a network trained by L-BFGS from random neurons."""
+        program, (n, d) = self.program, self.program.design.X.shape
+        U = self.rng.standard_normal((FIRST_NEURONS, d)) / (4 * np.sqrt(d))
+        U *= np.linalg.norm(U, axis=1, keepdims=True)
+        signs = self.rng.choice([-1.0, 1.0], FIRST_NEURONS)
+        beta = program.loss.fit_free(program.Y, program.free_basis[0])
+        U, signs, self.beta = descend(program, U, signs, beta, DESCENT_STEPS, DESCENT_PART * self.tol, self.monitor.over)
+        sizes = np.linalg.norm(U, axis=1)
+        kept = sizes > NEGLIGIBLE * sizes.max()
+        U, signs = U[kept], signs[kept]
+        return np.packbits(U @ program.design.X.T >= 0, axis=1), signs, U[:, :, None]
+
+    def _take(self, bits, signs, W, tight=None):
+        """Take cells; blocks of the same cell and sign are added up."""
+        tight = np.full(W.shape, -1, np.int32) if tight is None else tight
+        first, place = np.unique(_keys(bits, signs), axis=0, return_index=True, return_inverse=True)[1:]
+        self.bits, self.signs, self.tight = bits[first], signs[first], tight[first]
+        self.W = np.zeros((len(first), *W.shape[1:]))
+        np.add.at(self.W, place.ravel(), W)
+        patterns, index = np.unique(self.bits, axis=0, return_inverse=True)
+        n, gates = len(self.program.Y), np.zeros((len(patterns), 0))
+        over = self.program.over(Arrangements(patterns, gates, n))
+        self.blocks = index.ravel() + len(patterns) * (self.signs < 0)
+        self.sub = Subproblem(over, self.blocks, self.tight, over.design)
+        self.shown = self.whole.over(Arrangements(patterns, gates, n))
+        self._observe(self.W, self.beta)
+
+    def _observe(self, W=None, beta=None, objective=None, slack=0.0):
+        """Show a point to the monitor; return whether to stop."""
+        if W is not None:
+            W, beta = self.simplified.restore(W, beta)
+            self.monitor.offer(W, self.blocks, beta, self.shown, slack)
+        return self.monitor.over()
+
+    def _solve(self, tol):
+        """Solve the program over the cells at hand."""
+        if self.V is None:
+            self.V = -self.program.loss.grad(self.program.Y, self.sub.fit(self.W, self.beta))
+        if len(self.W):
+            start = Iterate(self.W, self.beta, self.V, self.step)
+            self.W, self.beta, self.V, self.step = solve_newton(self.sub, start, tol, self._observe)
+        self.V = self.program.project_dual(self.V)
+
+    @property
+    def _active(self):
+        return np.flatnonzero(self.W.any(axis=(1, 2)))
+
+    def _price(self, n_starts):
+        """Search for maxima above alpha, and estimate the lower bound; return them as a Maxima, cells at hand left out.
+
+        Leaves in `directions` the maxima that the neurons belong to.
+        """
+        program, active, V = self.program, self._active, self.V
+        neurons = self.W[active, :, 0] / np.linalg.norm(self.W[active, :, 0], axis=1, keepdims=True)
+        patterns = np.unpackbits(self.bits[active], axis=1, count=len(V)).view(bool)
+        climbed = self.search.climb(V, self.signs[active], patterns)
+        self.directions = climbed.directions
+        maxima = self.search.maxima(V, program.alpha, neurons, self.signs[active], n_starts, self.monitor.over)
+        maxima = join_maxima(climbed, maxima)
+        at_hand = program.penalty.dual_norms(
+            self.sub.program.cones.project(self.sub.adjoint(V), self.blocks, self.tight.copy(), program.alpha)
+        )
+        kappa = max(program.alpha, at_hand.max(initial=0.0), maxima.values.max(initial=0.0))
+        self.priced = V
+        self.monitor.estimate = self.simplified.unit_loss * program.dual_value(V, kappa + program.dual_rounding(V))
+        self.gap = self.monitor.certificate.gap
+        if not len(active):  # inside the dual feasible set, where blocks become active a few at a time
+            self.V = V * min(1.0, program.alpha / kappa)
+        return self._unknown(maxima.above((1 + EXCESS_TOL) * program.alpha), max(FEWEST_CELLS, len(active)))
+
+    def _unknown(self, maxima, limit):
+        """Return the largest of the maxima whose cells are not at hand."""
+        known = set(map(bytes, _keys(self.bits, self.signs)))
+        new = [j for j, key in enumerate(map(bytes, _keys(maxima.bits, maxima.signs))) if key not in known]
+        return maxima.select(new[:limit])
+
+    def _merge(self, part):
+        """Put neurons of one maximum together in one cell, if the objective grows by this part at most."""
+        active = self._active
+        if len(active) < 2:
+            return
+        signs, sub, program = self.signs[active], self.sub, self.program
+        same = (self.directions @ self.directions.T > 1 - SAME_MAXIMUM) & (signs[:, None] == signs)
+        np.fill_diagonal(same, True)
+        leader = np.argmax(same, axis=1)
+        order = np.lexsort((-np.linalg.norm(self.W[active, :, 0], axis=1), leader))
+        largest = order[np.unique(leader[order], return_index=True)[1]]
+        if len(largest) == len(active):
+            return
+        total = np.zeros_like(self.W[active])
+        np.add.at(total, leader, self.W[active])
+        rows = active[largest]
+        tight = self.tight[rows]
+        W = np.zeros_like(self.W)
+        W[rows] = sub.program.cones.project(total[leader[largest]], self.blocks[rows], tight)
+        fit = program.loss.fit_free(program.Y, sub.basis, sub.products.matvec(W, self.blocks))
+
+        def objective(W, beta):
+            return program.loss.value(program.Y, sub.fit(W, beta)) + program.alpha * program.penalty.value(W)
+
+        if objective(W, fit) <= (1 + part) * objective(self.W, self.beta):
+            gone = np.setdiff1d(active, rows)
+            self.tight[rows], self.tight[gone] = tight, -1
+            left = np.setdiff1d(np.arange(len(self.W)), gone)
+            self.beta = fit
+            self._take(self.bits[left], self.signs[left], W[left], self.tight[left])
+
+    def _renew(self, found):
+        """Drop the cells that are far from active, and add those found."""
+        scores = self.program.penalty.dual_norms(self.sub.adjoint(self.V))
+        kept = self.W.any(axis=(1, 2)) | (scores > self.program.alpha)
+        none = np.zeros((len(found), *self.W.shape[1:]))
+        self._take(
+            np.concatenate([self.bits[kept], found.bits]),
+            np.concatenate([self.signs[kept], found.signs]),
+            np.concatenate([self.W[kept], none]),
+            np.concatenate([self.tight[kept], np.full(none.shape, -1, np.int32)]),
+        )
+
+    def _tidy(self):
+        """Solve once more over as few cells as the neurons need."""
+        self._merge(MERGING_PART * self.target)
+        active = self._active
+        self._take(self.bits[active], self.signs[active], self.W[active], self.tight[active])
+        self._solve(LAST_PART * self.target)
+        self._observe(self.W, self.beta, slack=MERGING_PART * self.target)
+
+    def _prove(self):
+        """Try to prove the gap; return a Maxima that refutes it, None where the run is over."""
+        if self.scope == "local":
+            return None
+        monitor, program, seconds, nodes = self.monitor, self.program, self.monitor.remaining, None
+        if self.scope == "auto":
+            afforded = max(LEAST_PROOF, PROOF_PART * monitor.elapsed)
+            seconds, nodes = min(seconds or np.inf, afforded), PROOF_NODES
+        objective = monitor.objective / self.simplified.unit_loss
+        proof = prove(program, self.priced, objective, self.tol, self.search.found, seconds, nodes)
+        monitor.bound(self.simplified.unit_loss * proof.lower_bound)
+        if len(proof.directions):
+            patterns = proof.directions @ program.design.X.T >= 0
+            return self._unknown(self.search.climb(self.priced, proof.signs, patterns), MOST_STARTS)
+        if proof.gap <= self.tol:
+            monitor.scope = "global"
+        elif self.scope == "global":
+            monitor.status = f"stopped before the proof was complete, at time_limit={monitor.time_limit:g} s"
+        return None
+
+
+def _keys(bits, signs):
+    """Return cells with signs as rows of bytes."""
+    return np.column_stack([bits, signs > 0])
+
+
+def _only_neurons(solution):
+    """Return the solution over the patterns of its neurons alone, with gates inside their cells."""
+    program = solution.program
+    index = np.unique(program.design.pattern_index(np.flatnonzero(solution.W.any(axis=(1, 2)))))
+    blocks = np.concatenate([index, index + len(program.design.arrangements)])
+    directions = solution.W[blocks].sum(axis=2).reshape(2, len(index), -1).sum(axis=0)
+    arrangements = program.design.arrangements
+    patterns = arrangements.patterns(index)
+    gates = interior_gates(program.design.X, directions, patterns)
+    kept = program.over(Arrangements(arrangements.bits[index], gates, arrangements.n_samples))
+    return replace(solution, program=kept, W=solution.W[blocks])
