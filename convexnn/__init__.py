@@ -4,8 +4,11 @@ from .alpha_max import alpha_max
 from .architecture import Architecture
 from .arrangements import Arrangements, count_arrangements, enumerate_arrangements, sample_arrangements
 from .certificate import Certificate
+from .certification import certify
+from .conversion import as_network
 from .design import transfer_blocks
 from .estimators import ConvexReLURegressor
+from .minimal import minimal_network
 from .network import Network, merge_parallel, recover
 from .program import Program, Solution, build_program
 from .solvers import ReferenceProgram, build_reference_program, solve_generation, solve_reference, solve_working_set
@@ -22,11 +25,14 @@ __all__ = [
     "ReferenceProgram",
     "Solution",
     "alpha_max",
+    "as_network",
     "build_program",
     "build_reference_program",
+    "certify",
     "count_arrangements",
     "enumerate_arrangements",
     "merge_parallel",
+    "minimal_network",
     "recover",
     "sample_arrangements",
     "solve_generation",

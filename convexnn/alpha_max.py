@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .architecture import Architecture
-from .branch_and_bound import bound_kappa
 from .pricing import kappa
 from .program import build_program
+from .proof import Prover
 from .search import CellSearch
 from .simplify import Simplified
 from .validation import check_choice, check_flag
@@ -43,7 +43,18 @@ class AlphaMax(NamedTuple):
 
 
 def kappa_at_zero(program):
-    """Return the smallest alpha at which the zero network solves a program over its patterns (0 if it always does)."""
+    """Compute the smallest alpha at which the zero network solves a program over its patterns.
+
+    Parameters
+    ----------
+    program : Program
+        With patterns; its alpha is not used.
+
+    Returns
+    -------
+    float
+        kappa(-grad L(0)) over the patterns; 0 if the free part fits exactly.
+    """
     V = program.dual_at_zero()
     norm = kappa(program.design, program.cones, program.penalty, V)
     return norm if norm > program.dual_rounding(V) else 0.0
@@ -83,7 +94,7 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
         if scope == "auto":
             limits = {"time_limit": min(PROOF_SECONDS, time_limit or np.inf), "max_nodes": PROOF_NODES}
         threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
-        result = bound_kappa(X, V[:, 0], threshold, starts=search.found, refute=False, **limits)
+        result = Prover(problem).bound(V, threshold, starts=search.found, refute=False, **limits)
         value, upper = max(value, result.lower), result.upper
         kind = "global" if upper <= (1 + 2 * PROVED_TOL) * value + problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from joblib import cpu_count
 
-from .moments import IMPLIED_TOL, bound_cones, quadratic_rows
+from .facets import IMPLIED_TOL
+from .moments import bound_cones, compile_kernels, quadratic_rows
 from .threads import one_blas_thread
 from .validation import check_count, check_flag, check_positive
 
@@ -119,6 +120,7 @@ def bound_kappa(X, v, threshold, *, starts=None, time_limit=None, max_nodes=None
         starts = _check_array("starts", starts, 2)
         if starts.shape[1] != X.shape[1]:
             raise ValueError(f"starts must have {X.shape[1]} columns, as X; got {starts.shape[1]}")
+    compile_kernels()
     deadline = perf_counter() + time_limit
     with one_blas_thread():
         search = _Search(X, v, threshold, starts, refute)
@@ -230,7 +232,7 @@ class _Search:
     def _bound(self, threads, n_workers, cones):
         """Bound cones in parallel, and put those that stay open into the pool."""
         problem, unit = self.problem, self.unit
-        limits = (self.finish() / unit, problem.allowance / unit / 4)
+        limits = (self.finish() / unit * (1 - 1e-15), problem.allowance / unit / 4)
         values, rows = np.empty(len(cones.bounds)), np.empty(len(cones.bounds), np.int64)
         scaled = cones.bounds / unit
         arguments = (problem.X, problem.A, problem.p / unit, problem.w / unit)
@@ -260,7 +262,8 @@ class _Search:
         upper = max(self.upper + self.problem.allowance, self.lower) if self.upper > 0 or self.lower > 0 else 0.0
         with np.errstate(over="ignore", under="ignore"):
             lower, bound = (float(np.ldexp(value, self.power)) for value in (self.lower, upper))
-            bound = float(np.nextafter(bound, np.inf)) if upper > 0 else bound
+            if upper > 0 and bound < np.finfo(float).tiny:  # rounded, as subnormal numbers are
+                bound = float(np.nextafter(bound, np.inf))
         status = f"stopped {cause}"
         if self.lower > self.threshold:
             status = "refuted"

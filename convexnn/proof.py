@@ -1,19 +1,23 @@
-"""Proof of a lower bound over all activation patterns: kappa(V) bounded by branch and bound.
+"""Proof of a lower bound over all activation patterns, from a proved upper bound of kappa(V).
 
 A dual vector V with kappa(V) <= b gives the lower bound D(t V), t <= alpha / b. So a relative gap of `tol` is proved by
-proving kappa(V) <= b for the largest b whose bound is high enough.
+proving kappa(V) <= b for the largest b whose bound is high enough: by enumeration where there are few cells, else by
+branch and bound.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from .branch_and_bound import bound_kappa
+from .branch_and_bound import KappaBound, bound_kappa
+from .cell_pricing import EnumeratedCells
 
-__all__ = ["Proof", "compile_proof", "prove"]
+__all__ = ["Proof", "Prover", "compile_proof"]
 
 # Part of tol that is proved, for rounding not to matter.
 PROVED_PART = 0.99
+# Cells that are enumerated at once, and where rounding stopped branch and bound.
+FEW_CELLS, MANY_CELLS = 2_000, 200_000
 
 
 class Proof(NamedTuple):
@@ -29,51 +33,101 @@ class Proof(NamedTuple):
         Points that refute what was to be proved, none where it was not refuted.
     signs : ndarray of shape (n_points,)
         Their signs.
+    status : str
+        What branch and bound said.
     """
 
     lower_bound: float
     gap: float
     directions: np.ndarray
     signs: np.ndarray
+    status: str
 
 
-def prove(program, V, objective, tol, starts=None, time_limit=None, max_nodes=None):
-    """Try to prove that an objective is within a relative gap of the optimum over all patterns.
+class Prover:
+    """Proofs for a program; cells are enumerated once.
 
     Parameters
     ----------
     program : Program
         Gives data, loss and alpha; its patterns are not used.
-    V : ndarray of shape (n_samples, 1)
-        A dual vector, orthogonal to the free columns.
-    objective : float
-        The objective.
-    tol : float
-        The relative gap to prove.
-    starts : ndarray of shape (n_starts, n_features) or None, default=None
-        Directions where kappa may be attained.
-    time_limit : float or None, default=None
-        Limit in seconds.
-    max_nodes : int or None, default=None
-        Limit of the nodes of branch and bound.
-
-    Returns
-    -------
-    Proof
-        The bound, valid whether or not the gap was reached, or refuting points.
     """
-    largest = largest_norm(program, V, (1 - PROVED_PART * tol) * objective)
-    starts = starts if starts is not None and len(starts) else None
-    result = bound_kappa(
-        program.design.X, V[:, 0], largest, starts=starts, time_limit=time_limit, max_nodes=max_nodes
-    )
-    bound = program.dual_value(V, max(result.upper, program.alpha))
-    points = result.points if result.status == "refuted" else result.points[:0]
-    gap = abs(objective - bound) / max(objective, np.finfo(float).tiny)
-    return Proof(bound, gap, points[:, :-1], points[:, -1])
+
+    def __init__(self, program):
+        self.program = program
+        self.cells = {}
+
+    def bound(self, V, threshold, *, starts=None, time_limit=None, max_nodes=None, refute=True):
+        """Bound kappa(V).
+
+        Parameters
+        ----------
+        V : ndarray of shape (n_samples, 1)
+            The dual vector.
+        threshold, starts, time_limit, max_nodes, refute
+            As in `bound_kappa`.
+
+        Returns
+        -------
+        KappaBound
+            Proved, by enumeration or by branch and bound.
+        """
+        result = self._enumerated(V, threshold, FEW_CELLS)
+        if result is None:
+            starts = starts if starts is not None and len(starts) else None
+            limits = {"time_limit": time_limit, "max_nodes": max_nodes}
+            result = bound_kappa(self.program.design.X, V[:, 0], threshold, starts=starts, refute=refute, **limits)
+            if result.status.startswith("stopped by the limit of precision"):
+                result = self._enumerated(V, threshold, MANY_CELLS) or result
+        return result
+
+    def prove(self, V, objective, tol, *, starts=None, time_limit=None, max_nodes=None):
+        """Try to prove that an objective is within a relative gap of the optimum over all patterns.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n_samples, 1)
+            A dual vector, orthogonal to the free columns.
+        objective : float
+            The objective.
+        tol : float
+            The relative gap to prove.
+        starts : ndarray of shape (n_starts, n_features) or None, default=None
+            Directions where kappa may be attained.
+        time_limit : float or None, default=None
+            Limit in seconds.
+        max_nodes : int or None, default=None
+            Limit of the nodes of branch and bound.
+
+        Returns
+        -------
+        Proof
+            The bound, valid whether or not the gap was reached, or refuting points.
+        """
+        program = self.program
+        largest = _largest_norm(program, V, (1 - PROVED_PART * tol) * objective)
+        result = self.bound(V, largest, starts=starts, time_limit=time_limit, max_nodes=max_nodes)
+        bound = program.dual_value(V, max(result.upper, program.alpha))
+        points = result.points if result.status == "refuted" else result.points[:0]
+        gap = abs(objective - bound) / max(objective, np.finfo(float).tiny)
+        return Proof(bound, gap, points[:, :-1], points[:, -1], result.status)
+
+    def _enumerated(self, V, threshold, most):
+        """Return the KappaBound by enumeration, None where there are more cells."""
+        if most not in self.cells:
+            self.cells[most] = EnumeratedCells.of(self.program.design, most)
+        cells = self.cells[most]
+        if cells is None:
+            return None
+        value, direction, sign = cells.kappa(V[:, 0])
+        upper = value + self.program.dual_rounding(V)
+        refuted = value > threshold
+        status = "refuted" if refuted else "proved" if upper <= threshold else "stopped by the limit of precision"
+        points = np.append(direction, sign)[None, : len(direction) + 1]
+        return KappaBound(value, upper, direction, int(sign), len(cells.gates), status, points[: int(refuted)])
 
 
-def largest_norm(program, V, value):
+def _largest_norm(program, V, value):
     """Return the largest b with D(t V) >= value for a t <= alpha / b, alpha where there is none."""
     low, high = program.alpha, program.alpha
     if program.dual_value(V, low) < value:

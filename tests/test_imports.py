@@ -18,19 +18,20 @@ PACKAGE = Path(convexnn.__file__).parent
 MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "convexnn."))
 # A module may import those in the lines above its own.
 LAYERS = [
-    ["threads", "validation"],
-    ["architecture", "enumeration", "losses", "moments", "penalties", "projection", "signals"],
-    ["arrangements"],
+    ["certificate", "threads", "validation"],
+    ["architecture", "enumeration", "facets", "losses", "penalties", "projection", "signals"],
+    ["arrangements", "ascent"],
     ["design"],
-    ["cones"],
-    ["branch_and_bound", "pricing"],
+    ["cones", "search"],
+    ["branch_and_bound", "cell_pricing", "pricing"],
     ["program"],
-    ["network", "solvers.polish", "solvers.monitor", "solvers.subproblem"],
-    ["conversion", "minimal"],
+    ["network", "proof", "simplify", "solvers.descent", "solvers.polish", "solvers.monitor", "solvers.subproblem"],
+    ["alpha_max", "conversion", "minimal"],
     ["solvers.reference", "solvers.newton", "solvers.fista"],
     ["solvers.working_set"],
+    ["solvers.generation"],
     ["solvers", "baselines"],
-    ["estimators"],
+    ["certification", "estimators"],
     ["datasets"],
 ]
 LEVEL = {f"convexnn.{name}": level for level, names in enumerate(LAYERS) for name in names}

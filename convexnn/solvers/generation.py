@@ -28,7 +28,7 @@ from sklearn.utils import check_random_state
 from ..arrangements import Arrangements, interior_gates
 from ..ascent import compile_ascent
 from ..projection import compile_kernels
-from ..proof import compile_proof, prove
+from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
 from ..validation import check_choice
 from .descent import descend
@@ -151,7 +151,7 @@ class _Generation:
         self.whole, self.tol, self.scope, self.rng, self.monitor = whole, tol, scope, rng, monitor
         self.simplified = Simplified(whole, monitor.beta)
         self.program = self.simplified.program
-        self.search = CellSearch(self.program.design, rng)
+        self.search, self.prover = CellSearch(self.program.design, rng), Prover(self.program)
         self.target = tol if scope == "local" else PROOF_SLACK * tol
         self.V, self.step, self.gap = None, 0.0, 1.0
         n_starts = int(np.clip(SEARCH_WORK / self.program.design.X.size, FEWEST_STARTS, MOST_STARTS))
@@ -336,7 +336,8 @@ class _Generation:
             afforded = max(LEAST_PROOF, PROOF_PART * monitor.elapsed)
             seconds, nodes = min(seconds or np.inf, afforded), PROOF_NODES
         objective = monitor.objective / self.simplified.unit_loss
-        proof = prove(program, self.priced, objective, self.tol, self.search.found, seconds, nodes)
+        limits = {"time_limit": seconds, "max_nodes": nodes}
+        proof = self.prover.prove(self.priced, objective, self.tol, starts=self.search.found, **limits)
         monitor.bound(self.simplified.unit_loss * proof.lower_bound)
         if len(proof.directions):
             patterns = proof.directions @ program.design.X.T >= 0
@@ -344,7 +345,7 @@ class _Generation:
         if proof.gap <= self.tol:
             monitor.scope = "global"
         elif self.scope == "global":
-            monitor.status = f"stopped before the proof was complete, at time_limit={monitor.time_limit:g} s"
+            monitor.status = f"{proof.status} before the proof was complete"
         return None
 
 

@@ -1,0 +1,95 @@
+"""Pricing over all cells by enumeration: kappa(v), exactly, where the rows have few cells.
+
+The cells are enumerated once (`convexnn.enumeration`), a point in each. X'D v of a batch of cells is one matrix product
+of their patterns, which are not kept; cones are projected onto only where |X'D v| exceeds the largest value so far.
+"""
+
+import numpy as np
+
+from .arrangements import BLOCK_ENTRIES, count_arrangements
+from .enumeration import ThinCellsError, cell_points, distinct_walls
+from .projection import project_blocks
+
+__all__ = ["EnumeratedCells"]
+
+# Cells projected at a time.
+BATCH = 128
+
+
+class EnumeratedCells:
+    """All cells of the arrangement of a design's rows.
+
+    Parameters
+    ----------
+    design : Design
+        The rows X; its patterns are not used.
+    gates : ndarray of shape (n_cells, n_features)
+        A point in each cell.
+    """
+
+    def __init__(self, design, gates):
+        self.design, self.gates = design, gates
+
+    @classmethod
+    def of(cls, design, most):
+        """Enumerate the cells.
+
+        Parameters
+        ----------
+        design : Design
+            The rows X.
+        most : int
+            Largest number of cells to attempt.
+
+        Returns
+        -------
+        EnumeratedCells or None
+            None where there may be more cells, or rounding could hide some.
+        """
+        walls = distinct_walls(design.X)
+        if not walls.exact or count_arrangements(*walls.rows.shape) > most:
+            return None
+        try:
+            points, exact = cell_points(walls.rows)
+        except ThinCellsError:
+            return None
+        return cls(design, points @ walls.to_gates.T) if exact else None
+
+    def kappa(self, v):
+        """Compute the maximum of |v'(Xu)_+| over |u| <= 1.
+
+        Parameters
+        ----------
+        v : ndarray of shape (n_samples,)
+            The dual vector.
+
+        Returns
+        -------
+        value : float
+            The maximum, not below it by more than rounding.
+        direction : ndarray of shape (n_features,)
+            Where it is attained, a unit vector (zeros if the value is 0).
+        sign : float
+            The sign of v'(Xu)_+ there.
+        """
+        X, columns = self.design.X, self.design.unit_columns
+        value, direction, best = 0.0, np.zeros(X.shape[1]), 1.0
+        step = max(1, BLOCK_ENTRIES // len(X))
+        for first in range(0, len(self.gates), step):
+            patterns = self.gates[first : first + step] @ X.T >= 0
+            gradients = (patterns * v) @ X
+            lengths = np.linalg.norm(gradients, axis=1)
+            order = np.argsort(-lengths)
+            for start in range(0, len(order), BATCH):
+                batch = order[start : start + BATCH]
+                if lengths[batch[0]] <= value:
+                    break
+                for sign in (1.0, -1.0):
+                    tight = np.full(gradients[batch].shape, -1, np.int32)
+                    P = project_blocks(columns, patterns[batch], sign * gradients[batch], tight, value)
+                    sizes = np.linalg.norm(P, axis=1)
+                    largest = int(np.argmax(sizes))
+                    if sizes[largest] > value:
+                        value, best = float(sizes[largest]), sign
+                        direction = P[largest] / sizes[largest]
+        return value, direction, best
