@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.datasets import load_diabetes, load_digits
 
-__all__ = ["PROBLEMS", "Problem", "make_problem"]
+__all__ = ["PROBLEMS", "Problem", "make_problem", "make_teacher"]
 
 # Number of gates and the seed they are drawn with.
 GATES = {"A": (50, 100), "B": (200, 101), "C": (500, 102), "D": (500, 103), "E": (1000, 104)}
@@ -60,13 +60,31 @@ def make_problem(name):
     if name not in PROBLEMS:
         raise ValueError(f"name must be one of {', '.join(PROBLEMS)}; got {name!r}")
     letter, strength = name.split("_")
-    X, y = _teacher(*TEACHERS[letter]) if letter in TEACHERS else {"D": _diabetes, "E": _digits}[letter]()
+    X, y = make_teacher(*TEACHERS[letter]) if letter in TEACHERS else {"D": _diabetes, "E": _digits}[letter]()
     gates = _gates(X, *GATES[letter])
     largest = np.linalg.norm(X.T @ ((X @ gates.T >= 0) * y[:, None]), axis=0).max()
     return Problem(name, X, y, gates, STRENGTHS[strength] * largest)
 
 
-def _teacher(n_samples, n_features, seed, n_neurons=10):
+def make_teacher(n_samples, n_features, seed, n_neurons=10):
+    """Make data of a teacher network.
+
+    Parameters
+    ----------
+    n_samples, n_features : int
+        Size of the inputs, which are standard Gaussian.
+    seed : int
+        Source of inputs, teacher and noise.
+    n_neurons : int, default=10
+        ReLU neurons of the teacher, with Gaussian weights.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+        Inputs.
+    y : ndarray of shape (n_samples,)
+        Outputs of the teacher, and Gaussian noise of a tenth of their standard deviation.
+    """
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_samples, n_features))
     hidden = rng.standard_normal((n_features, n_neurons)) / np.sqrt(n_features)

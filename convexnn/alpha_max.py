@@ -15,8 +15,8 @@ from .validation import check_choice, check_flag
 
 __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
 
-# Starts of the search, one search after the other.
-STARTS = (500, 2000)
+# Starts of the searches, in units of the usual number; the second is for values that are to be right.
+STARTS = (1, 4)
 # Relative distance of the bounds at which they are one, and the cones that an unasked proof may take.
 PROVED_TOL, PROOF_NODES = 1e-9, 200_000
 # Seconds that an unasked proof may take.
@@ -84,10 +84,11 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
     V, X = problem.dual_at_zero(), problem.design.X
     search = CellSearch(problem.design, check_random_state(random_state))
     none, value = np.zeros((0, X.shape[1])), 0.0
-    if not V.any():
+    if not program.dual_at_zero().any():  # what is rounding beside y is not beside what the free part leaves of y
         return AlphaMax(0.0, 0.0, "global")
-    for n_starts in STARTS:
-        value = max(value, search.maxima(V, value, none, none[:, 0], n_starts).values.max(initial=0.0))
+    for factor in STARTS if scope != "local" else STARTS[:1]:
+        maxima = search.maxima(V, value, none, none[:, 0], factor * search.n_starts)
+        value = max(value, maxima.values.max(initial=0.0))
     upper, kind = np.inf, "local"
     if scope != "local":
         limits = {"time_limit": time_limit}

@@ -1,7 +1,7 @@
 """The barrier log det [1, u'; u, U] and Newton steps that keep the trace of U: compiled kernels.
 
-The unknowns are one vector m, u followed by the upper triangle of U, row by row. With P the inverse of the matrix M of m
-and E_i the derivative of M in m_i, the gradient of log det M is tr(P E_i) and minus its Hessian tr(P E_i P E_j).
+The unknowns are one vector m, u followed by the upper triangle of U, row by row. With P the inverse of the matrix M of
+m, and E_i the derivative of M in m_i, the gradient of log det M is tr(P E_i), and minus its Hessian tr(P E_i P E_j).
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from numba import njit
 __all__ = ["add_barrier", "cholesky", "dot", "matrix_of", "newton_step", "positions"]
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def dot(a, b):
     """Return the product of two vectors, summed in any order.
 
@@ -25,7 +25,7 @@ def dot(a, b):
     return t
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def positions(d):
     """Return the rows and the columns of M where the unknowns stand.
 
@@ -44,7 +44,7 @@ def positions(d):
     return first, second
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def matrix_of(m, M):
     """Write [1, u'; u, U].
 
@@ -64,7 +64,7 @@ def matrix_of(m, M):
             q += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def cholesky(M, L):
     """Write the Cholesky factor of a matrix; return whether it is positive definite.
 
@@ -87,7 +87,7 @@ def cholesky(M, L):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_barrier(m, places, eps, g, H):
     """Add the barrier to a gradient and to minus a Hessian; return log det M.
 
@@ -131,7 +131,7 @@ def add_barrier(m, places, eps, g, H):
     return log_det
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def newton_step(H, g, places, step):
     """Solve H step = g + nu t, t'step = 0, with t the trace of U; return whether the solution is finite.
 
@@ -167,7 +167,4 @@ def newton_step(H, g, places, step):
         step[i] /= L[i, i]
         for j in range(i):
             step[j] -= step[i] * L[i, j]
-    for i in range(n):
-        if not np.isfinite(step[i]):
-            return False
-    return True
+    return np.isfinite(step).all()

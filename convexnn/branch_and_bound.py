@@ -5,8 +5,8 @@ every u whose value may exceed the limit at which a node is finished, are kept i
 largest bounds are split along the wall of a row, and the halves are bounded by the relaxation of `moments`: so the
 largest bound of the pool, which is the result at any moment, comes down steadily, and no order needs fewer nodes.
 
-All is done in coordinates of the row space, with rows of unit length, weights w_k = v_k |x_k|, and parallel rows joined.
-The roundings are covered by an allowance of a multiple of eps sum_k |w_k| that is added to every bound.
+All is done in coordinates of the row space, with rows of unit length, weights w_k = v_k |x_k|, and parallel rows
+joined. The roundings are covered by an allowance of a multiple of eps sum_k |w_k| that is added to every bound.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -30,14 +30,18 @@ ROUND = 0.05
 POINTS = 50
 # Rounds that follow the one in which a point refuted the threshold, for more of them.
 GRACE = 3
+# Open cones whose iterates are then improved, and the steps of each.
+CLIMBING, CLIMBS = 1000, 10
+# Parts into which the work of a processor is divided in a round.
+PARTS = 4
 # Rows that are tried as directions, and directions that are tried at a time.
 SAMPLED, BATCH = 256, 256
 # Bytes of the pool.
-POOL_BYTES = 1 << 29
+POOL_BYTES = 1 << 28
 # Facets of a cone.
 FACETS = 64
 # Part of the way to the interior that a cone starts from.
-INTERIOR = 0.1
+INTERIOR = 0.03
 # A value is worth a look, and a cone is finished, by this much relatively.
 CLOSED_TOL = 1e-9
 # Rank of X up to which cones are bounded: the Newton systems have about half its square unknowns.
@@ -64,9 +68,10 @@ class KappaBound:
     n_nodes : int
         Cones that were bounded.
     status : str
-        "proved" if `upper` is at most the threshold, "refuted" if `lower` exceeds it, else "stopped ..." with the cause.
+        "proved" if `upper` is at most the threshold, "refuted" if `lower` exceeds it, else "stopped ..." with the
+        cause.
     points : ndarray of shape (n_points, n_features + 1)
-        Directions whose value exceeds the threshold, and their signs.
+        Directions of different patterns whose values exceed the threshold, and their signs; the best come first.
     """
 
     lower: float
@@ -162,16 +167,16 @@ class _Search:
         with np.errstate(over="ignore", under="ignore"):
             self.threshold = float(np.ldexp(threshold, -self.power))
         self.lower, self.u, self.sign = 0.0, np.eye(X.shape[1])[0], 1
-        self.points, self.n_nodes, self.finished = [], 0, 0.0
+        self.points, self.n_nodes, self.finished = {}, 0, 0.0
         self._try(self.X.T @ self.v[:, None] @ [[1.0, -1.0]])
         self._try(self.X[:: 1 + len(X) // SAMPLED].T)
         if starts is not None:
             # The scale of each is removed first: squares of huge or tiny entries would be lost.
             self._try((starts / np.maximum(np.abs(starts).max(axis=1, keepdims=True), np.finfo(float).tiny)).T)
         self.problem = _reduce(self.X, self.v)
-        self.unit = max(min(self.threshold, np.finfo(float).max), self.lower)
         bounds = np.array([_first_bound(self.problem, sign) for sign in (1.0, -1.0)])
         self.upper = float(bounds.max())
+        self.unit = max(min(self.threshold, self.upper), self.lower) or 1.0
         self.pool = _Pool(*self.problem.X.shape, bounds)
 
     def _try(self, directions):
@@ -181,11 +186,29 @@ class _Search:
         for first in range(0, len(U), BATCH):
             batch = U[first : first + BATCH]
             values = np.maximum(batch @ self.X.T, 0) @ self.v
-            refuting = np.flatnonzero(np.abs(values) > self.threshold)[: POINTS - len(self.points)]
-            self.points += [np.append(batch[i], np.sign(values[i])) for i in refuting]
+            for i in np.flatnonzero(np.abs(values) > self.threshold):
+                self._keep(batch[i], values[i])
             best = np.abs(values).argmax()
             if abs(values[best]) > self.lower:
                 self.lower, self.u, self.sign = float(abs(values[best])), batch[best], 1 if values[best] > 0 else -1
+
+    def _keep(self, u, value):
+        """Keep the best point of each pattern, and of these the best."""
+        pattern = np.packbits(self.X @ u > 0).tobytes(), value > 0
+        if abs(value) > abs(self.points.get(pattern, (0.0,))[0]):
+            self.points[pattern] = value, u
+        if len(self.points) > 2 * POINTS:
+            self.points = dict(sorted(self.points.items(), key=lambda item: -abs(item[1][0]))[:POINTS])
+
+    def _climb(self):
+        """Look for more points from the iterates of open cones, by steps to the gradient."""
+        most = min(CLIMBING, self.pool.size)
+        order = np.argsort(-self.pool.cones.bounds[: self.pool.size])[:most]
+        signs = self.pool.cones.signs[order]
+        U = self.pool.cones.moments[order, : len(self.problem.basis)] @ self.problem.basis
+        for _ in range(CLIMBS):
+            self._try(U.T)
+            U = signs[:, None] * ((U @ self.X.T > 0) * self.v @ self.X)
 
     def finish(self):
         """Return the bound at which a cone is finished, without the allowance."""
@@ -215,6 +238,7 @@ class _Search:
             if self.pool.largest() <= finish:
                 return FINISHED
             if self.refute and (len(self.points) >= POINTS or grace < 0):
+                self._climb()
                 return "as the threshold is refuted"
             if perf_counter() >= deadline:
                 return "by the time limit"
@@ -237,16 +261,13 @@ class _Search:
         scaled = cones.bounds / unit
         arguments = (problem.X, problem.A, problem.p / unit, problem.w / unit)
 
-        def work(i):
+        def work(part):
             arrays = (cones.signs, cones.sides, cones.facets, cones.moments)
-            part = slice(i * len(rows) // n_workers, (i + 1) * len(rows) // n_workers)
             bound_cones(*arguments, *(array[part] for array in arrays), limits, scaled[part], values[part], rows[part])
 
-        if len(rows) == 1:
-            work(0 if n_workers == 1 else n_workers - 1)
-        else:
-            for job in [threads.submit(work, i) for i in range(n_workers)]:
-                job.result()
+        size = 1 + len(rows) // (PARTS * n_workers)
+        for job in [threads.submit(work, slice(first, first + size)) for first in range(0, len(rows), size)]:
+            job.result()
         self.n_nodes += len(rows)
         bounds = np.minimum(cones.bounds, scaled * unit)
         good = np.flatnonzero(values * unit > min(self.lower, self.threshold) * (1 + CLOSED_TOL))
@@ -269,12 +290,13 @@ class _Search:
             status = "refuted"
         elif upper <= self.threshold:
             status = "proved"
-        points = np.array(self.points).reshape(-1, len(self.u) + 1)
+        best = sorted(self.points.values(), key=lambda item: -abs(item[0]))[:POINTS]
+        points = np.array([np.append(u, np.sign(value)) for value, u in best]).reshape(-1, len(self.u) + 1)
         return KappaBound(lower, bound, self.u, self.sign, self.n_nodes, status, points)
 
 
 class _Cones(NamedTuple):
-    """Cones: their bounds, the signs of v, the rows along which to split them, the known signs of rows, facets, iterates."""
+    """Cones: bounds, signs of v, rows along which to split them, known signs of rows, facets, iterates."""
 
     bounds: np.ndarray
     signs: np.ndarray
@@ -357,7 +379,7 @@ def _reduce(X, v):
     lost = float(np.sqrt((s[rank:] ** 2).sum()) * np.linalg.norm(w))
     p, total = R.T @ w, np.abs(w).sum()
     R, w, moved = _join_parallel(R, w)
-    allowance = (4 * IMPLIED_TOL + (256 + 16 * rank) * np.finfo(float).eps) * total + lost + moved
+    allowance = (4 * IMPLIED_TOL + (256 + 16 * rank + len(w) / 8) * np.finfo(float).eps) * total + lost + moved
     return _Problem(R, quadratic_rows(R), p, w, basis, allowance)
 
 

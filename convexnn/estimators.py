@@ -8,17 +8,20 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .architecture import Architecture
-from .alpha_max import kappa_at_zero
+from .minimal import minimal_network
 from .network import recover
 from .program import build_program
-from .solvers import get_solver
-from .validation import check_flag, check_positive
+from .solvers import get_solver, solve_generation
+from .validation import check_choice, check_flag, check_positive
 
 __all__ = ["ConvexReLURegressor"]
 
 # alpha="auto" is this part of alpha_max.
 AUTO_FRACTION = 0.01
+# Patterns sampled for gated networks where no number is given.
+GATED_PATTERNS = 1000
 
 
 class ConvexReLURegressor(RegressorMixin, BaseEstimator):
@@ -28,8 +31,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
 
         1/2 sum_k (f(x_k) - y_k)^2 + alpha / 2 sum_j (|w_j|^2 + b_j^2 + a_j^2)
 
-    over all networks, of any width, whose neurons have the activation patterns of `arrangements` [1]_. No learning
-    rate, no initialisation, no number of neurons.
+    over all networks, of any width [1]_: over all activation patterns of the neurons, or those of `arrangements`. No
+    learning rate, no number of neurons. `certificate_` says how far from the optimum the network is, and what is proved.
 
     Parameters
     ----------
@@ -38,9 +41,11 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         alpha_max, where alpha_max is the smallest alpha at which no neuron is active.
     activation : {"relu", "gated_relu"}, default="relu"
         ReLU, or gated ReLU with the gates of `arrangements`: a convex model of its own.
-    arrangements : int, "all", or array-like of shape (n_gates, n_hidden_features), default=1000
-        Activation patterns: a number to sample (all of them, where the data have no more), all (exact, for few
-        features), or those of given gates. With a penalised hidden bias a gate has one more entry, for the bias.
+    arrangements : "adaptive", int, "all", or array-like of shape (n_gates, n_hidden_features), default="adaptive"
+        Activation patterns. "adaptive" trains over all of them: those that matter are generated as they are needed; for
+        gated ReLU, whose gates are fixed beforehand, it means 1000. A number samples that many (all of them, where the
+        data have no more), "all" enumerates them (exact, for few features), an array gives gates, whose patterns are
+        used. With a penalised hidden bias a gate has one more entry, for the bias.
     hidden_bias : {"penalized", "none"}, default="penalized"
         Whether neurons have a bias, penalised like their weights.
     fit_intercept : bool, default=True
@@ -48,9 +53,12 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
     skip : bool, default=False
         Whether there is a free linear skip connection x.w_0.
     solver : str, default="auto"
-        "auto" or "newton" (`solve_working_set`), "fista" (the same with accelerated proximal gradient inside, for loose
-        tolerances), "cvxpy" (the reference: the whole program in cvxpy, solved by Clarabel), or the name of an
-        installed solver of cvxpy, such as "SCS".
+        "auto": `solve_generation` with "adaptive", else `solve_working_set`. With given patterns also "newton" (the
+        same), "fista" (the same with accelerated proximal gradient inside), "cvxpy" (the reference: the whole program
+        in cvxpy, solved by Clarabel), or the name of an installed solver of cvxpy, such as "SCS".
+    scope : {"auto", "local", "global"}, default="auto"
+        With "adaptive": what to certify. "local" is an estimate by search over all patterns, "global" is proved
+        (seconds up to about six features), "auto" proves what a short attempt can.
     tol : float, default=1e-6
         Compared with the relative gap (objective - lower_bound) / objective of `certificate_`.
     max_iter : int or None, default=None
@@ -58,7 +66,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
     time_limit : float or None, default=None
         Limit of the solver's run in seconds.
     random_state : int, RandomState instance or None, default=None
-        Source of the sampled patterns. With "all" or given gates nothing is random.
+        Source of the sampled patterns, and of the starts of "adaptive". With "all" or given gates nothing is random.
     verbose : bool, default=False
         Whether the solver prints its progress.
 
@@ -68,13 +76,15 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         The trained network.
     certificate_ : Certificate
         Objective, lower bound, relative gap, and scope: "sampled" when the bound holds for the given patterns or gates,
-        "global" when it holds for every ReLU network because all patterns were enumerated.
+        "local" when search over all patterns found nothing that violates it, "global" when it is proved for every
+        ReLU network.
     alpha_ : float
         The alpha used. 1.0 for "auto" when the free part fits y exactly, and no alpha activates a neuron.
     alpha_max_ : float
-        Smallest alpha at which no neuron is active, over the patterns used.
+        Smallest alpha at which no neuron is active, over the patterns used; with "adaptive" over all of them, as far as
+        search finds it (`alpha_max` proves it).
     arrangements_ : Arrangements
-        The patterns used.
+        The patterns used; with "adaptive" those of the neurons.
     n_neurons_ : int
         Number of neurons.
     coefs_ : list of ndarray, shapes (n_features, n_neurons) and (n_neurons, 1)
@@ -112,11 +122,12 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         alpha="auto",
         *,
         activation="relu",
-        arrangements=1000,
+        arrangements="adaptive",
         hidden_bias="penalized",
         fit_intercept=True,
         skip=False,
         solver="auto",
+        scope="auto",
         tol=1e-6,
         max_iter=None,
         time_limit=None,
@@ -130,6 +141,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         self.fit_intercept = fit_intercept
         self.skip = skip
         self.solver = solver
+        self.scope = scope
         self.tol = tol
         self.max_iter = max_iter
         self.time_limit = time_limit
@@ -164,19 +176,26 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
             If the relative gap stays above `tol`.
         """
         architecture = Architecture(self.activation, self.hidden_bias, self.fit_intercept, self.skip)
-        solve = get_solver(self.solver)
-        alpha = _check_alpha(self.alpha)
+        alpha, arrangements = _check_alpha(self.alpha), self.arrangements
+        check_choice("scope", self.scope, ("auto", "local", "global"))
+        adaptive = isinstance(arrangements, str) and arrangements == "adaptive"
+        if adaptive and self.activation == "gated_relu":
+            adaptive, arrangements = False, GATED_PATTERNS
+        solve = get_solver("generation" if adaptive and self.solver == "auto" else self.solver)
         limits = {"tol": check_positive("tol", self.tol), "max_iter": self.max_iter, "time_limit": self.time_limit}
         verbose = check_flag("verbose", self.verbose)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         rng = check_random_state(self.random_state)
-        program = build_program(X, y, 1.0, self.arrangements, architecture, rng)
-        self.alpha_max_ = kappa_at_zero(program)
+        program = build_program(X, y, 1.0, arrangements, architecture, rng)
+        if adaptive:
+            self.alpha_max_ = alpha_max_over_all(program, "local", random_state=rng).value
+            limits |= {"scope": self.scope, "random_state": rng} if solve is solve_generation else {}
+        else:
+            self.alpha_max_ = kappa_at_zero(program)
         self.alpha_ = (AUTO_FRACTION * self.alpha_max_ or 1.0) if alpha == "auto" else alpha
-        program = program.at(self.alpha_)
-        solution = solve(program, verbose=verbose, **limits)
-        self.arrangements_ = program.design.arrangements
-        self.network_ = recover(solution)
+        solution = solve(program.at(self.alpha_), verbose=verbose, **limits)
+        self.arrangements_ = solution.program.design.arrangements
+        self.network_ = minimal_network(recover(solution), X)
         # the network's own objective: in extreme units its rounding differs from the program's
         self.certificate_ = replace(solution.certificate, objective=self.network_.objective(X, y, self.alpha_))
         self.n_neurons_ = self.network_.n_neurons

@@ -1,8 +1,9 @@
 """What the facets of a polyhedral cone imply about the signs of other rows: compiled kernels.
 
 A row x has x'u >= 0 on {u : b_q'u >= 0 for all q} if and only if x = sum_q mu_q b_q with mu >= 0 (Farkas): non-negative
-least squares tells, by the active-set method of Lawson and Hanson. Where it leaves a residual r, b_q'r <= 0 for all q and
-x'r > 0: -r is a point of the cone where x'u < 0. Such points are kept: a row that has both signs on them needs no test.
+least squares tells, by the active-set method of Lawson and Hanson. Where it leaves a residual r, b_q'r <= 0 for all q
+and x'r > 0: -r is a point of the cone where x'u < 0. Such points are kept: a row that has both signs on them needs no
+test.
 
 References
 ----------
@@ -24,7 +25,7 @@ DEPENDENT = 1e-12
 POINTS = 32
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def settle(X, w, side, facets, u):
     """Drop facets that the others imply, and fix the signs that the facets imply; return the number of facets.
 
@@ -74,7 +75,7 @@ def settle(X, w, side, facets, u):
     return kept
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _generators(X, facets, B, G):
     """Write the rows of the facets with their signs, and the products of these."""
     for q in range(len(B)):
@@ -85,7 +86,7 @@ def _generators(X, facets, B, G):
             G[q, r] = G[r, q] = dot(B[q], B[r])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _drop_implied(B, G, facets, work):
     """Drop facets that the others imply, all but the last, which is new; return how many stay."""
     m = len(B)
@@ -105,7 +106,7 @@ def _drop_implied(B, G, facets, work):
     return m
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _distance(B, G, x, barred, work):
     """Return the distance of x to the cone of the rows of B but one, or more; what is left of x goes to work[5]."""
     L, active, s, mu, c, residual = work
@@ -137,7 +138,7 @@ def _distance(B, G, x, barred, work):
     return np.sqrt(dot(residual, residual))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _restore(G, c, active, m, L, s, mu):
     """Move mu towards s, leaving out rows whose multipliers vanish on the way; return the number of active rows."""
     while m > 0:
@@ -159,7 +160,7 @@ def _restore(G, c, active, m, L, s, mu):
     return m
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _solve(G, c, active, m, L, s):
     """Write the solution of the normal equations of m active rows to s; return False if the rows are dependent."""
     for a in range(m):

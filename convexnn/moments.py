@@ -1,22 +1,26 @@
 """Bounds of w'(Xu)_+, |u| <= 1, on polyhedral cones, by a semidefinite relaxation of size d + 1: compiled kernels.
 
-On the cone {u : s_k x_k'u >= 0, k in its path} the function is p'u / 2 + sum_k w_k |x_k'u| / 2 with p = X'w. Let U stand
-for uu'. For every u of the cone with |u| = 1 the pair (u, U) is feasible, and the objective no smaller, in
+Let s_k be the signs of the rows k in F that have one sign on the cone, some of which, its facets, describe it. There
 
-    maximise    p'u / 2 + sum_path w_k s_k x_k'u / 2 - sum_{w_k < 0} |w_k| |x_k'u| / 2 + sum_{w_k > 0} w_k sqrt(x_k'U x_k) / 2
-    subject to  [1, u'; u, U] >= 0 semidefinite, tr U = 1, s_k x_k'u >= 0, s_j s_k x_j'U x_k >= 0 for j, k in the path,
+    w'(Xu)_+ = p'u / 2 + sum_{k in F} w_k s_k x_k'u / 2 + sum_{k not in F} w_k |x_k'u| / 2    with p = X'w.
 
-a concave program. Each concave term is below each of its tangents: -|z| <= -sigma z with |sigma| <= 1, and
+Let U stand for uu'. For every u of the cone with |u| = 1, (u, U) is feasible, and the objective no smaller, in
+
+    maximise    (p + sum_F w_k s_k x_k)'u / 2 - sum_{w_k < 0} |w_k| |x_k'u| / 2 + sum_{w_k > 0} w_k sqrt(x_k'U x_k) / 2
+    subject to  [1, u'; u, U] positive semidefinite, tr U = 1, and for facets j, k
+                s_k x_k'u >= 0, s_j s_k x_j'U x_k >= 0,
+
+a concave program. Each of its terms is below each of its tangents: -|z| <= -sigma z with |sigma| <= 1, and
 sqrt(y) <= r / 2 + y / (2 r) with r > 0; a constraint q >= 0 adds tau q with tau >= 0. All multipliers together leave
-b'u + <U, Q> + const, whose maximum over the unit sphere is at most that of a trust region problem,
+b'u + <U, Q> + const, whose maximum over the unit sphere is, by the duality of trust region problems, at most
 
     bound = const + min over mu > lambda_max(Q) of mu + b'(mu I - Q)^-1 b / 4,
 
-so every choice of multipliers gives a valid bound, and the program need not be solved to the end. It is solved by Newton
-steps along a central path: kinks smoothed over a width that falls with the weight eps of the barrier log det, constraints
-as kinks of a finite price. For a smoothed kink sqrt(z^2 + width^2) the Newton step is that of the pair of z and its dual
-z / sqrt(z^2 + width^2), which does not overshoot where z crosses many kinks. A cone is split along the wall of the row
-whose root exceeds |x_k'u| most; the facets of the halves then fix the signs of further rows (`facets`).
+so every choice of multipliers gives a valid bound, and the program need not be solved to the end. It is solved by
+Newton steps along a central path: kinks are smoothed over a width that falls with the weight eps of the barrier
+log det [1, u'; u, U], and constraints are kinks of a finite price. For a smoothed kink the Newton step is that of the
+pair of z and its dual z / sqrt(z^2 + width^2), which does not overshoot where z crosses many kinks. A cone is split
+along the wall of the row whose root exceeds |x_k'u| most; the facets of the halves fix the signs of further rows.
 
 References
 ----------
@@ -47,8 +51,8 @@ PRICE, RAISE, VIOLATED = 1.0, 4.0, 20.0
 PRODUCTS = 20
 # A cone whose bound is this close to its own value, relatively, is finished.
 EXACT_TOL = 1e-10
-# A cone that must be split is bounded until bound - value of the relaxation is this part of bound - limit.
-UNDECIDED = 0.25
+# Rounding of a sum, relative to the sum of the magnitudes.
+ROUNDING = 64 * np.finfo(float).eps
 # A row whose root exceeds |x_k'u| by less than this adds nothing to the bound.
 LOOSE = 1e-11
 
@@ -78,7 +82,7 @@ def compile_kernels():
         bound_cones(np.ones((1, 1)), np.ones((1, 1)), one, one, one, sides, facets, moments, (1.0, 0.0), one, one, rows)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, values, rows):
     """Bound cones from above.
 
@@ -122,7 +126,7 @@ def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, value
             rows[c] = _loosest(A, v, sides[c], m[d:], z)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _value(X, p, w, u, z):
     """Return the objective at u / |u|, and write the products of the rows with u to z."""
     _multiply(X, u, z)
@@ -135,7 +139,7 @@ def _value(X, p, w, u, z):
     return value / np.sqrt(square) if square > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _loosest(A, w, side, U, z):
     """Return the row whose root exceeds |x_k'u| most, weighted; -1 if there is none."""
     k, worst = -1, 0.0
@@ -150,7 +154,7 @@ def _loosest(A, w, side, U, z):
     return k
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def _multiply(X, u, z):
     for k in range(len(X)):
         t = 0.0
@@ -159,7 +163,7 @@ def _multiply(X, u, z):
         z[k] = t
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _relax(X, A, p, w, side, facets, m, limits, places):
     """Return a bound of the cone; m is moved to the last iterate."""
     n, d = X.shape
@@ -178,8 +182,10 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
         terms = (roots, kinks, slopes, price, eps)
         smooth, primal, const = _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H)
         here = _trust_region(g, const, d) + limits[1]
-        bound = min(bound, here)
-        if bound <= limits[0] or (primal > limits[0] and bound - primal <= UNDECIDED * (bound - limits[0])):
+        if here < bound:  # not so where it is not a number
+            bound = here
+        # A cone whose relaxation exceeds the limit must be split; if there is no row to split it by, its bound is final.
+        if bound <= limits[0] or (primal > limits[0] and n_roots > 0) or bound - primal <= EXACT_TOL * primal:
             break
         smooth += eps * add_barrier(m, places, eps, g, H)
         if not newton_step(H, g, places, step):
@@ -187,7 +193,8 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
         _multiply(X, step[:d], dz)
         _multiply(Z, step[d:], dy)
         size = _line_search(m, step, smooth, np.dot(g, step), terms, z, y, dz, dy)
-        m += size * step
+        for i in range(len(m)):
+            m[i] += size * step[i]
         _move_duals(duals, z, dz, kinks, KINK * eps, size)
         _move_duals(product_duals, y[n_roots:], dy[n_roots:], np.full(n_products, 0.5 * price), KINK * eps, size)
         inner += 1
@@ -204,7 +211,7 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
     return bound
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _quadratic_terms(X, A, w, side, facets):
     """Return coefficients of U, of the rows under a root and of products of facets, and weights of roots."""
     d, D = X.shape[1], A.shape[1]
@@ -231,9 +238,9 @@ def _quadratic_terms(X, A, w, side, facets):
     return Z, roots
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _prices(X, p, w, side, facets, price, kinks, slopes):
-    """Write the weights of -|x_k'u|, and the linear part in u: price min(z, 0) = price (z - |z|) / 2 for a constraint."""
+    """Write the weights of -|x_k'u| and the linear part in u; a constraint is price min(z, 0) = price (z - |z|) / 2."""
     for a in range(len(p)):
         slopes[a] = 0.5 * p[a]
     for k in range(len(w)):
@@ -250,13 +257,13 @@ def _prices(X, p, w, side, facets, price, kinks, slopes):
             slopes[a] += 0.5 * price * side[k] * X[k, a]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H):
     """Write the gradient and minus the Hessian of the smoothed objective; return it, the true one, and the constant."""
     n, d = X.shape
     roots, kinks, slopes, price, eps = terms
     n_roots = len(roots)
-    smooth, const = 0.0, 0.0
+    smooth, const, multipliers = 0.0, 0.0, 0.0
     hu, hU, cU = np.zeros(n), np.empty(len(Z)), np.empty(len(Z))
     for a in range(d):
         smooth += slopes[a] * m[a]
@@ -268,6 +275,7 @@ def _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H):
             s = np.sqrt(z[k] * z[k] + width * width)
             smooth, primal = smooth - kinks[k] * s, primal - kinks[k] * abs(z[k])
             t = kinks[k] * z[k] / s
+            multipliers += abs(t)
             for a in range(d):
                 g[a] -= t * X[k, a]
             hu[k] = kinks[k] / s * (1.0 - duals[k] * z[k] / s)
@@ -281,17 +289,31 @@ def _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H):
         s = np.sqrt(y[q] * y[q] + width * width)
         smooth, primal = smooth + kink * (y[q] - s), primal + kink * (y[q] - abs(y[q]))
         cU[q], hU[q] = kink * (1.0 - y[q] / s), kink / s * (1.0 - product_duals[q - n_roots] * y[q] / s)
-    H[:] = 0.0
-    H[:d, :d] = np.dot(X.T * hu, X)
-    if len(Z) > 0:
-        g[d:] = np.dot(cU, Z)
-        H[d:, d:] = np.dot(Z.T * hU, Z)
-    else:
-        g[d:] = 0.0
-    return smooth, primal, const
+        multipliers += cU[q]
+    _square(X, hu, H[:d, :d])
+    _square(Z, hU, H[d:, d:])
+    gradient = np.dot(cU, Z)
+    for a in range(d, len(m)):
+        g[a] = gradient[a - d]
+        for e in range(d):
+            H[a, e] = 0.0
+    return smooth, primal, const + ROUNDING * multipliers
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _square(Z, h, out):
+    """Write the lower triangle of Z' diag(h) Z."""
+    scaled = np.empty(Z.shape)
+    for k in range(len(Z)):
+        for a in range(Z.shape[1]):
+            scaled[k, a] = h[k] * Z[k, a]
+    product = np.dot(scaled.T, Z)
+    for a in range(len(out)):
+        for e in range(a + 1):
+            out[a, e] = product[a, e]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _move_duals(duals, z, dz, kinks, smoothing, size):
     """Move the duals of kinks by a step of Newton for dual sqrt(z^2 + width^2) = z, within [-1, 1]."""
     for k in range(len(z)):
@@ -302,7 +324,7 @@ def _move_duals(duals, z, dz, kinks, smoothing, size):
             duals[k] = min(1.0, max(-1.0, duals[k] + size * change))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _trust_region(g, const, d):
     """Return const plus the least of mu + b'(mu I - Q)^-1 b / 4 over mu > lambda_max(Q), rounded up."""
     N = len(g)
@@ -322,7 +344,7 @@ def _trust_region(g, const, d):
         for a in range(d):
             b[i] += V[a, i] * g[a]
         largest = max(largest, abs(g[i]), abs(roots[i]))
-    rounding = 64 * d * 2.2e-16 * largest
+    rounding = d * ROUNDING * largest
     mu = roots[d - 1] + 0.5 * abs(b[d - 1]) + rounding
     # Newton's method on 1 / |c| = 1, c = (mu I - Q)^-1 b / 2, which is concave in mu, from the left of the root.
     for _ in range(50):
@@ -342,7 +364,7 @@ def _trust_region(g, const, d):
     return bound + rounding
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _line_search(m, step, now, decrement, terms, z, y, dz, dy):
     """Return the size of a step that increases the smoothed objective, halved from 1 as often as needed."""
     roots, kinks, slopes, price, eps = terms
@@ -376,14 +398,11 @@ def _line_search(m, step, now, decrement, terms, z, y, dz, dy):
     return 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _violated(facets, z, products, width):
     """Return whether a constraint is violated by much more than the width of its kink."""
     for q in range(len(facets)):
         k = abs(facets[q]) - 1
         if (z[k] if facets[q] > 0 else -z[k]) < -VIOLATED * width:
             return True
-    for q in range(len(products)):
-        if products[q] < -VIOLATED * width:
-            return True
-    return False
+    return len(products) > 0 and products.min() < -VIOLATED * width

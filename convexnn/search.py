@@ -2,8 +2,9 @@
 
 h(u) = s v'(Xu)_+ has many local maxima on the sphere. Starts of several kinds are used, because none finds all:
 neurons of the current network, perturbed by several lengths (scaled by 1 / sqrt(d), so that they are lengths of the
-perturbation), the rows +-x_k, random directions, and the maxima found before. A few gradient steps and a climb over the
-walls (`convexnn.ascent`) take each to a local maximum of h over all cells. The largest is a lower bound of kappa(v).
+perturbation), the rows +-x_k, random directions, and the maxima found before. Noise is isotropic for one half of the
+starts; for the other X u is, which does not depend on the units of the features. A few gradient steps and a climb over
+the walls (`convexnn.ascent`) take each to a local maximum of h over all cells. The largest is a lower bound of kappa(v).
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ __all__ = ["CellSearch", "Maxima", "join_maxima"]
 # Lengths of the perturbations of unit vectors.
 LENGTHS = (0.2, 0.4, 0.8, 1.6)
 GRADIENT_STEPS = 10
+# Singular values of X below this part of the largest are taken as this in whitening.
+THINNEST = 1e-4
+# The usual number of starts: as many as cost this many products a step, within limits.
+SEARCH_WORK, FEWEST_STARTS, MOST_STARTS = 2e7, 64, 500
 # Most walls crossed one after the other, from a start and from a neuron.
 START_CELLS, NEURON_CELLS = 30, 10
 # Starts below this part of what is asked about after the gradient steps are not worth a climb.
@@ -77,11 +82,23 @@ class CellSearch:
         The rows X; its patterns are not used.
     rng : RandomState
         Source of the starts.
+
+    Attributes
+    ----------
+    n_starts : int
+        The usual number of starts for data of this size.
+    found : ndarray of shape (n_found, n_features)
+        Maxima found by the last search, unit vectors.
     """
 
     def __init__(self, design, rng):
         self.X, self.columns, self.rng = design.X, design.unit_columns, rng
         self.lengths = np.linalg.norm(design.X, axis=1)
+        _, singular, Vt = np.linalg.svd(design.X, full_matrices=False)
+        # noise g @ whitening has predictions of the size of those of g, on average, in all directions alike
+        spread = np.sqrt(np.mean(singular**2)) / np.maximum(singular, max(THINNEST * singular[0], np.finfo(float).tiny))
+        self.whitening = spread[:, None] * Vt
+        self.n_starts = int(np.clip(SEARCH_WORK / design.X.size, FEWEST_STARTS, MOST_STARTS))
         self.found = np.zeros((0, design.X.shape[1]))
         self.found_signs = np.zeros(0)
 
@@ -157,13 +174,18 @@ class CellSearch:
         rows = (n_starts - near) // 2
         rest = n_starts - near - rows
         index = rng.randint(0, len(neurons), near) if near else np.zeros(0, int)
-        perturbed = rng.standard_normal((near, d)) * rng.choice(LENGTHS, (near, 1)) / np.sqrt(d)
+        noise = rng.standard_normal((near + rest, d))
+        noise[::2] = noise[::2] @ self.whitening
+        # in units of the predictions of the neurons
+        sizes = np.linalg.norm(neurons @ self.X.T, axis=1)[index] / np.linalg.norm(self.X) if near else 1.0
+        sizes = np.where(np.arange(near) % 2 == 0, sizes, 1.0 / np.sqrt(d))
+        perturbed = noise[:near] * (rng.choice(LENGTHS, near) * sizes)[:, None]
         sides = rng.choice([-1.0, 1.0], (2, rows + rest))
         U = np.concatenate(
             [
                 neurons[index] + perturbed,
                 self.X[rng.randint(0, n, rows)] * sides[0, :rows, None],
-                rng.standard_normal((rest, d)),
+                noise[near:],
                 self.found,
             ]
         )

@@ -18,9 +18,9 @@ PACKAGE = Path(convexnn.__file__).parent
 MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "convexnn."))
 # A module may import those in the lines above its own.
 LAYERS = [
-    ["certificate", "threads", "validation"],
+    ["barrier", "certificate", "threads", "validation"],
     ["architecture", "enumeration", "facets", "losses", "penalties", "projection", "signals"],
-    ["arrangements", "ascent"],
+    ["arrangements", "ascent", "moments"],
     ["design"],
     ["cones", "search"],
     ["branch_and_bound", "cell_pricing", "pricing"],

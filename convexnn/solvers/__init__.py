@@ -18,6 +18,7 @@ __all__ = [
 
 SOLVERS = {
     "auto": solve_working_set,
+    "generation": solve_generation,
     "newton": solve_working_set,
     "fista": partial(solve_working_set, inner="fista"),
     "cvxpy": solve_reference,

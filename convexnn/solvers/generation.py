@@ -46,8 +46,8 @@ FIRST_NEURONS, DESCENT_STEPS = 100, 300
 NEGLIGIBLE = 1e-3
 # The program over the cells at hand is solved to this gap at first, then to a part of the gap, or of tol.
 FIRST_GAP, INNER_PART, LAST_PART = 1e-4, 0.05, 0.3
-# Starts of a search: as many as cost this many products, within limits; four times as many a level.
-SEARCH_WORK, FEWEST_STARTS, MOST_STARTS, ESCALATION = 2e7, 64, 500, 4
+# Starts of a search: as many times the usual number a level.
+ESCALATION = 4
 # The level whose search has to find nothing before the end, and the last one that is tried.
 LAST_LEVEL, HIGHEST_LEVEL = 1, 4
 # Cells that join at a time: this many, or as many as there are neurons.
@@ -154,8 +154,6 @@ class _Generation:
         self.search, self.prover = CellSearch(self.program.design, rng), Prover(self.program)
         self.target = tol if scope == "local" else PROOF_SLACK * tol
         self.V, self.step, self.gap = None, 0.0, 1.0
-        n_starts = int(np.clip(SEARCH_WORK / self.program.design.X.size, FEWEST_STARTS, MOST_STARTS))
-        self.n_starts = [n_starts * ESCALATION**level for level in range(HIGHEST_LEVEL + 1)]
 
     def run(self, W_init):
         """Iterate until the gap is reached or the monitor says that it is over."""
@@ -170,7 +168,7 @@ class _Generation:
         level, idle = 0, 0
         while True:
             self._solve(min(FIRST_GAP, max(INNER_PART * self.gap, LAST_PART * self.target)))
-            found = self._price(self.n_starts[level])
+            found = self._price(self.search.n_starts * ESCALATION**level)
             if self.monitor.record(len(self.bits)):
                 return
             reached = self.gap <= self.target
@@ -341,7 +339,7 @@ class _Generation:
         monitor.bound(self.simplified.unit_loss * proof.lower_bound)
         if len(proof.directions):
             patterns = proof.directions @ program.design.X.T >= 0
-            return self._unknown(self.search.climb(self.priced, proof.signs, patterns), MOST_STARTS)
+            return self._unknown(self.search.climb(self.priced, proof.signs, patterns), len(patterns))
         if proof.gap <= self.tol:
             monitor.scope = "global"
         elif self.scope == "global":
