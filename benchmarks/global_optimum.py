@@ -48,9 +48,9 @@ ADAM_SEEDS = 5
 ADAM = {
     "A": (200, None, 10_000),
     "B": (400, None, 20_000),
-    "C": (400, None, 5000),
-    "D": (400, None, 8000),
-    "E": (400, 256, 600),
+    "C": (400, None, 6000),
+    "D": (1000, 64, 5000),
+    "E": (200, 32, 1500),
 }
 # Targets: objective at most, and seconds to it and to a local gap of TOL (None: not set).
 TARGETS = {

@@ -99,7 +99,7 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
         value, upper = max(value, result.lower), result.upper
         kind = "global" if upper <= (1 + 2 * PROVED_TOL) * value + problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0
-    return AlphaMax(value * simplified.unit_alpha, upper * simplified.unit_alpha, kind)
+    return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)
 
 
 def alpha_max(

@@ -1,4 +1,4 @@
-"""The barrier log det [1, u'; u, U] and Newton steps that keep the trace of U: compiled kernels.
+"""The barrier log det [1, u'; u, U], Newton steps that keep tr U, trust region problems: compiled kernels.
 
 The unknowns are one vector m, u followed by the upper triangle of U, row by row. With P the inverse of the matrix M of
 m, and E_i the derivative of M in m_i, the gradient of log det M is tr(P E_i), and minus its Hessian tr(P E_i P E_j).
@@ -7,7 +7,10 @@ m, and E_i the derivative of M in m_i, the gradient of log det M is tr(P E_i), a
 import numpy as np
 from numba import njit
 
-__all__ = ["add_barrier", "cholesky", "dot", "matrix_of", "newton_step", "positions"]
+__all__ = ["ROUNDING", "add_barrier", "cholesky", "dot", "matrix_of", "newton_step", "positions", "trust_region"]
+
+# Rounding of a sum, relative to the sum of the magnitudes.
+ROUNDING = 64 * np.finfo(float).eps
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -168,3 +171,53 @@ def newton_step(H, g, places, step):
         for j in range(i):
             step[j] -= step[i] * L[i, j]
     return np.isfinite(step).all()
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def trust_region(g, const, d):
+    """Return const plus the least of mu + b'(mu I - Q)^-1 b / 4 over mu > lambda_max(Q), rounded up.
+
+    Parameters
+    ----------
+    g : ndarray of shape (n_unknowns,)
+        b and the coefficients of the upper triangle of U in <U, Q>.
+    const : float
+        The constant.
+    d : int
+        Number of features.
+    """
+    N = len(g)
+    Q, q = np.empty((d, d)), d
+    for a in range(d):
+        Q[a, a] = g[q]
+        for e in range(a + 1, d):
+            Q[a, e] = Q[e, a] = 0.5 * g[q + e - a]
+        q += d - a
+    for i in range(N):
+        if not np.isfinite(g[i]):
+            return np.inf
+    roots, V = np.linalg.eigh(Q)
+    b = np.zeros(d)
+    largest = 0.0
+    for i in range(d):
+        for a in range(d):
+            b[i] += V[a, i] * g[a]
+        largest = max(largest, abs(g[i]), abs(roots[i]))
+    rounding = d * ROUNDING * largest
+    mu = roots[d - 1] + 0.5 * abs(b[d - 1]) + rounding
+    # Newton's method on 1 / |c| = 1, c = (mu I - Q)^-1 b / 2, which is concave in mu, from the left of the root.
+    for _ in range(50):
+        square, slope = 0.0, 0.0
+        for i in range(d):
+            c = 0.5 * b[i] / (mu - roots[i]) if mu > roots[i] else 0.0
+            square += c * c
+            slope += c * c / (mu - roots[i]) if mu > roots[i] else 0.0
+        if square <= 1.0 + 1e-12:
+            break
+        length = np.sqrt(square)
+        mu += (length - 1.0) * square / slope
+    bound = const + mu
+    for i in range(d):
+        if mu > roots[i]:
+            bound += 0.25 * b[i] * b[i] / (mu - roots[i])
+    return bound + rounding

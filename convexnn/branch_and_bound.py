@@ -55,7 +55,7 @@ FINISHED = "by the limit of precision"
 class KappaBound:
     """What is known of kappa(v) = max |v'(Xu)_+| over |u| <= 1.
 
-    Attributes
+    Parameters
     ----------
     lower : float
         Value of `u`.
@@ -68,8 +68,7 @@ class KappaBound:
     n_nodes : int
         Cones that were bounded.
     status : str
-        "proved" if `upper` is at most the threshold, "refuted" if `lower` exceeds it, else "stopped ..." with the
-        cause.
+        "proved" if `upper` is at most the threshold, "refuted" if `lower` exceeds it, else "stopped" and the cause.
     points : ndarray of shape (n_points, n_features + 1)
         Directions of different patterns whose values exceed the threshold, and their signs; the best come first.
     """
@@ -359,8 +358,7 @@ class _Pool:
 
 def _power_of_two(values):
     """Return the exponent of the power of two just above the largest magnitude."""
-    largest = np.abs(values).max()
-    return int(np.frexp(largest)[1]) if largest > 0 else 0
+    return int(np.frexp(np.abs(values).max())[1])
 
 
 def _reduce(X, v):

@@ -15,7 +15,7 @@ from numba import njit
 
 from .barrier import dot
 
-__all__ = ["IMPLIED_TOL", "settle"]
+__all__ = ["IMPLIED_TOL", "linear_bound", "settle"]
 
 # A unit row this close to the cone of the facets has the sign of the facets.
 IMPLIED_TOL = 2e-13
@@ -34,7 +34,7 @@ def settle(X, w, side, facets, u):
     X : ndarray of shape (n_samples, n_features)
         Rows of unit length.
     w : ndarray of shape (n_samples,)
-        Weights; only rows of positive weight are looked at.
+        Weights; rows of negative weight are looked at where no sign of a row of positive weight is unknown.
     side : int8 array of shape (n_samples,)
         The signs that are known, else 0; completed.
     facets : int32 array of shape (n_facets,)
@@ -45,16 +45,66 @@ def settle(X, w, side, facets, u):
     d, m = X.shape[1], 0
     while m < len(facets) and facets[m] != 0:
         m += 1
-    B, G, x = np.empty((m, d)), np.empty((m, m)), np.empty(d)
+    B, G = np.empty((m, d)), np.empty((m, m))
     _generators(X, facets, B, G)
     work = (np.empty((d, d)), np.empty(d, np.int64), np.empty(d), np.empty(m), np.empty(m), np.empty(d))
     kept = _drop_implied(B, G, facets, work)
-    B, G, residual = np.empty((kept, d)), np.empty((kept, kept)), work[5]
+    B, G = np.empty((kept, d)), np.empty((kept, kept))
     _generators(X, facets, B, G)
-    points, n_points = np.empty((POINTS, d)), 0
+    if _settle_rows(X, w, 1.0, side, B, G, u, work) == 0:
+        _settle_rows(X, w, -1.0, side, B, G, u, work)
+    return kept
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def linear_bound(X, p, w, side, facets, u):
+    """Return the maximum on a cone where all rows have one sign, b'u with b = (p + sum_k w_k s_k x_k) / 2, or more.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows of unit length.
+    p : ndarray of shape (n_features,)
+        Twice the linear part.
+    w : ndarray of shape (n_samples,)
+        Weights.
+    side : int8 array of shape (n_samples,)
+        The signs.
+    facets : int32 array of shape (n_facets,)
+        1 + k where x_k'u >= 0, -1 - k where x_k'u <= 0.
+    u : ndarray of shape (n_features,)
+        Overwritten by the projection of b onto the cone, unless that is 0: the maximiser, not of unit length.
+    """
+    d, m = X.shape[1], len(facets)
+    b, B, G = np.empty(d), np.empty((m, d)), np.empty((m, m))
+    for a in range(d):
+        b[a] = -0.5 * p[a]
+        for k in range(len(w)):
+            b[a] -= 0.5 * w[k] * side[k] * X[k, a]
+    length = np.sqrt(dot(b, b))
+    if length == 0.0:
+        return 0.0
+    for a in range(d):
+        b[a] /= length
+    _generators(X, facets, B, G)
+    work = (np.empty((d, d)), np.empty(d, np.int64), np.empty(d), np.empty(m), np.empty(m), np.empty(d))
+    # The projection of b onto the cone is what the projection of -b onto the cone of the facets leaves of -b.
+    distance = _distance(B, G, b, -1, work)
+    if distance > IMPLIED_TOL:
+        for a in range(d):
+            u[a] = -work[5][a]
+    return length * distance
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _settle_rows(X, w, kind, side, B, G, u, work):
+    """Fix the signs that the facets imply of the rows whose weight has the sign `kind`; return how many stay open."""
+    n_open, d, residual = 0, X.shape[1], work[5]
+    x, points, n_points = np.empty(d), np.empty((POINTS, d)), 0
     for k in range(len(w)):
-        if side[k] != 0 or w[k] <= 0.0:
+        if side[k] != 0 or not kind * w[k] > 0.0:
             continue
+        n_open += 1
         above = below = False
         for q in range(n_points):
             t = dot(X[k], points[q])
@@ -68,11 +118,12 @@ def settle(X, w, side, facets, u):
             x[a] = sign * X[k, a]
         if _distance(B, G, x, -1, work) <= IMPLIED_TOL:
             side[k] = np.int8(sign)
+            n_open -= 1
         elif n_points < POINTS:
             for a in range(d):
                 points[n_points, a] = -residual[a]
             n_points += 1
-    return kept
+    return n_open
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

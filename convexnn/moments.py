@@ -32,8 +32,8 @@ SIAM Journal on Scientific Computing 20.
 import numpy as np
 from numba import njit
 
-from .barrier import add_barrier, cholesky, matrix_of, newton_step, positions
-from .facets import settle
+from .barrier import ROUNDING, add_barrier, cholesky, matrix_of, newton_step, positions, trust_region
+from .facets import linear_bound, settle
 
 __all__ = ["bound_cones", "compile_kernels", "quadratic_rows"]
 
@@ -51,8 +51,8 @@ PRICE, RAISE, VIOLATED = 1.0, 4.0, 20.0
 PRODUCTS = 20
 # A cone whose bound is this close to its own value, relatively, is finished.
 EXACT_TOL = 1e-10
-# Rounding of a sum, relative to the sum of the magnitudes.
-ROUNDING = 64 * np.finfo(float).eps
+# A cone that must be split is bounded until bound - value of the relaxation is this part of bound - limit.
+DECIDED = 0.5
 # A row whose root exceeds |x_k'u| by less than this adds nothing to the bound.
 LOOSE = 1e-11
 
@@ -119,11 +119,21 @@ def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, value
     for c in range(len(signs)):
         m, q, v = moments[c], signs[c] * p, signs[c] * w
         length = settle(X, v, sides[c], facets[c], m[:d])
-        bounds[c] = min(bounds[c], _relax(X, A, q, v, sides[c], facets[c, :length], m, limits, places))
+        if _is_linear(v, sides[c]):
+            bound = linear_bound(X, q, v, sides[c], facets[c, :length], m[:d]) + limits[1]
+        else:
+            bound = _relax(X, A, q, v, sides[c], facets[c, :length], m, limits, places)
+        bounds[c] = min(bounds[c], bound)
         values[c] = _value(X, q, v, m[:d], z)
         rows[c] = -1
         if bounds[c] > limits[0] and bounds[c] > values[c] * (1 + EXACT_TOL) and length < facets.shape[1]:
             rows[c] = _loosest(A, v, sides[c], m[d:], z)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _is_linear(w, side):
+    """Return whether the signs of all rows are known."""
+    return not ((side == 0) & (w != 0.0)).any()
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -141,9 +151,11 @@ def _value(X, p, w, u, z):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _loosest(A, w, side, U, z):
-    """Return the row whose root exceeds |x_k'u| most, weighted; -1 if there is none."""
-    k, worst = -1, 0.0
+    """Return the row whose root exceeds |x_k'u| most, weighted, else that of negative weight of the least |x_k'u|."""
+    k, worst, nearest, least = -1, 0.0, -1, np.inf
     for q in range(len(z)):
+        if side[q] == 0 and w[q] < 0.0 and abs(z[q]) < least:
+            nearest, least = q, abs(z[q])
         if side[q] == 0 and w[q] > 0.0:
             y = 0.0
             for a in range(A.shape[1]):
@@ -151,7 +163,7 @@ def _loosest(A, w, side, U, z):
             loose = np.sqrt(max(0.0, y)) - abs(z[q])
             if loose > LOOSE and w[q] * loose > worst:
                 k, worst = q, w[q] * loose
-    return k
+    return k if k >= 0 else nearest
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -181,11 +193,12 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
         _multiply(Z, m[d:], y)
         terms = (roots, kinks, slopes, price, eps)
         smooth, primal, const = _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H)
-        here = _trust_region(g, const, d) + limits[1]
+        here = trust_region(g, const, d) + limits[1]
         if here < bound:  # not so where it is not a number
             bound = here
-        # A cone whose relaxation exceeds the limit must be split; if there is no row to split it by, its bound is final.
-        if bound <= limits[0] or (primal > limits[0] and n_roots > 0) or bound - primal <= EXACT_TOL * primal:
+        # A cone whose relaxation exceeds the limit must be split, unless what remains is concave and so exact.
+        undecided = primal <= limits[0] or bound - primal > DECIDED * (bound - limits[0]) or n_roots == 0
+        if bound <= limits[0] or not undecided or bound - primal <= EXACT_TOL * primal:
             break
         smooth += eps * add_barrier(m, places, eps, g, H)
         if not newton_step(H, g, places, step):
@@ -322,46 +335,6 @@ def _move_duals(duals, z, dz, kinks, smoothing, size):
             s = np.sqrt(z[k] * z[k] + width * width)
             change = (z[k] + (1.0 - duals[k] * z[k] / s) * dz[k]) / s - duals[k]
             duals[k] = min(1.0, max(-1.0, duals[k] + size * change))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _trust_region(g, const, d):
-    """Return const plus the least of mu + b'(mu I - Q)^-1 b / 4 over mu > lambda_max(Q), rounded up."""
-    N = len(g)
-    Q, q = np.empty((d, d)), d
-    for a in range(d):
-        Q[a, a] = g[q]
-        for e in range(a + 1, d):
-            Q[a, e] = Q[e, a] = 0.5 * g[q + e - a]
-        q += d - a
-    for i in range(N):
-        if not np.isfinite(g[i]):
-            return np.inf
-    roots, V = np.linalg.eigh(Q)
-    b = np.zeros(d)
-    largest = 0.0
-    for i in range(d):
-        for a in range(d):
-            b[i] += V[a, i] * g[a]
-        largest = max(largest, abs(g[i]), abs(roots[i]))
-    rounding = d * ROUNDING * largest
-    mu = roots[d - 1] + 0.5 * abs(b[d - 1]) + rounding
-    # Newton's method on 1 / |c| = 1, c = (mu I - Q)^-1 b / 2, which is concave in mu, from the left of the root.
-    for _ in range(50):
-        square, slope = 0.0, 0.0
-        for i in range(d):
-            c = 0.5 * b[i] / (mu - roots[i]) if mu > roots[i] else 0.0
-            square += c * c
-            slope += c * c / (mu - roots[i]) if mu > roots[i] else 0.0
-        if square <= 1.0 + 1e-12:
-            break
-        length = np.sqrt(square)
-        mu += (length - 1.0) * square / slope
-    bound = const + mu
-    for i in range(d):
-        if mu > roots[i]:
-            bound += 0.25 * b[i] * b[i] / (mu - roots[i])
-    return bound + rounding
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -123,7 +123,15 @@ def compile_kernels():
 
 @contextmanager
 def thread_count(work):
-    """Use one thread for little work: waiting for the others, on a busy machine, would take longer than doing it."""
+    """Return a context in which compiled loops use one thread for little work.
+
+    Waiting for the others, on a busy machine, would take longer than doing it.
+
+    Parameters
+    ----------
+    work : float
+        Number of products.
+    """
     threads = get_num_threads()
     set_num_threads(threads if work > THREADED_WORK else 1)
     try:
@@ -157,9 +165,21 @@ def _subtract(a, t, b):
 
 @njit(cache=True)
 def project(columns, pattern, g, tight, least, u, mu):
-    """Write the projection of g to u, its tight rows to `tight` and their multipliers to the zeros mu (compiled).
+    """Project g onto one cone: a compiled kernel for others.
 
-    The other arguments are those of `project_blocks`, for one cone. Returns whether no row is violated.
+    Parameters
+    ----------
+    columns, pattern, g, tight, least
+        As in `project_blocks`, for one cone.
+    u : ndarray of shape (n_features,)
+        Overwritten by the projection.
+    mu : ndarray of shape (n_features,)
+        Zeros; overwritten by the multipliers of the tight rows, in the order of `tight`.
+
+    Returns
+    -------
+    bool
+        Whether no row is violated.
     """
     d = len(columns)
     length = np.sqrt(_dot(g, g))

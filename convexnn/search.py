@@ -65,7 +65,18 @@ class Maxima:
 
 
 def join_maxima(*parts):
-    """Return one of the maxima of every cell and sign, the largest values first."""
+    """Put maxima together, one of every cell and sign, the largest values first.
+
+    Parameters
+    ----------
+    *parts : Maxima
+        Some.
+
+    Returns
+    -------
+    Maxima
+        All, the first of those that share their cell and sign.
+    """
     names = ("values", "directions", "signs", "bits")
     joined = Maxima(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
     keys = np.column_stack([joined.bits, joined.signs > 0])

@@ -46,7 +46,7 @@ def test_fitted_attributes_are_one_network(activation, skip, hidden_bias):
     assert np.array_equal(model.predict(X), model.network_.predict(X))
     assert model.alpha_ == 0.05
     same = {"activation": activation, "skip": skip, "hidden_bias": hidden_bias}
-    assert model.alpha_max_ == pytest.approx(alpha_max(X, Y, **same), rel=1e-12)
+    assert model.alpha_max_ == pytest.approx(alpha_max(X, Y, arrangements="all", **same), rel=1e-12)
 
 
 def test_coefs_are_those_of_mlp_regressor():
@@ -209,14 +209,14 @@ def test_bad_data_raise(bad_X, bad_y, message):
         ({"alpha": [0.1]}, TypeError, "alpha must be a number"),
         ({"alpha": True}, TypeError, "alpha must be a number"),
         ({"activation": "tanh"}, ValueError, "activation must be one of 'relu', 'gated_relu'"),
-        ({"arrangements": "some"}, ValueError, "arrangements must be a number of patterns to sample"),
+        ({"arrangements": "some"}, ValueError, 'arrangements must be "adaptive", a number of patterns to sample'),
         ({"arrangements": 0}, ValueError, "arrangements must be an integer of at least 1; got 0"),
-        ({"arrangements": 2.5}, ValueError, "arrangements must be a number"),
+        ({"arrangements": 2.5}, ValueError, 'arrangements must be "adaptive", a number'),
         ({"arrangements": np.ones((2, 2))}, ValueError, r"gates must have one column a feature.*\(n_gates, 3\)"),
         ({"hidden_bias": "free"}, ValueError, "hidden_bias must be one of 'none', 'penalized'"),
         ({"fit_intercept": 1}, ValueError, "fit_intercept must be True or False"),
         ({"skip": "yes"}, ValueError, "skip must be True or False"),
-        ({"solver": "adam"}, ValueError, "solver must be one of 'auto', 'newton', 'fista', 'cvxpy'.*got 'adam'"),
+        ({"solver": "adam"}, ValueError, "solver must be one of 'auto', 'generation', 'newton', 'fista', 'cvxpy'.*got 'adam'"),
         ({"solver": None}, ValueError, "solver must be one of"),
         ({"tol": 0}, ValueError, "tol must be a finite number above 0"),
         ({"tol": "tight"}, TypeError, "tol must be a number"),

@@ -31,7 +31,7 @@ PARTS = [
 def test_alpha_max_of_the_hand_case():
     assert alpha_max(HAND_X, HAND_Y, **PLAIN) == pytest.approx(10.630145812735, abs=1e-11)
     assert alpha_max(HAND_X, HAND_Y, **PLAIN) == pytest.approx(np.sqrt(113), rel=1e-12)
-    assert alpha_max(HAND_X, HAND_Y, activation="gated_relu", **PLAIN) == pytest.approx(np.sqrt(128), rel=1e-12)
+    assert alpha_max(HAND_X, HAND_Y, activation="gated_relu", arrangements="all", **PLAIN) == pytest.approx(np.sqrt(128), rel=1e-12)
 
 
 def test_alpha_max_of_xor_and_parity():
@@ -47,7 +47,7 @@ def test_alpha_max_of_xor_and_parity():
 def test_neurons_appear_just_below_alpha_max(activation, parts):
     rng = np.random.default_rng(5)
     X, y = rng.standard_normal((7, 2)), rng.standard_normal(7)
-    largest = alpha_max(X, y, activation=activation, **parts)
+    largest = alpha_max(X, y, arrangements="all", activation=activation, **parts)
     architecture = Architecture(activation, **parts)
     above = solve_reference(build_program(X, y, 1.0001 * largest, "all", architecture))
     below = solve_reference(build_program(X, y, 0.99 * largest, "all", architecture))

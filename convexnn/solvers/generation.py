@@ -357,7 +357,7 @@ def _only_neurons(solution):
     program = solution.program
     index = np.unique(program.design.pattern_index(np.flatnonzero(solution.W.any(axis=(1, 2)))))
     blocks = np.concatenate([index, index + len(program.design.arrangements)])
-    directions = solution.W[blocks].sum(axis=2).reshape(2, len(index), -1).sum(axis=0)
+    directions = solution.W[blocks].reshape(2, len(index), *solution.W.shape[1:]).sum(axis=(0, 3))
     arrangements = program.design.arrangements
     patterns = arrangements.patterns(index)
     gates = interior_gates(program.design.X, directions, patterns)
