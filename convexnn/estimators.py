@@ -59,7 +59,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
     scope : {"auto", "local", "global"}, default="auto"
         With "adaptive": what to certify. "local" is an estimate by search over all patterns, "global" is proved
         (seconds up to about six features), "auto" proves what a short attempt can.
-    tol : float, default=1e-6
+    tol : float, default=1e-4
         Compared with the relative gap (objective - lower_bound) / objective of `certificate_`.
     max_iter : int or None, default=None
         Limit of the solver's iterations; None is the solver's own.
@@ -128,7 +128,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         skip=False,
         solver="auto",
         scope="auto",
-        tol=1e-6,
+        tol=1e-4,
         max_iter=None,
         time_limit=None,
         random_state=None,

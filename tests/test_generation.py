@@ -76,7 +76,7 @@ def check_point(solution, program):
 
 
 @pytest.mark.parametrize("name", RELU)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_formulation(name, seed):
     X, y, alpha = random_problem(seed)
     optimum = textbook_optimum(X, y, alpha, RELU[name])
@@ -145,8 +145,8 @@ def test_no_network_at_alpha_max(name):
     program, whole = problem(5, part=1.0, architecture=RELU[name])
     zero = whole.objective(*whole.zero())
     for factor in (1.0, 1.001, 3.0, 1e8):
-        for scope in ("auto", "local"):
-            solution = solve_generation(program.at(factor * whole.alpha), scope=scope, random_state=0)
+        for seed, scope in enumerate(("auto", "local", "global")):
+            solution = solve_generation(program.at(factor * whole.alpha), scope=scope, random_state=seed)
             check_generated(solution, program.at(factor * whole.alpha), zero)
             assert recover(solution).n_neurons == 0 or factor == 1.0
     assert recover(solve_generation(program.at(0.99 * whole.alpha), tol=1e-9, random_state=0)).n_neurons > 0
@@ -200,9 +200,7 @@ def test_unusual_shapes(case, name):
     check_generated(solution, program, optimum_of(build_program(X, y, 0.05, "all", RELU[name])))
 
 
-@pytest.mark.parametrize(
-    ("part", "name"), [*((part, name) for part in (1e-4, 1e-6) for name in RELU), (1e-9, "F5 skip")]
-)
+@pytest.mark.parametrize(("part", "name"), [*((1e-6, name) for name in RELU), (1e-9, "F5 skip")])
 def test_interpolation_stays_stable(part, name):
     """alpha hardly counts: numbers are finite, the gap is what it says, the bound is none above the optimum."""
     program, whole = problem(6, n=10, part=part, architecture=RELU[name])
@@ -225,7 +223,7 @@ def test_interpolation_stays_stable(part, name):
 
 
 def test_starts_from_another_alpha():
-    for architecture in ARCHITECTURES:
+    for architecture in ARCHITECTURES[::3]:
         _, whole = problem(7, n=15, architecture=architecture)
         for factor in (0.3, 0.9, 3.0):
             start = solve_working_set(whole.at(factor * whole.alpha), tol=1e-6)
@@ -301,7 +299,7 @@ def test_the_same_problem_in_other_words(architecture):
         assert more == pytest.approx(one + 2.5, rel=3e-8)
 
 
-@pytest.mark.parametrize("unit_x", [1e-60, 1.0, 1e60])
+@pytest.mark.parametrize("unit_x", [1e-60, 1e60])
 @pytest.mark.parametrize("unit_y", [1e-30, 1e30])
 def test_units_do_not_matter(unit_x, unit_y):
     rng = np.random.default_rng(12)
@@ -319,7 +317,7 @@ def test_an_offset_of_y_changes_nothing():
     assert other == pytest.approx(one, rel=3e-7)
 
 
-@pytest.mark.parametrize("scope", ["auto", "local", "global"])
+@pytest.mark.parametrize("scope", ["local", "global"])
 @pytest.mark.parametrize("name", [name for name in LIMITS if name != "max_iter=3"])
 def test_limits_keep_the_best_network_and_its_bound(name, scope):
     options, status = LIMITS[name]
@@ -390,7 +388,7 @@ def test_other_solvers_refuse_programs_without_patterns():
 
 def test_the_largest_alpha_is_where_networks_begin():
     rng = np.random.default_rng(15)
-    X, y = rng.standard_normal((40, 4)), rng.standard_normal(40)
+    X, y = rng.standard_normal((40, 2)), rng.standard_normal(40)
     largest = alpha_max(X, y, random_state=0)
     for factor, begins in ((1.001, False), (0.999, True)):
         solution = solve_generation(build_program(X, y, factor * largest, "adaptive"), tol=1e-9, random_state=0)

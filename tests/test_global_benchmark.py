@@ -15,7 +15,7 @@ def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("global") / "new"
     patch = pytest.MonkeyPatch()
     patch.setattr(benchmark, "REPEATS", 1)
-    patch.setattr(benchmark, "ADAM", dict.fromkeys("ABCDE", (20, None, 2000)))
+    patch.setattr(benchmark, "ADAM", dict.fromkeys(PROBLEMS, (20, None, 2000)))
     returned = benchmark.main(["--quick", "--output", str(folder)])
     patch.undo()
     return folder, json.loads((folder / "global_optimum.json").read_text()), returned
@@ -23,7 +23,7 @@ def quick(tmp_path_factory):
 
 def test_targets_are_of_problems():
     assert set(benchmark.TARGETS) == set(PROBLEMS) - {"E_lo"}
-    assert set(benchmark.ADAM) == {name[0] for name in PROBLEMS}
+    assert tuple(benchmark.ADAM) == PROBLEMS
     for name in benchmark.PROOFS:
         assert name in PROBLEMS or tuple(map(int, name.split("x"))) > (99, 3)
 

@@ -40,18 +40,23 @@ from .working_set import start_blocks
 
 __all__ = ["solve_generation"]
 
-# Neurons and iterations of the descent that generation starts from.
-FIRST_NEURONS, DESCENT_STEPS = 100, 300
+# Neurons of the descent that generation starts from, as many as there are samples within limits, and its iterations.
+FEWEST_NEURONS, MOST_NEURONS, DESCENT_STEPS = 50, 300, 300
 # Neurons shorter than this part of the longest are left out of the start.
 NEGLIGIBLE = 1e-3
 # The program over the cells at hand is solved to this gap at first, then to a part of the gap, or of tol.
-FIRST_GAP, INNER_PART, LAST_PART = 1e-4, 0.05, 0.3
+FIRST_GAP, INNER_PART, LAST_PART = 1e-3, 0.02, 0.3
 # Starts of a search: as many times the usual number a level.
 ESCALATION = 4
+# A search that finds less than the first number of cells is followed by one with more starts, more than the second by
+# one with fewer.
+FEW_FOUND, MANY_FOUND = 10, 100
 # The level whose search has to find nothing before the end, and the last one that is tried.
 LAST_LEVEL, HIGHEST_LEVEL = 1, 4
 # Cells that join at a time: this many, or as many as there are neurons.
-FEWEST_CELLS = 100
+FEWEST_CELLS = 200
+# Cells are kept where |Proj(s X'D V)| is above this part of alpha.
+NEARLY_ACTIVE = 0.99
 # Squared sine of the angle between maxima that are one, and the part of the gap that it may cost to merge neurons.
 SAME_MAXIMUM, MERGING_PART = 1e-9, 0.1
 # Iterations that find nothing, after which there is no progress to wait for.
@@ -179,9 +184,9 @@ class _Generation:
                     return
                 self._renew(found)
                 continue
-            if reached or not len(found):
+            if reached or len(found) < FEW_FOUND:
                 level = min(level + 1, HIGHEST_LEVEL)
-            else:
+            elif len(found) > MANY_FOUND:
                 level = max(level - 1, 0)
             idle = 0 if len(found) or reached else idle + 1
             if idle > PATIENCE:
@@ -200,9 +205,10 @@ class _Generation:
     def _descended(self):
         """Return cells, signs and blocks of a network trained by L-BFGS from random neurons."""
         program, (n, d) = self.program, self.program.design.X.shape
-        U = self.rng.standard_normal((FIRST_NEURONS, d)) / (4 * np.sqrt(d))
+        m = int(np.clip(n, FEWEST_NEURONS, MOST_NEURONS))
+        U = self.rng.standard_normal((m, d)) / (4 * np.sqrt(d))
         U *= np.linalg.norm(U, axis=1, keepdims=True)
-        signs = self.rng.choice([-1.0, 1.0], FIRST_NEURONS)
+        signs = self.rng.choice([-1.0, 1.0], m)
         beta = program.loss.fit_free(program.Y, program.free_basis[0])
         U, signs, self.beta = descend(program, U, signs, beta, DESCENT_STEPS, DESCENT_PART * self.tol, self.monitor.over)
         sizes = np.linalg.norm(U, axis=1)
@@ -257,16 +263,20 @@ class _Generation:
         self.directions = climbed.directions
         maxima = self.search.maxima(V, program.alpha, neurons, self.signs[active], n_starts, self.monitor.over)
         maxima = join_maxima(climbed, maxima)
-        at_hand = program.penalty.dual_norms(
-            self.sub.program.cones.project(self.sub.adjoint(V), self.blocks, self.tight.copy(), program.alpha)
-        )
-        kappa = max(program.alpha, at_hand.max(initial=0.0), maxima.values.max(initial=0.0))
+        kappa = max(program.alpha, self._prices(V, 1.0).max(initial=0.0), maxima.values.max(initial=0.0))
         self.priced = V
         self.monitor.estimate = self.simplified.unit_loss * program.dual_value(V, kappa + program.dual_rounding(V))
         self.gap = self.monitor.certificate.gap
         if not len(active):  # inside the dual feasible set, where blocks become active a few at a time
             self.V = V * min(1.0, program.alpha / kappa)
         return self._unknown(maxima.above((1 + EXCESS_TOL) * program.alpha), max(FEWEST_CELLS, len(active)))
+
+    def _prices(self, V, part):
+        """Return |Proj(s X'D V)| of the cells at hand, exact above a part of alpha."""
+        P = self.sub.program.cones.project(
+            self.sub.adjoint(V), self.blocks, self.tight.copy(), part * self.program.alpha
+        )
+        return self.program.penalty.dual_norms(P)
 
     def _unknown(self, maxima, limit):
         """Return the largest of the maxima whose cells are not at hand."""
@@ -307,8 +317,7 @@ class _Generation:
 
     def _renew(self, found):
         """Drop the cells that are far from active, and add those found."""
-        scores = self.program.penalty.dual_norms(self.sub.adjoint(self.V))
-        kept = self.W.any(axis=(1, 2)) | (scores > self.program.alpha)
+        kept = self.W.any(axis=(1, 2)) | (self._prices(self.V, NEARLY_ACTIVE) > NEARLY_ACTIVE * self.program.alpha)
         none = np.zeros((len(found), *self.W.shape[1:]))
         self._take(
             np.concatenate([self.bits[kept], found.bits]),
