@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 __all__ = ["draw_all"]
 
-COLORS = {"SGD": "tab:orange", "Adam": "tab:blue", "convex": "black", "warm": "tab:green", "linear": "tab:red"}
+COLORS = {"SGD": "tab:orange", "Adam": "tab:blue", "sampled": "0.4", "all": "black", "linear": "tab:red"}
 RIGHT = {"ha": "right", "va": "center", "fontsize": 9}
 # Samples of the test part that the figure of predictions shows.
 SHOWN = 324
@@ -38,11 +38,14 @@ def draw_objective(results, fits):
                 best = np.minimum.accumulate([record["objective"] for record in run.history[1:]])
                 label = f"{method}, {len(fit[method]['runs'])} seeds" if k == 0 else None
                 axis.plot(times, best, color=COLORS[method], lw=1, alpha=0.8, label=label)
-        for kind, label in (("convex", "convex, sampled patterns"), ("warm", "all Adam runs, then convex on the best")):
+        history = fit["all"]["row"]["history"]
+        times, values = ([record[key] for record in history] for key in ("time", "objective"))
+        axis.plot(times, values, color=COLORS["all"], lw=1.4)
+        for kind, label in (("sampled", "convex, sampled patterns"), ("all", "convex, all patterns")):
             row, seconds = fit[kind]["row"], fit[kind]["seconds"]
-            axis.axhline(row["objective"], color=COLORS[kind], lw=1.4, ls="--")
+            axis.axhline(row["objective"], color=COLORS[kind], lw=1.2, ls="--")
             axis.plot(seconds, row["objective"], "o", color=COLORS[kind], label=f"{label} ({row['objective']:.3f})")
-        lowest, highest = fit["warm"]["row"]["objective"], 10 * fit["convex"]["row"]["objective"]
+        lowest, highest = fit["all"]["row"]["objective"], 10 * fit["sampled"]["row"]["objective"]
         axis.set(xscale="log", yscale="log", xlabel="training time [s]", title=f"{name}, alpha = {row['alpha']:g}")
         axis.set_ylim(0.9 * lowest, highest)
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
@@ -56,13 +59,13 @@ def draw_objective(results, fits):
         axis.legend(fontsize=8, loc="upper right")
     axes[0].set_ylabel("training objective (best so far)")
     n = results["n_train"]
-    figure.suptitle(f"ECG, {n} training windows: SGD and Adam beside the optimum over given activation patterns")
+    figure.suptitle(f"ECG, {n} training windows: SGD and Adam beside the optimum over all activation patterns")
     return figure
 
 
 def draw_prediction(results, data, fits):
     """Draw the last test samples with their predictions, and the errors."""
-    model = fits["with skip"]["warm"]["model"]
+    model = fits["with skip"]["all"]["model"]
     rate, unit = results["signal"]["sampling_rate_hz"], results["signal"]["unit"] or "unit not stated"
     shown = slice(0, SHOWN)
     position = results["options"]["train"] + np.arange(len(data.y_test))[shown]
@@ -78,11 +81,11 @@ def draw_prediction(results, data, fits):
     )
     top.plot(x, truth, color="0.6", lw=3, label="ECG, test part")
     top.plot(x, linear, color=COLORS["linear"], lw=1, label="linear least squares")
-    top.plot(x, convex, color=COLORS["warm"], lw=1.2, label="convex network with skip, Adam's patterns")
+    top.plot(x, convex, color=COLORS["all"], lw=1.2, label="convex network with skip, all patterns")
     top.set(ylabel=f"ECG [{unit}]", title=title)
     top.legend(fontsize=9)
     bottom.plot(x, linear - truth, color=COLORS["linear"], lw=1, label="linear least squares")
-    bottom.plot(x, convex - truth, color=COLORS["warm"], lw=1.2, label="convex network with skip")
+    bottom.plot(x, convex - truth, color=COLORS["all"], lw=1.2, label="convex network with skip")
     bottom.set(ylabel=f"error [{unit}]", xlabel="time [s]" if rate else "sample (sampling rate not stated)")
     for axis in (top, bottom):
         axis.grid(alpha=0.3)
@@ -93,8 +96,8 @@ def draw_test_error(results):
     """Draw the test errors of all models as bars, with a point for every seed."""
     rows = [row for row in results["rows"] if row["model"] != "persistence"][::-1]
     figure, axis = plt.subplots(figsize=(11, 4.6), layout="constrained")
-    colors = [next((c for k, c in COLORS.items() if k.lower() in row["model"].lower()), "0.5") for row in rows]
-    colors = [COLORS["warm"] if "Adam's" in row["model"] else c for row, c in zip(rows, colors, strict=True)]
+    kinds = {"all patterns": "all", "patterns": "sampled", "linear": "linear", "SGD": "SGD", "Adam": "Adam"}
+    colors = [next((COLORS[kind] for key, kind in kinds.items() if key in row["model"]), "0.7") for row in rows]
     limit = 2.5 * max(row["test_mse"] for row in rows if row["model"].startswith(("linear", "convex")))
     axis.barh([row["model"] for row in rows], [row["test_mse"] for row in rows], color=colors, alpha=0.75)
     axis.set_xlim(0, limit)

@@ -185,6 +185,7 @@ def problem_row(name, options):
     adam, runs = adam_row(problem, generated["objective"], options)
     logger.info("%s: Adam %s, %.1f s a run", name, adam["adam_text"], adam["adam_seconds"])
     row |= generated | adam | {"load_average": load_average()}
+    row["passing_seconds"] = time_to_objective(history, row["adam_objective"])
     row |= verdicts(row)
     return row, {"problem": name, "generation": history, "adam": runs}
 
@@ -270,6 +271,7 @@ def verdicts(row):
         "met_objective": None if objective is None else yes(at_target),
         "met_seconds": None if in_time is None else yes(in_time),
         "below_adam": yes(row["objective"] < row["adam_objective"]),
+        "passes_in_time": yes((row["passing_seconds"] or np.inf) < row["adam_all_seconds"]),
         "faster_than_adam": yes(row["seconds"] < row["adam_all_seconds"]),
         "close_before_adam": yes(row["close_seconds"] <= row["adam_seconds"]),
     }

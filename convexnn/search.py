@@ -25,6 +25,11 @@ THINNEST = 1e-4
 SEARCH_WORK, FEWEST_STARTS, MOST_STARTS = 2e7, 64, 500
 # Most walls crossed one after the other, from a start and from a neuron.
 START_CELLS, NEURON_CELLS = 30, 10
+# Samples times squared features from which cells are too many and too small to climb from one to the next; gradient
+# steps do what is needed.
+LARGE_DATA, LARGE_STEPS = 2e7, 20
+# Starts that ascend at a time.
+ASCENDING = 16
 # Starts below this part of what is asked about after the gradient steps are not worth a climb.
 PROMISING = 0.6
 # Maxima remembered as starts of the next search.
@@ -69,8 +74,8 @@ def join_maxima(*parts):
 
     Parameters
     ----------
-    *parts : Maxima
-        Some.
+    parts : Maxima
+        Some, each an argument.
 
     Returns
     -------
@@ -98,6 +103,8 @@ class CellSearch:
     ----------
     n_starts : int
         The usual number of starts for data of this size.
+    large : bool
+        Whether the data are so large that maxima are approximated by gradient steps alone.
     found : ndarray of shape (n_found, n_features)
         Maxima found by the last search, unit vectors.
     """
@@ -109,9 +116,38 @@ class CellSearch:
         # noise g @ whitening has predictions of the size of those of g, on average, in all directions alike
         spread = np.sqrt(np.mean(singular**2)) / np.maximum(singular, max(THINNEST * singular[0], np.finfo(float).tiny))
         self.whitening = spread[:, None] * Vt
+        self.large = design.X.size * design.X.shape[1] > LARGE_DATA
         self.n_starts = int(np.clip(SEARCH_WORK / design.X.size, FEWEST_STARTS, MOST_STARTS))
         self.found = np.zeros((0, design.X.shape[1]))
         self.found_signs = np.zeros(0)
+
+    def ascend(self, V, signs, U, over=lambda: False):
+        """Ascend by gradients.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n_samples, 1)
+            The dual vector.
+        signs : ndarray of shape (n_starts,)
+            The sign of h for each start.
+        U : ndarray of shape (n_starts, n_features)
+            Directions to start from, not zero.
+        over : callable, default: never
+            Asked now and then, for large data, whether to stop.
+
+        Returns
+        -------
+        Maxima
+            Where that leads, in the order of the starts; nearly maxima.
+        """
+        U, weights = U.copy(), V[:, 0] * self.lengths
+        steps, values, done = LARGE_STEPS if self.large else GRADIENT_STEPS, [np.zeros(0)], 0
+        size = ASCENDING if self.large else max(1, len(U))
+        while done < len(U) and not (done and over()):
+            batch = slice(done, done + size)
+            values.append(ascend(self.columns, weights, signs[batch], U[batch], steps))
+            done += len(values[-1])
+        return Maxima(np.concatenate(values), U[:done], signs[:done], np.packbits(U[:done] @ self.X.T >= 0, axis=1))
 
     def climb(self, V, signs, patterns, n_cells=NEURON_CELLS):
         """Climb from cells.
@@ -161,19 +197,19 @@ class CellSearch:
             Those found, one a cell and sign, the largest first.
         """
         U, s = self._starts(neurons, signs, n_starts)
-        values = ascend(self.columns, V[:, 0] * self.lengths, s, U, GRADIENT_STEPS)
-        promising = np.flatnonzero(values > PROMISING * alpha)
-        promising = promising[np.argsort(-values[promising], kind="stable")]
-        parts = [self.climb(V, s[:0], np.zeros((0, len(self.X)), bool))]
-        step = max(1, BLOCK_ENTRIES // len(self.X))
-        for first in range(0, len(promising), step):
-            batch = promising[first : first + step]
-            patterns = U[batch] @ self.X.T >= 0
-            keys = np.column_stack([np.packbits(patterns, axis=1), s[batch] > 0])
-            one_each = np.sort(np.unique(keys, axis=0, return_index=True)[1])
-            parts.append(self.climb(V, s[batch][one_each], patterns[one_each], START_CELLS))
-            if over():
-                break
+        ascended = self.ascend(V, s, U, over)
+        ascended = ascended.select(np.argsort(-ascended.values, kind="stable"))
+        parts = [ascended.above(PROMISING * alpha)]
+        if not self.large:
+            promising = join_maxima(*parts)
+            step = max(1, BLOCK_ENTRIES // len(self.X))
+            for first in range(0, len(promising), step):
+                batch = promising.select(slice(first, first + step))
+                patterns = np.unpackbits(batch.bits, axis=1, count=len(self.X)).view(bool)
+                parts.append(self.climb(V, batch.signs, patterns, START_CELLS))
+                if over():
+                    break
+            parts = parts[1:] or parts
         maxima = join_maxima(*parts)
         self.found = maxima.directions[:REMEMBERED]
         self.found_signs = maxima.signs[:REMEMBERED]

@@ -35,7 +35,7 @@ def test_the_ecg_benchmark_writes_every_number(tmp_path, capsys):
         assert row["test_mse_unit"] == pytest.approx(row["test_mse"] * results["signal"]["scale"] ** 2)
         if row["model"].startswith("convex"):
             assert row["lower_bound"] <= row["objective"] * (1 + 1e-12)
-            assert row["scope"] == "sampled"
+            assert row["scope"] == ("local" if "all patterns" in row["model"] else "sampled")
         if "histories" in row:
             assert len(row["histories"]) == len(row["objectives"]) == 2
             assert row["objective"] == min(row["objectives"])
@@ -60,15 +60,16 @@ def test_a_lost_comparison_is_said():
         "test_mses": [1.0],
     }
     convex = {"model": "convex, 5 patterns, no skip", "objective": 1.5, "test_mse": 1.2, "gap": 1e-9, "n_patterns": 5}
+    convex |= {"scope": "sampled", "lower_bound": 1.5}
     rows = [{"model": "linear least squares", "test_mse": 1.1}, adam, convex]
     text = "\n".join(ecg.findings(rows))
     assert "LOSES TO linear least squares on the test part (1.091 times its MSE)" in text
-    assert "50.0% above Adam's best seed" in text
+    assert "50.0% above the best seed of Adam (Adam)" in text
     assert "Lower test MSE: linear least squares; Adam, best of 1, no skip." in text
     won = "\n".join(ecg.findings([rows[0], adam, convex | {"test_mse": 0.9, "objective": 0.9}]))
     assert "beats linear" in won
     assert "The lowest test MSE of all" in won
-    assert "10.0% below Adam's best seed" in won
+    assert "10.0% below the best seed of Adam (Adam)" in won
 
 
 def test_tables_line_up_and_mark_what_is_missing():

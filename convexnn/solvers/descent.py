@@ -8,8 +8,14 @@ walls, at which the objective has kinks. Convex programs go on from there.
 
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.utils import gen_batches
+
+from ..threads import map_batches
 
 __all__ = ["descend"]
+
+# Samples times neurons of a batch.
+BATCH_ENTRIES = 1_000_000
 
 # Corrections kept by L-BFGS.
 MEMORY = 20
@@ -48,22 +54,27 @@ def descend(program, U, signs, beta, max_iter, ftol, observe):
     m, d = U.shape
     roots = np.sqrt(np.linalg.norm(U, axis=1))
     last = np.concatenate([(U / roots[:, None]).ravel(), signs * roots, beta.ravel()])
+    batches = list(gen_batches(len(X), max(1, BATCH_ENTRIES // m)))
 
     def split(p):
         return p[: m * d].reshape(m, d), p[m * d : m * (d + 1)], p[m * (d + 1) :]
 
     def objective(p):
         W, a, b = split(p)
-        hidden = X @ W.T
-        mask = hidden > 0
-        hidden *= mask
-        Z = (hidden @ a + basis @ b)[:, None]
-        slope = loss.grad(Y, Z)
-        back = mask * slope
-        grad_W = (back.T @ X) * a[:, None] + alpha * W
-        grad_a = hidden.T @ slope[:, 0] + alpha * a
-        value = loss.value(Y, Z) + 0.5 * alpha * (p[: m * (d + 1)] @ p[: m * (d + 1)])
-        return value, np.concatenate([grad_W.ravel(), grad_a, basis.T @ slope[:, 0]])
+
+        def part(batch):
+            hidden = X[batch] @ W.T
+            mask = hidden > 0
+            hidden *= mask
+            Z = (hidden @ a + basis[batch] @ b)[:, None]
+            slope = loss.grad(Y[batch], Z)
+            gradient = ((mask * slope).T @ X[batch]) * a[:, None], hidden.T @ slope[:, 0], basis[batch].T @ slope[:, 0]
+            return loss.value(Y[batch], Z), np.concatenate([part.ravel() for part in gradient])
+
+        value, gradient = (sum(parts) for parts in zip(*map_batches(part, batches), strict=True))
+        decayed = p[: m * (d + 1)]
+        gradient[: m * (d + 1)] += alpha * decayed
+        return value + 0.5 * alpha * (decayed @ decayed), gradient
 
     def after(p):
         last[:] = p

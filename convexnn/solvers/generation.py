@@ -42,6 +42,9 @@ __all__ = ["solve_generation"]
 
 # Neurons of the descent that generation starts from, as many as there are samples within limits, and its iterations.
 FEWEST_NEURONS, MOST_NEURONS, DESCENT_STEPS = 50, 300, 300
+# Products of a step of the first descent from which it has fewer neurons, and the length of new neurons of later ones,
+# relative to the longest.
+DESCENT_WORK, NEW_NEURON = 2e8, 1e-2
 # Neurons shorter than this part of the longest are left out of the start.
 NEGLIGIBLE = 1e-3
 # The program over the cells at hand is solved to this gap at first, then to a part of the gap, or of tol.
@@ -163,7 +166,9 @@ class _Generation:
     def run(self, W_init):
         """Iterate until the gap is reached or the monitor says that it is over."""
         try:
-            self._take(*(self._given(W_init) if W_init.any() else self._descended()))
+            self._take(*(self._given(W_init) if W_init.any() else self._random()))
+            if self.search.large or not W_init.any():
+                self._move()
             self._generate()
         finally:
             if self.scope == "global":
@@ -172,7 +177,8 @@ class _Generation:
     def _generate(self):
         level, idle = 0, 0
         while True:
-            self._solve(min(FIRST_GAP, max(INNER_PART * self.gap, LAST_PART * self.target)))
+            if not self.search.large or idle:
+                self._solve(min(FIRST_GAP, max(INNER_PART * self.gap, LAST_PART * self.target)))
             found = self._price(self.search.n_starts * ESCALATION**level)
             if self.monitor.record(len(self.bits)):
                 return
@@ -194,6 +200,8 @@ class _Generation:
                 return
             self._merge(MERGING_PART * self.gap)
             self._renew(found)
+            if self.search.large:
+                self._move()
 
     def _given(self, W_init):
         """Return cells, signs and blocks of W_init."""
@@ -202,19 +210,18 @@ class _Generation:
         self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0], design.matvec(W, blocks))
         return design.arrangements.bits[design.pattern_index(blocks)], design.sign(blocks), W
 
-    def _descended(self):
-        """Return cells, signs and blocks of a network trained by L-BFGS from random neurons."""
-        program, (n, d) = self.program, self.program.design.X.shape
-        m = int(np.clip(n, FEWEST_NEURONS, MOST_NEURONS))
+    def _random(self):
+        """Return cells, signs and blocks of random neurons, half of them of each sign on average."""
+        n, d = self.program.design.X.shape
+        m = int(np.clip(min(n, DESCENT_WORK / (n * d)), FEWEST_NEURONS, MOST_NEURONS))
         U = self.rng.standard_normal((m, d)) / (4 * np.sqrt(d))
         U *= np.linalg.norm(U, axis=1, keepdims=True)
-        signs = self.rng.choice([-1.0, 1.0], m)
-        beta = program.loss.fit_free(program.Y, program.free_basis[0])
-        U, signs, self.beta = descend(program, U, signs, beta, DESCENT_STEPS, DESCENT_PART * self.tol, self.monitor.over)
-        sizes = np.linalg.norm(U, axis=1)
-        kept = sizes > NEGLIGIBLE * sizes.max()
-        U, signs = U[kept], signs[kept]
-        return np.packbits(U @ program.design.X.T >= 0, axis=1), signs, U[:, :, None]
+        self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0])
+        return self._cells_of(U, self.rng.choice([-1.0, 1.0], m))
+
+    def _cells_of(self, U, signs):
+        """Return cells, signs and blocks of neurons."""
+        return np.packbits(U @ self.program.design.X.T >= 0, axis=1), signs, U[:, :, None]
 
     def _take(self, bits, signs, W, tight=None):
         """Take cells; blocks of the same cell and sign are added up."""
@@ -247,6 +254,23 @@ class _Generation:
             self.W, self.beta, self.V, self.step = solve_newton(self.sub, start, tol, self._observe)
         self.V = self.program.project_dual(self.V)
 
+    def _move(self):
+        """Move the neurons by descent, across walls.
+
+        A start for the convex programs; for large data, where cells are so small that they hardly matter, instead of
+        them, as long as it helps.
+        """
+        active, program = self._active, self.program
+        steps, ftol = DESCENT_STEPS, DESCENT_PART * self.tol
+        U, signs, self.beta = descend(
+            program, self.W[active, :, 0], self.signs[active], self.beta, steps, ftol, self.monitor.over
+        )
+        sizes = np.linalg.norm(U, axis=1)
+        kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
+        self._take(*self._cells_of(U[kept], signs[kept]))
+        V = -program.loss.grad(program.Y, self.sub.fit(self.W, self.beta))
+        self.V = program.project_dual(V)
+
     @property
     def _active(self):
         return np.flatnonzero(self.W.any(axis=(1, 2)))
@@ -259,7 +283,10 @@ class _Generation:
         program, active, V = self.program, self._active, self.V
         neurons = self.W[active, :, 0] / np.linalg.norm(self.W[active, :, 0], axis=1, keepdims=True)
         patterns = np.unpackbits(self.bits[active], axis=1, count=len(V)).view(bool)
-        climbed = self.search.climb(V, self.signs[active], patterns)
+        if self.search.large:
+            climbed = self.search.ascend(V, self.signs[active], neurons, self.monitor.over)
+        else:
+            climbed = self.search.climb(V, self.signs[active], patterns)
         self.directions = climbed.directions
         maxima = self.search.maxima(V, program.alpha, neurons, self.signs[active], n_starts, self.monitor.over)
         maxima = join_maxima(climbed, maxima)
@@ -272,7 +299,9 @@ class _Generation:
         return self._unknown(maxima.above((1 + EXCESS_TOL) * program.alpha), max(FEWEST_CELLS, len(active)))
 
     def _prices(self, V, part):
-        """Return |Proj(s X'D V)| of the cells at hand, exact above a part of alpha."""
+        """Return |Proj(s X'D V)| of the cells at hand, exact above a part of alpha; zeros for large data."""
+        if self.search.large:
+            return np.zeros(len(self.W))
         P = self.sub.program.cones.project(
             self.sub.adjoint(V), self.blocks, self.tight.copy(), part * self.program.alpha
         )
@@ -287,7 +316,7 @@ class _Generation:
     def _merge(self, part):
         """Put neurons of one maximum together in one cell, if the objective grows by this part at most."""
         active = self._active
-        if len(active) < 2:
+        if len(active) < 2 or self.search.large:
             return
         signs, sub, program = self.signs[active], self.sub, self.program
         same = (self.directions @ self.directions.T > 1 - SAME_MAXIMUM) & (signs[:, None] == signs)
@@ -319,6 +348,8 @@ class _Generation:
         """Drop the cells that are far from active, and add those found."""
         kept = self.W.any(axis=(1, 2)) | (self._prices(self.V, NEARLY_ACTIVE) > NEARLY_ACTIVE * self.program.alpha)
         none = np.zeros((len(found), *self.W.shape[1:]))
+        if self.search.large:  # the descent has to have neurons to move
+            none[:, :, 0] = NEW_NEURON * np.linalg.norm(self.W, axis=1).max(initial=0.0) * found.directions
         self._take(
             np.concatenate([self.bits[kept], found.bits]),
             np.concatenate([self.signs[kept], found.signs]),
@@ -328,6 +359,8 @@ class _Generation:
 
     def _tidy(self):
         """Solve once more over as few cells as the neurons need."""
+        if self.search.large:
+            return
         self._merge(MERGING_PART * self.target)
         active = self._active
         self._take(self.bits[active], self.signs[active], self.W[active], self.tight[active])
