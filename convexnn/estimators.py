@@ -59,6 +59,9 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
     scope : {"auto", "local", "global"}, default="auto"
         With "adaptive": what to certify. "local" is an estimate by search over all patterns, "global" is proved
         (seconds up to about six features), "auto" proves what a short attempt can.
+    rank : int or None, default=None
+        With "adaptive": train in this many leading singular directions of the data, as in `solve_generation`; the
+        certificate is for the whole data.
     tol : float, default=1e-4
         Compared with the relative gap (objective - lower_bound) / objective of `certificate_`.
     max_iter : int or None, default=None
@@ -128,6 +131,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         skip=False,
         solver="auto",
         scope="auto",
+        rank=None,
         tol=1e-4,
         max_iter=None,
         time_limit=None,
@@ -142,6 +146,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         self.skip = skip
         self.solver = solver
         self.scope = scope
+        self.rank = rank
         self.tol = tol
         self.max_iter = max_iter
         self.time_limit = time_limit
@@ -181,6 +186,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         adaptive = isinstance(arrangements, str) and arrangements == "adaptive"
         if adaptive and self.activation == "gated_relu":
             adaptive, arrangements = False, GATED_PATTERNS
+        if self.rank is not None and not adaptive:
+            raise ValueError(f'rank must be None unless arrangements="adaptive" and activation="relu"; got {self.rank!r}')
         solve = get_solver("generation" if adaptive and self.solver == "auto" else self.solver)
         limits = {"tol": check_positive("tol", self.tol), "max_iter": self.max_iter, "time_limit": self.time_limit}
         verbose = check_flag("verbose", self.verbose)
@@ -189,7 +196,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         program = build_program(X, y, 1.0, arrangements, architecture, rng)
         if adaptive:
             self.alpha_max_ = alpha_max_over_all(program, "local", random_state=rng).value
-            limits |= {"scope": self.scope, "random_state": rng} if solve is solve_generation else {}
+            own = {"scope": self.scope, "rank": self.rank, "random_state": rng}
+            limits |= own if solve is solve_generation else {}
         else:
             self.alpha_max_ = kappa_at_zero(program)
         self.alpha_ = (AUTO_FRACTION * self.alpha_max_ or 1.0) if alpha == "auto" else alpha

@@ -59,6 +59,8 @@ class Program:
         The free columns F.
     architecture : Architecture
         The network that the blocks stand for.
+    neglected : float, default=0
+        Spectral norm of what was left out of the data, in `in_row_space`.
     """
 
     Y: np.ndarray
@@ -69,6 +71,7 @@ class Program:
     alpha: float
     free: np.ndarray
     architecture: Architecture
+    neglected: float = 0.0
 
     @property
     def scope(self):
@@ -112,7 +115,7 @@ class Program:
         """Return the program for X / unit_x and Y / unit_y: W in units of unit_y / unit_x, beta in those of unit_y."""
         design = replace(self.design, X=self.design.X / unit_x)
         cones = make_cones(design, self.architecture)
-        return replace(self, Y=self.Y / unit_y, design=design, cones=cones, alpha=self.alpha / (unit_x * unit_y))
+        return replace(self, Y=self.Y / unit_y, design=design, cones=cones, alpha=self.alpha / (unit_x * unit_y), neglected=self.neglected / unit_x)
 
     def project_dual(self, V):
         """Project V onto {F'V = 0}; what is only rounding of Y becomes zero."""
@@ -184,18 +187,29 @@ class Program:
         other.__dict__["free_basis"] = self.free_basis
         return other
 
-    def in_row_space(self):
+    def dual_neglected(self, V):
+        """Return how much kappa(V) of the whole data may exceed that of this program.
+
+        |V'(Xu)_+ - V'(X_r u)_+| <= |V| |(X - X_r) u| <= |V| sigma_{r+1} for the data X_r of rank r.
+        """
+        return self.neglected * float(np.linalg.norm(V))
+
+    def in_row_space(self, most=None):
         """Return the program in coordinates of the row space of X, and their basis (n_features, rank).
 
         Blocks W of that program are blocks W basis' of this one: same predictions, norms and cones, fewer features.
+        With `most` only that many of the leading singular vectors are kept. The program then has a higher optimum, and
+        `neglected` is the largest singular value left out.
         """
         _, singular, Vt = np.linalg.svd(self.design.X, full_matrices=False)
         rank = int(np.count_nonzero(singular > max(self.design.X.shape) * np.finfo(float).eps * singular[0]))
-        if rank == self.design.X.shape[1]:
-            return self, np.eye(rank)
-        basis = Vt[: max(rank, 1)].T
+        kept = max(rank if most is None else min(rank, most), 1)
+        if kept == self.design.X.shape[1]:
+            return self, np.eye(kept)
+        basis = Vt[:kept].T
         design = replace(self.design, X=self.design.X @ basis)
-        return replace(self, design=design, cones=make_cones(design, self.architecture)), basis
+        neglected = float(singular[kept]) if kept < rank else 0.0
+        return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
 
     @cached_property
     def free_basis(self):

@@ -26,9 +26,9 @@ class Proof(NamedTuple):
     Parameters
     ----------
     lower_bound : float
-        A proved lower bound of the optimum over all patterns.
-    gap : float
-        The relative gap to it.
+        A proved lower bound of the optimum over all patterns, of the whole data where the program neglects a part.
+    complete : bool
+        Whether the gap was proved, but for what the program neglects.
     directions : ndarray of shape (n_points, n_features)
         Points that refute what was to be proved, none where it was not refuted.
     signs : ndarray of shape (n_points,)
@@ -38,7 +38,7 @@ class Proof(NamedTuple):
     """
 
     lower_bound: float
-    gap: float
+    complete: bool
     directions: np.ndarray
     signs: np.ndarray
     status: str
@@ -107,10 +107,9 @@ class Prover:
         program = self.program
         largest = _largest_norm(program, V, (1 - PROVED_PART * tol) * objective)
         result = self.bound(V, largest, starts=starts, time_limit=time_limit, max_nodes=max_nodes)
-        bound = program.dual_value(V, max(result.upper, program.alpha))
+        bound = program.dual_value(V, max(result.upper, program.alpha) + program.dual_neglected(V))
         points = result.points if result.status == "refuted" else result.points[:0]
-        gap = abs(objective - bound) / max(objective, np.finfo(float).tiny)
-        return Proof(bound, gap, points[:, :-1], points[:, -1], result.status)
+        return Proof(bound, result.upper <= largest, points[:, :-1], points[:, -1], result.status)
 
     def _enumerated(self, V, threshold, most):
         """Return the KappaBound by enumeration, None where there are more cells."""

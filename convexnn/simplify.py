@@ -17,10 +17,12 @@ class Simplified:
         The program.
     beta : ndarray of shape (n_free, n_outputs)
         Coefficients of the free columns that are taken away, where the loss is translation invariant.
+    rank : int or None, default=None
+        Leading singular vectors of X that are kept; None is all.
     """
 
-    def __init__(self, whole, beta):
-        program, self.rotation = whole.in_row_space()
+    def __init__(self, whole, beta, rank=None):
+        program, self.rotation = whole.in_row_space(rank)
         self.offset, self.free_map = np.zeros_like(beta), whole.free_basis[1]
         if program.loss.translation_invariant:
             program, self.offset = program.centred(beta), beta

@@ -115,14 +115,15 @@ def test_one_sample():
 @pytest.mark.parametrize("n_batches", [1, 3])
 def test_a_search_is_stopped_between_batches(n_batches, monkeypatch):
     monkeypatch.setattr(search, "BLOCK_ENTRIES", 1)
-    design, V, neurons, signs = make(gaussian, 1)
+    rng = np.random.default_rng(0)
+    design, V, neurons = make_design(rng.standard_normal((25, 3))), rng.standard_normal((25, 1)), np.eye(3)
     asked = []
 
     def over():
         asked.append(0)
         return len(asked) >= n_batches
 
-    maxima = searcher(design).maxima(V, 0.0, neurons, signs, 100, over)
+    maxima = searcher(design).maxima(V, 0.0, neurons, np.ones(3), 100, over)
     assert len(asked) == n_batches
     assert 1 <= len(maxima) <= n_batches
     check_maxima(maxima, design.X, V)

@@ -30,7 +30,7 @@ from ..ascent import compile_ascent
 from ..projection import compile_kernels
 from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
-from ..validation import check_choice
+from ..validation import check_choice, check_count
 from .descent import descend
 from .monitor import check_blocks, run_watched
 from .newton import solve_newton
@@ -84,6 +84,7 @@ def solve_generation(
     callback=None,
     verbose=False,
     scope="auto",
+    rank=None,
     random_state=None,
 ):
     """Solve the problem of a ReLU network over all activation patterns.
@@ -108,6 +109,10 @@ def solve_generation(
         "local" ends when search finds no violated pattern, which proves nothing. "global" goes on until the gap is
         proved (seconds up to rank 6 or so, more beyond it; a time limit keeps the best bound). "auto" tries a proof for
         half as long as the solution took: the certificate says which of the two it is.
+    rank : int or None, default=None
+        Train in the leading `rank` singular directions of the hidden rows only, which is faster and easier to prove.
+        The certificate is for the whole data: where kappa of the data of this rank is at most k, that of all is at most
+        k + sigma |V|, for the largest singular value sigma left out. `tol` is compared with the gap without that part.
     random_state : int, RandomState instance or None, default=None
         Source of the starts of descent and search.
 
@@ -132,6 +137,7 @@ def solve_generation(
             f"solve_generation is for ReLU networks: the gates of {program.architecture.activation!r} networks are given"
         )
     W_init = check_blocks(program, W_init)
+    rank = None if rank is None else check_count("rank", rank)
     rng = check_random_state(random_state)
 
     def compile_all():
@@ -141,7 +147,7 @@ def solve_generation(
             compile_proof()
 
     def iterate(monitor):
-        _Generation(program, tol, scope, rng, monitor).run(W_init)
+        _Generation(program, tol, scope, rank, rng, monitor).run(W_init)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
     return _only_neurons(
@@ -155,9 +161,9 @@ class _Generation:
     `bits`, `signs`, `W` and `tight` have one row for each cell and output sign, in the units of `simplified`.
     """
 
-    def __init__(self, whole, tol, scope, rng, monitor):
+    def __init__(self, whole, tol, scope, rank, rng, monitor):
         self.whole, self.tol, self.scope, self.rng, self.monitor = whole, tol, scope, rng, monitor
-        self.simplified = Simplified(whole, monitor.beta)
+        self.simplified = Simplified(whole, monitor.beta, rank)
         self.program = self.simplified.program
         self.search, self.prover = CellSearch(self.program.design, rng), Prover(self.program)
         self.target = tol if scope == "local" else PROOF_SLACK * tol
@@ -173,6 +179,9 @@ class _Generation:
         finally:
             if self.scope == "global":
                 self.monitor.scope = "global"
+            if self.program.neglected > 0 and not self.monitor.status:
+                d = self.program.design.X.shape[1]
+                self.monitor.status = f"done at rank {d}, whose certificate allows for the directions left out,"
 
     def _generate(self):
         level, idle = 0, 0
@@ -292,8 +301,11 @@ class _Generation:
         maxima = join_maxima(climbed, maxima)
         kappa = max(program.alpha, self._prices(V, 1.0).max(initial=0.0), maxima.values.max(initial=0.0))
         self.priced = V
-        self.monitor.estimate = self.simplified.unit_loss * program.dual_value(V, kappa + program.dual_rounding(V))
-        self.gap = self.monitor.certificate.gap
+        kappa += program.dual_rounding(V)
+        unit, neglected = self.simplified.unit_loss, program.dual_neglected(V)
+        self.monitor.estimate = unit * program.dual_value(V, kappa)
+        self.gap = self.monitor.certificate.gap  # without what the rank neglects, which no iteration can mend
+        self.monitor.estimate = unit * program.dual_value(V, kappa + neglected)
         if not len(active):  # inside the dual feasible set, where blocks become active a few at a time
             self.V = V * min(1.0, program.alpha / kappa)
         return self._unknown(maxima.above((1 + EXCESS_TOL) * program.alpha), max(FEWEST_CELLS, len(active)))
@@ -382,7 +394,7 @@ class _Generation:
         if len(proof.directions):
             patterns = proof.directions @ program.design.X.T >= 0
             return self._unknown(self.search.climb(self.priced, proof.signs, patterns), len(patterns))
-        if proof.gap <= self.tol:
+        if proof.complete:
             monitor.scope = "global"
         elif self.scope == "global":
             monitor.status = f"{proof.status} before the proof was complete"
