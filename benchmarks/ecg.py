@@ -185,9 +185,7 @@ def reference_rows(data):
 
 def convex_row(data, alpha, skip, arrangements, *, seed, tol, name):
     """Fit the convex network; return its row, its estimator and the seconds until it was there."""
-    model = ConvexReLURegressor(
-        alpha, arrangements=arrangements, skip=skip, scope="local", tol=tol, random_state=seed
-    )
+    model = ConvexReLURegressor(alpha, arrangements=arrangements, skip=skip, scope="local", tol=tol, random_state=seed)
     start = time.perf_counter()
     model.fit(data.X_train, data.y_train)
     seconds = time.perf_counter() - start
@@ -293,7 +291,9 @@ def findings_of(row, rows):
     seeds = [other for other in rows if "objectives" in other and other["model"].endswith(suffix)]
     best = min((min(other["objectives"]), other["model"].split(",")[0]) for other in seeds)
     excess = row["objective"] / best[0] - 1
-    against = f"{'above' if excess > 0 else 'below'} the best seed of {', '.join(o['model'].split(',')[0] for o in seeds)}"
+    against = (
+        f"{'above' if excess > 0 else 'below'} the best seed of {', '.join(o['model'].split(',')[0] for o in seeds)}"
+    )
     over = f"its {row['n_patterns']} given patterns" if row["scope"] == "sampled" else "all patterns"
     kind = {"sampled": "proved", "global": "proved", "local": "local: as far as search finds"}[row["scope"]]
     better = [other["model"] for other in rows if other["test_mse"] < test]

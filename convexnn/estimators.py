@@ -187,7 +187,9 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         if adaptive and self.activation == "gated_relu":
             adaptive, arrangements = False, GATED_PATTERNS
         if self.rank is not None and not adaptive:
-            raise ValueError(f'rank must be None unless arrangements="adaptive" and activation="relu"; got {self.rank!r}')
+            raise ValueError(
+                f'rank must be None unless arrangements="adaptive" and activation="relu"; got {self.rank!r}'
+            )
         solve = get_solver("generation" if adaptive and self.solver == "auto" else self.solver)
         limits = {"tol": check_positive("tol", self.tol), "max_iter": self.max_iter, "time_limit": self.time_limit}
         verbose = check_flag("verbose", self.verbose)

@@ -115,7 +115,14 @@ class Program:
         """Return the program for X / unit_x and Y / unit_y: W in units of unit_y / unit_x, beta in those of unit_y."""
         design = replace(self.design, X=self.design.X / unit_x)
         cones = make_cones(design, self.architecture)
-        return replace(self, Y=self.Y / unit_y, design=design, cones=cones, alpha=self.alpha / (unit_x * unit_y), neglected=self.neglected / unit_x)
+        return replace(
+            self,
+            Y=self.Y / unit_y,
+            design=design,
+            cones=cones,
+            alpha=self.alpha / (unit_x * unit_y),
+            neglected=self.neglected / unit_x,
+        )
 
     def project_dual(self, V):
         """Project V onto {F'V = 0}; what is only rounding of Y becomes zero."""
@@ -177,7 +184,7 @@ class Program:
         if len(self.design.arrangements) == 0:
             raise ValueError(
                 'arrangements="adaptive" is for solve_generation, which finds the patterns; this solver needs given '
-                "ones: a number to sample, \"all\", or gates"
+                'ones: a number to sample, "all", or gates'
             )
 
     def over(self, arrangements):

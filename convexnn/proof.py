@@ -5,19 +5,24 @@ proving kappa(V) <= b for the largest b whose bound is high enough: by enumerati
 branch and bound.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
+from .arrangements import count_arrangements
 from .branch_and_bound import KappaBound, bound_kappa
 from .cell_pricing import EnumeratedCells
+from .enumeration import distinct_walls
 
 __all__ = ["Proof", "Prover", "compile_proof"]
 
 # Part of tol that is proved, for rounding not to matter.
 PROVED_PART = 0.99
-# Cells that are enumerated at once, and where rounding stopped branch and bound.
-FEW_CELLS, MANY_CELLS = 2_000, 200_000
+# Cells up to which they are enumerated first, and where branch and bound fails in the time that it takes.
+FEW_CELLS, MANY_CELLS = 2_000, 500_000
+# Seconds that enumeration takes for a cell, about.
+CELL_SECONDS = 2e-5
 
 
 class Proof(NamedTuple):
@@ -55,7 +60,6 @@ class Prover:
 
     def __init__(self, program):
         self.program = program
-        self.cells = {}
 
     def bound(self, V, threshold, *, starts=None, time_limit=None, max_nodes=None, refute=True):
         """Bound kappa(V).
@@ -72,13 +76,19 @@ class Prover:
         KappaBound
             Proved, by enumeration or by branch and bound.
         """
-        result = self._enumerated(V, threshold, FEW_CELLS)
-        if result is None:
-            starts = starts if starts is not None and len(starts) else None
-            limits = {"time_limit": time_limit, "max_nodes": max_nodes}
-            result = bound_kappa(self.program.design.X, V[:, 0], threshold, starts=starts, refute=refute, **limits)
-            if result.status.startswith("stopped by the limit of precision"):
-                result = self._enumerated(V, threshold, MANY_CELLS) or result
+        time_limit = np.inf if time_limit is None else time_limit
+        enumeration = CELL_SECONDS * self.n_cells  # what it takes, about
+        if self.n_cells <= FEW_CELLS:
+            result = self._enumerated(V, threshold)
+            if result is not None:
+                return result
+        can_enumerate = self.n_cells <= MANY_CELLS and 3 * enumeration < time_limit
+        limits = {"time_limit": enumeration if can_enumerate else time_limit, "max_nodes": max_nodes}
+        limits["time_limit"] = None if np.isinf(limits["time_limit"]) else limits["time_limit"]
+        starts = starts if starts is not None and len(starts) else None
+        result = bound_kappa(self.program.design.X, V[:, 0], threshold, starts=starts, refute=refute, **limits)
+        if result.status.startswith("stopped") and can_enumerate:
+            result = self._enumerated(V, threshold) or result
         return result
 
     def prove(self, V, objective, tol, *, starts=None, time_limit=None, max_nodes=None):
@@ -111,11 +121,19 @@ class Prover:
         points = result.points if result.status == "refuted" else result.points[:0]
         return Proof(bound, result.upper <= largest, points[:, :-1], points[:, -1], result.status)
 
-    def _enumerated(self, V, threshold, most):
-        """Return the KappaBound by enumeration, None where there are more cells."""
-        if most not in self.cells:
-            self.cells[most] = EnumeratedCells.of(self.program.design, most)
-        cells = self.cells[most]
+    @cached_property
+    def n_cells(self):
+        """Largest number of cells that the rows can have."""
+        return count_arrangements(*distinct_walls(self.program.design.X).rows.shape)
+
+    @cached_property
+    def cells(self):
+        """All cells, None where rounding could hide some."""
+        return EnumeratedCells.of(self.program.design, MANY_CELLS)
+
+    def _enumerated(self, V, threshold):
+        """Return the KappaBound by enumeration, None where that proves nothing."""
+        cells = self.cells
         if cells is None:
             return None
         value, direction, sign = cells.kappa(V[:, 0])

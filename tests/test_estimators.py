@@ -218,7 +218,11 @@ def test_bad_data_raise(bad_X, bad_y, message):
         ({"hidden_bias": "free"}, ValueError, "hidden_bias must be one of 'none', 'penalized'"),
         ({"fit_intercept": 1}, ValueError, "fit_intercept must be True or False"),
         ({"skip": "yes"}, ValueError, "skip must be True or False"),
-        ({"solver": "adam"}, ValueError, "solver must be one of 'auto', 'generation', 'newton', 'fista', 'cvxpy'.*got 'adam'"),
+        (
+            {"solver": "adam"},
+            ValueError,
+            "solver must be one of 'auto', 'generation', 'newton', 'fista', 'cvxpy'.*got 'adam'",
+        ),
         ({"solver": None}, ValueError, "solver must be one of"),
         ({"tol": 0}, ValueError, "tol must be a finite number above 0"),
         ({"tol": "tight"}, TypeError, "tol must be a number"),

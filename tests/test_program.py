@@ -31,7 +31,9 @@ PARTS = [
 def test_alpha_max_of_the_hand_case():
     assert alpha_max(HAND_X, HAND_Y, **PLAIN) == pytest.approx(10.630145812735, abs=1e-11)
     assert alpha_max(HAND_X, HAND_Y, **PLAIN) == pytest.approx(np.sqrt(113), rel=1e-12)
-    assert alpha_max(HAND_X, HAND_Y, activation="gated_relu", arrangements="all", **PLAIN) == pytest.approx(np.sqrt(128), rel=1e-12)
+    assert alpha_max(HAND_X, HAND_Y, activation="gated_relu", arrangements="all", **PLAIN) == pytest.approx(
+        np.sqrt(128), rel=1e-12
+    )
 
 
 def test_alpha_max_of_xor_and_parity():

@@ -57,7 +57,25 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
 
 
 def check_blocks(program, W_init):
-    """Return the blocks to start from, zeros where W_init is None; raise ValueError where they are none."""
+    """Return the blocks to start from, zeros where there are none.
+
+    Parameters
+    ----------
+    program : Program
+        Whose blocks they are.
+    W_init : array-like or None
+        What the user gave.
+
+    Returns
+    -------
+    ndarray of shape (n_blocks, n_features, n_outputs)
+        A copy.
+
+    Raises
+    ------
+    ValueError
+        If W_init is not finite or has another shape.
+    """
     if W_init is None:
         return np.zeros(program.block_shape)
     message = f"W_init must be real, finite and of shape {program.block_shape}"
