@@ -1,8 +1,8 @@
 """Local ascent of h(u) = v'(Xu)_+ on the unit sphere: pricing over all cells, from many starts.
 
-On a cell with pattern D, h(u) = u'X'Dv, so its largest value on the cell's part of the ball is |Proj_K(X'D v)|, attained
-at p / |p| for the projection p. The multipliers mu >= 0 of the rows that are tight there say what lies behind them: with
-the sides s_k of these rows, X'D v + sum_k mu_k s_k x_k = p, and on the other side of row k the gradient is
+On a cell with pattern D, h(u) = u'X'Dv, so its largest value on the cell's part of the ball is |Proj_K(X'D v)|,
+attained at p / |p| for the projection p. The multipliers mu >= 0 of the rows that are tight there say what lies behind
+them: with the sides s_k of these rows, X'D v + sum_k mu_k s_k x_k = p, and on the other side of row k the gradient is
 X'D v - s_k v_k x_k. So p / |p| is the largest point of that cell too if and only if mu_k <= -v_k; otherwise h grows
 behind the wall. `climb` crosses all such walls at once, and again from the cell it comes to, until it stands at a local
 maximum of h over all cells. Every move raises h. Tight rows are independent, so every choice of sides is a cell.

@@ -1,4 +1,4 @@
-"""What is proved about a result: its objective, a lower bound of the optimum, and over which networks the bound holds."""
+"""What is proved about a result: its objective, a lower bound, and over which networks the bound holds."""
 
 from dataclasses import dataclass
 

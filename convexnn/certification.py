@@ -1,4 +1,4 @@
-"""Certificates of any two-layer ReLU network: how far from optimal is it, at most?
+"""Certificates of any two-layer ReLU network: how far from optimal it is, at most.
 
 A lower bound of the objective over all networks of the same kind, of any width, comes from the dual of the convex
 program, so from a good dual vector, not from the network. Generation is started at the network and run to the optimum.
@@ -8,9 +8,9 @@ rows moved to x - m and R their largest norm, a bias |b| > R |w| makes a neuron 
 
     kappa_free(v) = max_{|w| <= 1, |b| <= R} |v'((X - 1 m')w + b)_+|,    1'v = 0.
 
-On the rows (x - m, R / d) the point (w, d b / R) has a norm of at most sqrt(1 + d^2), so kappa_free is at most that many
-times the kappa of these rows: the program on them at alpha / sqrt(1 + d^2) bounds the problem with free biases from
-below. d = 1e-2 costs 5e-5 of the bound at most.
+On the rows (x - m, R / d) the point (w, d b / R) has a norm of at most sqrt(1 + d^2), so kappa_free is at most that
+many times the kappa of these rows: the program on them at alpha / sqrt(1 + d^2) bounds the problem with free biases
+from below. d = 1e-2 costs 5e-5 of the bound at most.
 """
 
 import warnings

@@ -32,7 +32,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         1/2 sum_k (f(x_k) - y_k)^2 + alpha / 2 sum_j (|w_j|^2 + b_j^2 + a_j^2)
 
     over all networks, of any width [1]_: over all activation patterns of the neurons, or those of `arrangements`. No
-    learning rate, no number of neurons. `certificate_` says how far from the optimum the network is, and what is proved.
+    learning rate, no number of neurons. `certificate_` says how far from the optimum the network is at most, and what
+    is proved.
 
     Parameters
     ----------
@@ -187,9 +188,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         if adaptive and self.activation == "gated_relu":
             adaptive, arrangements = False, GATED_PATTERNS
         if self.rank is not None and not adaptive:
-            raise ValueError(
-                f'rank must be None unless arrangements="adaptive" and activation="relu"; got {self.rank!r}'
-            )
+            raise ValueError(f'rank must be None but for "adaptive" arrangements of "relu" networks; got {self.rank!r}')
         solve = get_solver("generation" if adaptive and self.solver == "auto" else self.solver)
         limits = {"tol": check_positive("tol", self.tol), "max_iter": self.max_iter, "time_limit": self.time_limit}
         verbose = check_flag("verbose", self.verbose)

@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 
 from .architecture import Architecture
-from .arrangements import resolve_arrangements
+from .arrangements import Arrangements, interior_gates, resolve_arrangements
 from .certificate import Certificate
 from .cones import ArrangementCones, FreeCones
 from .design import Design
@@ -265,6 +265,19 @@ class Solution:
     converged: bool
     status: str
     history: list = field(default_factory=list)
+
+    def trimmed(self):
+        """Return the solution over the patterns of its nonzero blocks alone, with gates inside their cells."""
+        program, arrangements = self.program, self.program.design.arrangements
+        active = np.flatnonzero(self.W.any(axis=(1, 2)))
+        index = np.unique(program.design.pattern_index(active))
+        n_signs = len(program.design.signs)
+        W = self.W[np.concatenate([index + k * len(arrangements) for k in range(n_signs)])]
+        # a sum of points of a cell is in the cell
+        points = W.reshape(n_signs, len(index), *W.shape[1:]).sum(axis=(0, 3))
+        gates = interior_gates(program.design.X, points, arrangements.patterns(index))
+        kept = Arrangements(arrangements.bits[index], gates, arrangements.n_samples)
+        return replace(self, program=program.over(kept), W=W)
 
 
 def build_program(X, y, alpha, arrangements, architecture=None, random_state=None):

@@ -4,7 +4,7 @@ h(u) = s v'(Xu)_+ has many local maxima on the sphere. Starts of several kinds a
 neurons of the current network, perturbed by several lengths (scaled by 1 / sqrt(d), so that they are lengths of the
 perturbation), the rows +-x_k, random directions, and the maxima found before. Noise is isotropic for one half of the
 starts; for the other X u is, which does not depend on the units of the features. A few gradient steps and a climb over
-the walls (`convexnn.ascent`) take each to a local maximum of h over all cells. The largest is a lower bound of kappa(v).
+the walls (`convexnn.ascent`) take each to a local maximum of h over all cells. The largest is a lower bound of kappa.
 """
 
 from dataclasses import dataclass

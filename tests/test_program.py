@@ -13,7 +13,6 @@ from convexnn import (
     Network,
     alpha_max,
     build_program,
-    certify,
     solve_reference,
 )
 

@@ -6,6 +6,8 @@ It crosses many walls a step and ends within a percent or so of the optimum, whe
 walls, at which the objective has kinks. Convex programs go on from there.
 """
 
+from contextlib import suppress
+
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils import gen_batches
@@ -82,9 +84,7 @@ def descend(program, U, signs, beta, max_iter, ftol, observe):
             raise _Stopped
 
     options = {"maxiter": max_iter, "maxcor": MEMORY, "maxfun": 3 * max_iter, "ftol": ftol, "gtol": 0.0}
-    try:
+    with suppress(_Stopped):
         last[:] = minimize(objective, last, jac=True, method="L-BFGS-B", callback=after, options=options).x
-    except _Stopped:
-        pass
     W, a, b = split(last)
     return W * np.abs(a)[:, None], np.sign(a), b[:, None].copy()

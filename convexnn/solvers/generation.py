@@ -11,8 +11,8 @@ Start from a network (`descent`, or blocks that are given), take the cells of it
 4. Keep the cells of neurons and those that are nearly active, add what was found.
 
 There are never many more cells than neurons and maxima. The bound of step 3 is of scope "local": what search does not
-find, it does not know. Where the gap is small enough `bound_kappa` is asked to prove that kappa(V) is what search found;
-it proves it, and the scope is "global", or refutes it by points whose cells are added.
+find, it does not know. Where the gap is small enough a `Prover` proves that kappa(V) is what search found, and the scope
+is "global", or it refutes that by points whose cells are added.
 
 References
 ----------
@@ -20,21 +20,19 @@ M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers, ICML. S
 J. Zhu (2007), l1 regularization in infinite dimensional feature spaces, COLT.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..arrangements import Arrangements, interior_gates
+from ..arrangements import Arrangements
 from ..ascent import compile_ascent
 from ..projection import compile_kernels
 from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
+from ..simplify import Simplified
 from ..validation import check_choice, check_count
 from .descent import descend
 from .monitor import check_blocks, run_watched
 from .newton import solve_newton
-from ..simplify import Simplified
 from .subproblem import Iterate, Subproblem
 from .working_set import start_blocks
 
@@ -134,7 +132,7 @@ def solve_generation(
     check_choice("scope", scope, ("auto", "local", "global"))
     if program.architecture.activation != "relu":
         raise ValueError(
-            f"solve_generation is for ReLU networks: the gates of {program.architecture.activation!r} networks are given"
+            f"solve_generation is for ReLU networks; the gates of {program.architecture.activation!r} ones are given"
         )
     W_init = check_blocks(program, W_init)
     rank = None if rank is None else check_count("rank", rank)
@@ -150,9 +148,8 @@ def solve_generation(
         _Generation(program, tol, scope, rank, rng, monitor).run(W_init)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
-    return _only_neurons(
-        run_watched(iterate, program, compile_all, **limits, callback=callback, verbose=verbose, scope="local")
-    )
+    solution = run_watched(iterate, program, compile_all, **limits, callback=callback, verbose=verbose, scope="local")
+    return solution.trimmed()
 
 
 class _Generation:
@@ -404,16 +401,3 @@ class _Generation:
 def _keys(bits, signs):
     """Return cells with signs as rows of bytes."""
     return np.column_stack([bits, signs > 0])
-
-
-def _only_neurons(solution):
-    """Return the solution over the patterns of its neurons alone, with gates inside their cells."""
-    program = solution.program
-    index = np.unique(program.design.pattern_index(np.flatnonzero(solution.W.any(axis=(1, 2)))))
-    blocks = np.concatenate([index, index + len(program.design.arrangements)])
-    directions = solution.W[blocks].reshape(2, len(index), *solution.W.shape[1:]).sum(axis=(0, 3))
-    arrangements = program.design.arrangements
-    patterns = arrangements.patterns(index)
-    gates = interior_gates(program.design.X, directions, patterns)
-    kept = program.over(Arrangements(arrangements.bits[index], gates, arrangements.n_samples))
-    return replace(solution, program=kept, W=solution.W[blocks])

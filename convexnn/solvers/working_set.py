@@ -17,11 +17,11 @@ import numpy as np
 
 from ..pricing import price
 from ..projection import compile_kernels
+from ..simplify import Simplified
 from ..validation import check_choice
 from .fista import solve_fista
 from .monitor import check_blocks, run_watched
 from .newton import solve_newton
-from ..simplify import Simplified
 from .subproblem import Iterate, Subproblem
 
 __all__ = ["INNER_SOLVERS", "solve_working_set", "start_blocks"]
