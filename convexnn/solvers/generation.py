@@ -11,8 +11,8 @@ Start from a network (`descent`, or blocks that are given), take the cells of it
 4. Keep the cells of neurons and those that are nearly active, add what was found.
 
 There are never many more cells than neurons and maxima. The bound of step 3 is of scope "local": what search does not
-find, it does not know. Where the gap is small enough a `Prover` proves that kappa(V) is what search found, and the scope
-is "global", or it refutes that by points whose cells are added.
+find, it does not know. At a small gap a `Prover` proves that kappa(V) is what search found, and the scope is "global",
+or it refutes that by points whose cells are added.
 
 References
 ----------
@@ -148,15 +148,12 @@ def solve_generation(
         _Generation(program, tol, scope, rank, rng, monitor).run(W_init)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
-    solution = run_watched(iterate, program, compile_all, **limits, callback=callback, verbose=verbose, scope="local")
-    return solution.trimmed()
+    shown = {"callback": callback, "verbose": verbose, "scope": "local"}
+    return run_watched(iterate, program, compile_all, **limits, **shown).trimmed()
 
 
 class _Generation:
-    """The state of a run: the cells at hand, their blocks, and the program over them.
-
-    `bits`, `signs`, `W` and `tight` have one row for each cell and output sign, in the units of `simplified`.
-    """
+    """The state of a run: `bits`, `signs`, `W` and `tight` of the cells at hand, and the program over them."""
 
     def __init__(self, whole, tol, scope, rank, rng, monitor):
         self.whole, self.tol, self.scope, self.rng, self.monitor = whole, tol, scope, rng, monitor
