@@ -350,7 +350,7 @@ def resolve_arrangements(X, arrangements, random_state=None):
 def _bits_of(X, gates):
     """Return the patterns 1[X g >= 0] of the rows of `gates` as bits, in blocks."""
     bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
-    for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))):
+    for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))) if len(gates) else ():
         bits[batch] = np.packbits(gates[batch] @ X.T >= 0, axis=1)
     return bits
 

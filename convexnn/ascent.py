@@ -61,7 +61,8 @@ def climb(columns, weights, signs, patterns, floor, n_cells):
     signs : ndarray of shape (n_starts,)
         The sign of v for each start.
     patterns : ndarray of bool, shape (n_starts, n_samples)
-        Cells; overwritten by the cells reached.
+        Cells; overwritten by the cells reached (where `n_cells` ends the climb, by the next cell, which has the point
+        too).
     floor : float
         A climb is given up in a cell where h is at most this.
     n_cells : int

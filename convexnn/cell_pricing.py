@@ -14,6 +14,8 @@ __all__ = ["EnumeratedCells"]
 
 # Cells projected at a time.
 BATCH = 128
+# Points returned.
+POINTS = 50
 
 
 class EnumeratedCells:
@@ -55,25 +57,26 @@ class EnumeratedCells:
             return None
         return cls(design, points @ walls.to_gates.T) if exact else None
 
-    def kappa(self, v):
+    def kappa(self, v, threshold):
         """Compute the maximum of |v'(Xu)_+| over |u| <= 1.
 
         Parameters
         ----------
         v : ndarray of shape (n_samples,)
             The dual vector.
+        threshold : float
+            Points of all cells whose maximum is above this are of interest.
 
         Returns
         -------
         value : float
             The maximum, not below it by more than rounding.
-        direction : ndarray of shape (n_features,)
-            Where it is attained, a unit vector (zeros if the value is 0).
-        sign : float
-            The sign of v'(Xu)_+ there.
+        points : ndarray of shape (n_points, n_features + 1)
+            The unit vector where it is attained and its sign, then those of other cells above the threshold, at most
+            POINTS.
         """
         X, columns = self.design.X, self.design.unit_columns
-        value, direction, best = 0.0, np.zeros(X.shape[1]), 1.0
+        values, points = np.zeros(1), np.eye(1, X.shape[1] + 1, X.shape[1])
         step = max(1, BLOCK_ENTRIES // len(X))
         for first in range(0, len(self.gates), step):
             patterns = self.gates[first : first + step] @ X.T >= 0
@@ -82,14 +85,17 @@ class EnumeratedCells:
             order = np.argsort(-lengths)
             for start in range(0, len(order), BATCH):
                 batch = order[start : start + BATCH]
-                if lengths[batch[0]] <= value:
+                least = min(values[0], threshold)
+                if lengths[batch[0]] <= least:
                     break
                 for sign in (1.0, -1.0):
                     tight = np.full(gradients[batch].shape, -1, np.int32)
-                    P = project_blocks(columns, patterns[batch], sign * gradients[batch], tight, value)
+                    P = project_blocks(columns, patterns[batch], sign * gradients[batch], tight, least)
                     sizes = np.linalg.norm(P, axis=1)
-                    largest = int(np.argmax(sizes))
-                    if sizes[largest] > value:
-                        value, best = float(sizes[largest]), sign
-                        direction = P[largest] / sizes[largest]
-        return value, direction, best
+                    kept = sizes > least
+                    found = np.column_stack([P[kept] / sizes[kept, None], np.full(kept.sum(), sign)])
+                    values, points = np.append(values, sizes[kept]), np.concatenate([points, found])
+                    best = np.argsort(-values, kind="stable")[:POINTS]
+                    best = best[(values[best] > threshold) | (best == best[0])]
+                    values, points = values[best], points[best]
+        return float(values[0]), points

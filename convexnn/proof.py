@@ -91,7 +91,7 @@ class Prover:
             result = self._enumerated(V, threshold) or result
         return result
 
-    def prove(self, V, objective, tol, *, starts=None, time_limit=None, max_nodes=None):
+    def prove(self, V, objective, tol, *, starts=None, time_limit=None, max_nodes=None, refute=True):
         """Try to prove that an objective is within a relative gap of the optimum over all patterns.
 
         Parameters
@@ -108,6 +108,8 @@ class Prover:
             Limit in seconds.
         max_nodes : int or None, default=None
             Limit of the nodes of branch and bound.
+        refute : bool, default=True
+            Whether to end where the gap is refuted; else the best bound is sought.
 
         Returns
         -------
@@ -116,7 +118,8 @@ class Prover:
         """
         program = self.program
         largest = _largest_norm(program, V, (1 - PROVED_PART * tol) * objective)
-        result = self.bound(V, largest, starts=starts, time_limit=time_limit, max_nodes=max_nodes)
+        limits = {"time_limit": time_limit, "max_nodes": max_nodes}
+        result = self.bound(V, largest, starts=starts, refute=refute, **limits)
         bound = program.dual_value(V, max(result.upper, program.alpha) + program.dual_neglected(V))
         points = result.points if result.status == "refuted" else result.points[:0]
         return Proof(bound, result.upper <= largest, points[:, :-1], points[:, -1], result.status)
@@ -136,12 +139,12 @@ class Prover:
         cells = self.cells
         if cells is None:
             return None
-        value, direction, sign = cells.kappa(V[:, 0])
+        value, points = cells.kappa(V[:, 0], threshold)
         upper = value + self.program.dual_rounding(V)
-        refuted = value > threshold
-        status = "refuted" if refuted else "proved" if upper <= threshold else "stopped by the limit of precision"
-        points = np.append(direction, sign)[None, : len(direction) + 1]
-        return KappaBound(value, upper, direction, int(sign), len(cells.gates), status, points[: int(refuted)])
+        above = "refuted" if value > threshold else "stopped by the limit of precision"
+        status = "proved" if upper <= threshold else above
+        u, sign = points[0, :-1], int(points[0, -1])
+        return KappaBound(value, upper, u, sign, len(cells.gates), status, points if value > threshold else points[:0])
 
 
 def _largest_norm(program, V, value):

@@ -2,7 +2,8 @@
 
 h(u) = s v'(Xu)_+ has many local maxima on the sphere. Starts of several kinds are used, because none finds all:
 neurons of the current network, perturbed by several lengths (scaled by 1 / sqrt(d), so that they are lengths of the
-perturbation), the rows +-x_k, random directions, and the maxima found before. Noise is isotropic for one half of the
+perturbation), the rows +-x_k, vertices (directions on d - 1 walls, where thin cells meet), random directions, and the
+maxima found before. Noise is isotropic for one half of the
 starts; for the other X u is, which does not depend on the units of the features. A few gradient steps and a climb over
 the walls (`convexnn.ascent`) take each to a local maximum of h over all cells. The largest is a lower bound of kappa.
 """
@@ -28,10 +29,12 @@ START_CELLS, NEURON_CELLS = 30, 10
 # Samples times squared features from which cells are too many and too small to climb from one to the next; gradient
 # steps do what is needed.
 LARGE_DATA, LARGE_STEPS = 2e7, 20
+# Random part of the rows of vertices.
+DEPENDENT = 1e-13
 # Starts that ascend at a time.
 ASCENDING = 16
 # Starts below this part of what is asked about after the gradient steps are not worth a climb.
-PROMISING = 0.6
+PROMISING = 0.75
 # Maxima remembered as starts of the next search.
 REMEMBERED = 200
 
@@ -218,8 +221,8 @@ class CellSearch:
     def _starts(self, neurons, signs, n_starts):
         rng, (n, d) = self.rng, self.X.shape
         near = n_starts // 2 if len(neurons) else 0
-        rows = (n_starts - near) // 2
-        rest = n_starts - near - rows
+        rows, vertices = (n_starts - near) // 4, (n_starts - near) // 2
+        rest = n_starts - near - rows - vertices
         index = rng.randint(0, len(neurons), near) if near else np.zeros(0, int)
         noise = rng.standard_normal((near + rest, d))
         noise[::2] = noise[::2] @ self.whitening
@@ -227,14 +230,24 @@ class CellSearch:
         sizes = np.linalg.norm(neurons @ self.X.T, axis=1)[index] / np.linalg.norm(self.X) if near else 1.0
         sizes = np.where(np.arange(near) % 2 == 0, sizes, 1.0 / np.sqrt(d))
         perturbed = noise[:near] * (rng.choice(LENGTHS, near) * sizes)[:, None]
-        sides = rng.choice([-1.0, 1.0], (2, rows + rest))
+        sides = rng.choice([-1.0, 1.0], (2, rows + vertices + rest))
         U = np.concatenate(
             [
                 neurons[index] + perturbed,
                 self.X[rng.randint(0, n, rows)] * sides[0, :rows, None],
+                self._vertices(vertices) * sides[0, rows : rows + vertices, None],
                 noise[near:],
                 self.found,
             ]
         )
         alive = U.any(axis=1)
         return U[alive], np.concatenate([signs[index], sides[1], self.found_signs])[alive]
+
+    def _vertices(self, count):
+        """Return unit vectors on the walls of d - 1 random rows each."""
+        n, d = self.X.shape
+        systems = self.rng.standard_normal((count, d, d))
+        chosen = self.columns.T[self.rng.randint(0, n, (count, d - 1))]
+        systems[:, :-1] = chosen + DEPENDENT * systems[:, :-1]  # rows may be dependent
+        U = np.linalg.solve(systems, np.broadcast_to(np.eye(d)[:, -1:], (count, d, 1)))[:, :, 0]
+        return U / np.linalg.norm(U, axis=1, keepdims=True)

@@ -22,7 +22,7 @@ Y = np.abs(X[:, 0]) + 0.3 * X[:, 1] + 0.1 * RNG.standard_normal(12)
 
 
 @parametrize_with_checks(
-    [ConvexReLURegressor(tol=1e-2, scope="local"), ConvexReLURegressor(activation="gated_relu", skip=True)]
+    [ConvexReLURegressor(max_iter=4, scope="local"), ConvexReLURegressor(activation="gated_relu", skip=True)]
 )
 def test_scikit_learn_contract(estimator, check):
     check(estimator)

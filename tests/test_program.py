@@ -186,12 +186,12 @@ def test_programs_check_their_input():
         (dict(y=np.ones((3, 2))), "y must have one output"),
         (dict(y=[1, np.nan, 2]), "y contains NaN"),
         (dict(X=[[np.inf, 1]] * 3), "X contains infinity"),
-        (dict(arrangements="some"), "arrangements must be a number"),
+        (dict(arrangements="some"), 'arrangements must be "adaptive", a number'),
         (dict(arrangements=0), "arrangements must be an integer"),
-        (dict(arrangements=True), "arrangements must be a number"),
-        (dict(arrangements=None), "arrangements must be a number"),
+        (dict(arrangements=True), 'arrangements must be "adaptive", a number'),
+        (dict(arrangements=None), 'arrangements must be "adaptive", a number'),
         (dict(arrangements=np.ones((2, 5))), r"gates must have one column.*\(n_gates, 3\)"),
-        (dict(arrangements=[["a", "b", "c"]]), "arrangements must be a number"),
+        (dict(arrangements=[["a", "b", "c"]]), 'arrangements must be "adaptive", a number'),
         (dict(arrangements=Arrangements.from_gates(HAND_X, [[1, 1]])), "arrangements were made for 3 samples and 2"),
     ]:
         arguments = {"X": HAND_X, "y": HAND_Y, "alpha": 0.1, "arrangements": "all", **bad}

@@ -20,7 +20,7 @@ __all__ = ["descend"]
 BATCH_ENTRIES = 1_000_000
 
 # Corrections kept by L-BFGS.
-MEMORY = 20
+MEMORY = 10
 
 
 class _Stopped(Exception):

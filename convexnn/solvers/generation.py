@@ -38,8 +38,8 @@ from .working_set import start_blocks
 
 __all__ = ["solve_generation"]
 
-# Neurons of the descent that generation starts from, as many as there are samples within limits, and its iterations.
-FEWEST_NEURONS, MOST_NEURONS, DESCENT_STEPS = 50, 300, 300
+# Neurons of the descent that generation starts from, one for two samples within limits, and its iterations.
+FEWEST_NEURONS, MOST_NEURONS, DESCENT_STEPS = 40, 300, 300
 # Products of a step of the first descent from which it has fewer neurons, and the length of new neurons of later ones,
 # relative to the longest.
 DESCENT_WORK, NEW_NEURON = 2e8, 1e-2
@@ -64,10 +64,12 @@ SAME_MAXIMUM, MERGING_PART = 1e-9, 0.1
 PATIENCE = 4
 # An unasked proof: cones, and seconds as a part of those that the solution took, at least LEAST_PROOF.
 PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
+# Part of a time limit that is left to a proof that was asked for.
+PROOF_RESERVE = 0.3
 # Part of tol that the dual vector may leave to the proof.
 PROOF_SLACK = 0.5
 # Relative decrease at which the descent ends, as a part of tol.
-DESCENT_PART = 1e-3
+DESCENT_PART = 0.1
 # Relative excess over alpha that counts as rounding.
 EXCESS_TOL = 1e-11
 
@@ -157,6 +159,7 @@ class _Generation:
 
     def __init__(self, whole, tol, scope, rank, rng, monitor):
         self.whole, self.tol, self.scope, self.rng, self.monitor = whole, tol, scope, rng, monitor
+        monitor.reserve = PROOF_RESERVE if scope == "global" else 0.0
         self.simplified = Simplified(whole, monitor.beta, rank)
         self.program = self.simplified.program
         self.search, self.prover = CellSearch(self.program.design, rng), Prover(self.program)
@@ -170,6 +173,8 @@ class _Generation:
             if self.search.large or not W_init.any():
                 self._move()
             self._generate()
+            if self.scope == "global" and self.monitor.lower_bound == 0:
+                self._prove(refute=False)
         finally:
             if self.scope == "global":
                 self.monitor.scope = "global"
@@ -216,7 +221,7 @@ class _Generation:
     def _random(self):
         """Return cells, signs and blocks of random neurons, half of them of each sign on average."""
         n, d = self.program.design.X.shape
-        m = int(np.clip(min(n, DESCENT_WORK / (n * d)), FEWEST_NEURONS, MOST_NEURONS))
+        m = int(np.clip(min(n // 2, DESCENT_WORK / (n * d)), FEWEST_NEURONS, MOST_NEURONS))
         U = self.rng.standard_normal((m, d)) / (4 * np.sqrt(d))
         U *= np.linalg.norm(U, axis=1, keepdims=True)
         self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0])
@@ -250,6 +255,8 @@ class _Generation:
 
     def _solve(self, tol):
         """Solve the program over the cells at hand."""
+        if not len(self.W):
+            self.beta, self.V = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0]), None
         if self.V is None:
             self.V = -self.program.loss.grad(self.program.Y, self.sub.fit(self.W, self.beta))
         if len(self.W):
@@ -340,10 +347,7 @@ class _Generation:
         W[rows] = sub.program.cones.project(total[leader[largest]], self.blocks[rows], tight)
         fit = program.loss.fit_free(program.Y, sub.basis, sub.products.matvec(W, self.blocks))
 
-        def objective(W, beta):
-            return program.loss.value(program.Y, sub.fit(W, beta)) + program.alpha * program.penalty.value(W)
-
-        if objective(W, fit) <= (1 + part) * objective(self.W, self.beta):
+        if sub.objective(W, fit) <= (1 + part) * sub.objective(self.W, self.beta):
             gone = np.setdiff1d(active, rows)
             self.tight[rows], self.tight[gone] = tight, -1
             left = np.setdiff1d(np.arange(len(self.W)), gone)
@@ -373,7 +377,7 @@ class _Generation:
         self._solve(LAST_PART * self.target)
         self._observe(self.W, self.beta, slack=MERGING_PART * self.target)
 
-    def _prove(self):
+    def _prove(self, refute=True):
         """Try to prove the gap; return a Maxima that refutes it, None where the run is over."""
         if self.scope == "local":
             return None
@@ -383,7 +387,8 @@ class _Generation:
             seconds, nodes = min(seconds or np.inf, afforded), PROOF_NODES
         objective = monitor.objective / self.simplified.unit_loss
         limits = {"time_limit": seconds, "max_nodes": nodes}
-        proof = self.prover.prove(self.priced, objective, self.tol, starts=self.search.found, **limits)
+        limits |= {"starts": self.search.found, "refute": refute}
+        proof = self.prover.prove(self.priced, objective, self.tol, **limits)
         monitor.bound(self.simplified.unit_loss * proof.lower_bound)
         if len(proof.directions):
             patterns = proof.directions @ program.design.X.T >= 0

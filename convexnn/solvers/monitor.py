@@ -125,7 +125,7 @@ class Monitor:
         self.max_iter, self.time_limit = max_iter, time_limit
         self.callback, self.verbose = callback, verbose
         self.start = time.perf_counter()
-        self.history, self.status = [], ""
+        self.history, self.status, self.reserve = [], "", 0.0
         zero, self.beta = program.zero()
         self.blocks, self.W = np.zeros(0, np.int64), zero[:0]
         self.objective = program.loss.value(program.Y, program.free @ self.beta)
@@ -149,14 +149,15 @@ class Monitor:
         return None if self.time_limit is None else max(self.time_limit - self.elapsed, 0.01)
 
     def offer(self, W, blocks, beta, program=None, slack=0.0):
-        """Take a feasible point if it is the best so far, or by `slack` above the best at most.
+        """Take a feasible point if it is the best so far, or has fewer blocks and is by `slack` above at most.
 
         The point has the rows W of `blocks` of `program`, the one solved or one over other patterns.
         """
         program = self.program if program is None else program
         fit = program.design.matvec(W, blocks) + program.free @ beta
         objective = program.loss.value(program.Y, fit) + program.alpha * program.penalty.value(W)
-        if objective < (1 + slack) * self.objective:
+        fewer = np.count_nonzero(W.any(axis=(1, 2))) < np.count_nonzero(self.W.any(axis=(1, 2)))
+        if objective < (1 + slack * fewer) * self.objective:
             self.W, self.blocks, self.beta, self.objective = W, blocks, beta, objective
             self.program = program
 
@@ -167,6 +168,8 @@ class Monitor:
     def solution(self, tol):
         """Return the best point as a Solution; warn where its gap is above `tol`."""
         certificate, n_iter = self.certificate, len(self.history)
+        if self.history:  # what came after the last record, such as a proof
+            self.history[-1] |= self._state()
         converged = certificate.gap <= tol
         status = "solved" if converged else self.status
         if not converged:
@@ -184,9 +187,7 @@ class Monitor:
 
     def record(self, n_working):
         """Write a record of the history; return whether the solver has to stop."""
-        record = {"time": self.elapsed}
-        record |= {name: getattr(self.certificate, name) for name in ("objective", "lower_bound", "gap")}
-        record |= {"n_blocks": int(np.count_nonzero(self.W.any(axis=1))), "n_working": n_working}
+        record = self._state() | {"n_working": n_working}
         self.history.append(record)
         if self.verbose:
             self._show(record)
@@ -196,9 +197,15 @@ class Monitor:
             self.status = f"stopped at max_iter={self.max_iter}"
         return self.over()
 
+    def _state(self):
+        """Return the time, the certificate and the number of blocks as a record."""
+        certificate, n_blocks = self.certificate, int(np.count_nonzero(self.W.any(axis=(1, 2))))
+        names = ("objective", "lower_bound", "gap", "scope")
+        return {"time": self.elapsed} | {name: getattr(certificate, name) for name in names} | {"n_blocks": n_blocks}
+
     def over(self):
         """Return whether the solver has to stop; `status` says why."""
-        if not self.status and self.time_limit is not None and self.elapsed > self.time_limit:
+        if not self.status and self.time_limit is not None and self.elapsed > (1 - self.reserve) * self.time_limit:
             self.status = f"stopped at time_limit={self.time_limit:g} s"
         return bool(self.status)
 

@@ -123,7 +123,7 @@ def solve_newton(sub, start, tol, observe):
     first = step = start.step or FIRST_STEP / size
     W, beta = start.W, start.beta
     refitted, V = beta, start.V
-    objective = program.loss.value(program.Y, sub.fit(W, beta)) + program.alpha * program.penalty.value(W)
+    objective = sub.objective(W, beta)
     Z, gap = program.loss.inverse_grad(program.Y, -V), 1.0
     for _ in range(MAX_PROXIMAL_STEPS):
         allowed = RESIDUAL_PART * max(tol, RESIDUAL_PART * gap) * objective

@@ -57,6 +57,11 @@ class Subproblem:
         """Return the predictions A(W) + Q beta."""
         return self.products.matvec(W, self.blocks) + self.basis @ beta
 
+    def objective(self, W, beta):
+        """Return L(A(W) + Q beta) + alpha R(W)."""
+        program = self.program
+        return program.loss.value(program.Y, self.fit(W, beta)) + program.alpha * program.penalty.value(W)
+
     def adjoint(self, V):
         """Return the blocks s_b X' D_b V."""
         return self.products.rmatvec(V, self.blocks)
