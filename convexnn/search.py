@@ -15,7 +15,7 @@ import numpy as np
 from .arrangements import BLOCK_ENTRIES
 from .ascent import ascend, climb
 
-__all__ = ["CellSearch", "Maxima", "join_maxima"]
+__all__ = ["CellSearch", "Maxima", "cell_keys", "join_maxima"]
 
 # Lengths of the perturbations of unit vectors.
 LENGTHS = (0.2, 0.4, 0.8, 1.6)
@@ -72,6 +72,24 @@ class Maxima:
         return self.select(self.values > value)
 
 
+def cell_keys(bits, signs):
+    """Return cells with signs as rows of bytes.
+
+    Parameters
+    ----------
+    bits : ndarray of uint8, shape (n_cells, n_bytes)
+        Patterns.
+    signs : ndarray of shape (n_cells,)
+        Signs.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n_cells, n_bytes + 1)
+        Equal where both are.
+    """
+    return np.column_stack([bits, signs > 0])
+
+
 def join_maxima(*parts):
     """Put maxima together, one of every cell and sign, the largest values first.
 
@@ -87,7 +105,7 @@ def join_maxima(*parts):
     """
     names = ("values", "directions", "signs", "bits")
     joined = Maxima(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-    keys = np.column_stack([joined.bits, joined.signs > 0])
+    keys = cell_keys(joined.bits, joined.signs)
     first = np.unique(keys, axis=0, return_index=True)[1]
     return joined.select(first[np.argsort(-joined.values[first], kind="stable")])
 

@@ -27,7 +27,7 @@ from ..arrangements import Arrangements
 from ..ascent import compile_ascent
 from ..projection import compile_kernels
 from ..proof import Prover, compile_proof
-from ..search import CellSearch, join_maxima
+from ..search import CellSearch, cell_keys, join_maxima
 from ..simplify import Simplified
 from ..validation import check_choice, check_count
 from .descent import descend
@@ -234,7 +234,7 @@ class _Generation:
     def _take(self, bits, signs, W, tight=None):
         """Take cells; blocks of the same cell and sign are added up."""
         tight = np.full(W.shape, -1, np.int32) if tight is None else tight
-        first, place = np.unique(_keys(bits, signs), axis=0, return_index=True, return_inverse=True)[1:]
+        first, place = np.unique(cell_keys(bits, signs), axis=0, return_index=True, return_inverse=True)[1:]
         self.bits, self.signs, self.tight = bits[first], signs[first], tight[first]
         self.W = np.zeros((len(first), *W.shape[1:]))
         np.add.at(self.W, place.ravel(), W)
@@ -322,8 +322,8 @@ class _Generation:
 
     def _unknown(self, maxima, limit):
         """Return the largest of the maxima whose cells are not at hand."""
-        known = set(map(bytes, _keys(self.bits, self.signs)))
-        new = [j for j, key in enumerate(map(bytes, _keys(maxima.bits, maxima.signs))) if key not in known]
+        known = set(map(bytes, cell_keys(self.bits, self.signs)))
+        new = [j for j, key in enumerate(map(bytes, cell_keys(maxima.bits, maxima.signs))) if key not in known]
         return maxima.select(new[:limit])
 
     def _merge(self, part):
@@ -398,8 +398,3 @@ class _Generation:
         elif self.scope == "global":
             monitor.status = f"{proof.status} before the proof was complete"
         return None
-
-
-def _keys(bits, signs):
-    """Return cells with signs as rows of bytes."""
-    return np.column_stack([bits, signs > 0])
