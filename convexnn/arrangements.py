@@ -280,7 +280,7 @@ def interior_gates(X, points, patterns):
     Returns
     -------
     ndarray of shape (n_points, n_features)
-        Unit vectors; the point itself where it is inside, or where no inside was found.
+        Vectors of about unit length; along the point where it is inside, or where no inside was found.
     """
     lengths = np.linalg.norm(X, axis=1)
     rows = X[lengths > 0] / lengths[lengths > 0, None]

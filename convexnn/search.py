@@ -29,8 +29,8 @@ START_CELLS, NEURON_CELLS = 30, 10
 # Samples times squared features from which cells are too many and too small to climb from one to the next; gradient
 # steps do what is needed.
 LARGE_DATA, LARGE_STEPS = 2e7, 20
-# Random part of the rows of vertices.
-DEPENDENT = 1e-13
+# Random part of the rows of vertices, which may be dependent.
+DEPENDENT = 1e-8
 # Starts that ascend at a time.
 ASCENDING = 16
 # Starts below this part of what is asked about after the gradient steps are not worth a climb.
@@ -266,6 +266,6 @@ class CellSearch:
         n, d = self.X.shape
         systems = self.rng.standard_normal((count, d, d))
         chosen = self.columns.T[self.rng.randint(0, n, (count, d - 1))]
-        systems[:, :-1] = chosen + DEPENDENT * systems[:, :-1]  # rows may be dependent
+        systems[:, :-1] = chosen + DEPENDENT * systems[:, :-1]
         U = np.linalg.solve(systems, np.broadcast_to(np.eye(d)[:, -1:], (count, d, 1)))[:, :, 0]
         return U / np.linalg.norm(U, axis=1, keepdims=True)

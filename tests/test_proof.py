@@ -1,0 +1,115 @@
+"""Proofs: enumeration against branch and bound, the largest norm that a gap allows, and the guarantee of a rank."""
+
+import numpy as np
+import pytest
+
+from convexnn import Architecture, build_program, solve_generation, solve_working_set
+from convexnn.arrangements import enumerate_arrangements, interior_gates, resolve_arrangements
+from convexnn.branch_and_bound import bound_kappa
+from convexnn.cell_pricing import EnumeratedCells
+from convexnn.pricing import kappa
+from convexnn.proof import Prover
+
+PLAIN = Architecture(hidden_bias="none", fit_intercept=False)
+
+
+def problem(seed, n=20, d=3, architecture=PLAIN, arrangements="adaptive", alpha=0.5):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    y = np.maximum(X @ rng.standard_normal(d), 0) + 0.3 * rng.standard_normal(n)
+    return build_program(X, y, alpha, arrangements, architecture), rng
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_streaming_enumeration_is_kappa_over_all_cells(seed):
+    program, rng = problem(seed, arrangements="all")
+    cells = EnumeratedCells.of(program.design, 10_000)
+    assert len(cells.gates) == len(program.design.arrangements)
+    v = rng.standard_normal(20)
+    exact = kappa(program.design, program.cones, program.penalty, v[:, None])
+    value, points = cells.kappa(v, 0.7 * exact)
+    assert value == pytest.approx(exact, rel=1e-12)
+    heights = points[:, -1] * (np.maximum(program.design.X @ points[:, :-1].T, 0).T @ v)
+    assert heights[0] == pytest.approx(exact, rel=1e-10)
+    assert (heights > 0.7 * exact * (1 - 1e-12)).all()
+    assert np.allclose(np.linalg.norm(points[:, :-1], axis=1), 1)
+    assert len(cells.kappa(v, 2 * exact)[1]) == 1
+    bound = bound_kappa(program.design.X, v, exact * (1 + 1e-7))
+    assert bound.lower <= exact * (1 + 1e-12) <= bound.upper * (1 + 2e-12)
+
+
+def test_too_many_cells_and_cells_that_rounding_hides_are_left_alone():
+    program, _ = problem(0)
+    assert EnumeratedCells.of(program.design, 10) is None
+    X = np.array([[1.0, 0.0], [1.0, 1e-11], [0.0, 1.0]])
+    thin = build_program(X, np.ones(3), 1.0, "adaptive", PLAIN)
+    assert EnumeratedCells.of(thin.design, 100) is None
+    proof = Prover(thin).prove(np.ones((3, 1)), 1.5, 1e-3)
+    assert proof.lower_bound <= 1.5
+
+
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_a_gap_is_proved_or_refuted(few, monkeypatch):
+    """By branch and bound, and by enumeration; the optimum is that of the engine over all cells."""
+    monkeypatch.setattr("convexnn.proof.FEW_CELLS", few)
+    program, rng = problem(3, arrangements="all")
+    solution = solve_working_set(program, tol=1e-10)
+    objective, V = solution.certificate.objective, program.Y - solution.Z
+    prover = Prover(program)
+    proof = prover.prove(V, objective, 1e-6)
+    assert proof.complete
+    assert objective * (1 - 1e-6) <= proof.lower_bound <= objective * (1 + 1e-12)
+    other = V + 0.3 * np.linalg.norm(V) / np.sqrt(20) * rng.standard_normal(V.shape)
+    refuted = prover.prove(other, objective, 1e-6)
+    assert not refuted.complete
+    assert refuted.lower_bound <= objective
+    heights = refuted.signs * (np.maximum(program.design.X @ refuted.directions.T, 0).T @ other[:, 0])
+    assert len(heights)
+    assert (heights > program.alpha).all()
+    anyway = prover.prove(other, objective, 1e-6, refute=False)
+    assert refuted.lower_bound - 1e-9 <= anyway.lower_bound <= objective
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+def test_the_certificate_of_a_rank_holds_for_the_whole_data(rank):
+    rng = np.random.default_rng(rank)
+    rotation = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    X = rng.standard_normal((12, 4)) * [3.0, 1.0, 0.05, 0.01] @ rotation
+    y = np.sin(X @ rng.standard_normal(4)) + 0.1 * rng.standard_normal(12)
+    whole = solve_working_set(build_program(X, y, 0.3, "all", PLAIN), tol=1e-9).certificate.objective
+    program = build_program(X, y, 0.3, "adaptive", PLAIN)
+    if rank < 4:
+        with pytest.warns(UserWarning, match="rank"):
+            solution = solve_generation(program, rank=rank, scope="global", random_state=0)
+    else:
+        solution = solve_generation(program, rank=rank, scope="global", random_state=0)
+    certificate = solution.certificate
+    assert certificate.scope == "global"
+    assert certificate.lower_bound <= whole * (1 + 1e-9)
+    assert certificate.objective >= whole * (1 - 1e-9)
+    assert certificate.objective == pytest.approx(solution.program.objective(solution.W, solution.beta))
+    if rank == 4:
+        assert certificate.gap <= 1e-6
+    # MATH: p* <= p_r <= p* (1 + sigma_{r+1} sqrt(p*/2) / alpha)^2
+    sigma = [*np.linalg.svd(X, compute_uv=False), 0.0][rank]
+    assert certificate.objective <= whole * (1 + sigma * np.sqrt(whole / 2) / 0.3) ** 2 * (1 + 1e-6)
+
+
+def test_gates_inside_cells():
+    """Points on walls, vertices and edges of cells are moved inside; the patterns are those of the gates."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((15, 3))
+    patterns = enumerate_arrangements(X).patterns()
+    sides = np.where(patterns, 1.0, -1.0)
+    points = []
+    for side, gate in zip(sides, enumerate_arrangements(X).gates, strict=True):
+        step = rng.standard_normal(3)
+        step *= -1 if (side * (X @ step) > 0).all() else 1
+        slack, change = side * (X @ gate), side * (X @ step)
+        losing = change < 0
+        points.append(gate + (slack[losing] / -change[losing]).min() * step)  # to the first wall
+    gates = interior_gates(X, np.array(points), patterns)
+    assert np.array_equal(X @ gates.T > 0, patterns.T)
+    solution = solve_generation(build_program(X, np.abs(X[:, 0]), 0.1, "adaptive", PLAIN), random_state=0)
+    kept = solution.program.design.arrangements
+    assert resolve_arrangements(X, kept) is kept
