@@ -29,6 +29,8 @@ START_CELLS, NEURON_CELLS = 30, 10
 # Samples times squared features from which cells are too many and too small to climb from one to the next; gradient
 # steps do what is needed.
 LARGE_DATA, LARGE_STEPS = 2e7, 20
+# In searches with more starts than usual one in so many climbs without gradient steps, which lead away from thin cells.
+STRAIGHT = 4
 # Random part of the rows of vertices, which may be dependent.
 DEPENDENT = 1e-8
 # Starts that ascend at a time.
@@ -218,23 +220,30 @@ class CellSearch:
             Those found, one a cell and sign, the largest first.
         """
         U, s = self._starts(neurons, signs, n_starts)
+        straight = slice(None, None, STRAIGHT) if n_starts > self.n_starts and not self.large else slice(0)
         ascended = self.ascend(V, s, U, over)
-        ascended = ascended.select(np.argsort(-ascended.values, kind="stable"))
-        parts = [ascended.above(PROMISING * alpha)]
-        if not self.large:
-            promising = join_maxima(*parts)
-            step = max(1, BLOCK_ENTRIES // len(self.X))
-            for first in range(0, len(promising), step):
-                batch = promising.select(slice(first, first + step))
-                patterns = np.unpackbits(batch.bits, axis=1, count=len(self.X)).view(bool)
-                parts.append(self.climb(V, batch.signs, patterns, START_CELLS))
-                if over():
-                    break
-            parts = parts[1:] or parts
-        maxima = join_maxima(*parts)
+        starts = ascended.above(PROMISING * alpha)
+        if self.large:
+            maxima = join_maxima(starts)
+        else:
+            cells = np.packbits(U[straight] @ self.X.T >= 0, axis=1)
+            starts = join_maxima(starts, Maxima(np.zeros(len(cells)), U[straight], s[straight], cells))
+            maxima = self._climb(V, starts, over)
         self.found = maxima.directions[:REMEMBERED]
         self.found_signs = maxima.signs[:REMEMBERED]
         return maxima
+
+    def _climb(self, V, starts, over):
+        """Climb from the cells of starts, in batches until `over`; return the maxima."""
+        step = max(1, BLOCK_ENTRIES // len(self.X))
+        parts = [starts.select(slice(0))]
+        for first in range(0, len(starts), step):
+            batch = starts.select(slice(first, first + step))
+            patterns = np.unpackbits(batch.bits, axis=1, count=len(self.X)).view(bool)
+            parts.append(self.climb(V, batch.signs, patterns, START_CELLS))
+            if over():
+                break
+        return join_maxima(*parts)
 
     def _starts(self, neurons, signs, n_starts):
         rng, (n, d) = self.rng, self.X.shape
