@@ -12,14 +12,17 @@ bound of kappa(v) and patterns that violate kappa(v) <= alpha; that nothing is f
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
-from .projection import project, thread_count
+from .projection import project
+from .threads import map_batches
 
 __all__ = ["ascend", "climb", "compile_ascent"]
 
 # Rows whose products with a vector are made at a time.
 CHUNK = 1024
+# Most batches of starts, and products of the least: a thread takes a while to start.
+BATCHES, BATCH_WORK = 16, 1e7
 # Part of the value by which a wall has to be worth crossing, and an ascent to be an ascent.
 PROGRESS_TOL = 1e-12
 
@@ -45,8 +48,11 @@ def ascend(columns, weights, signs, U, n_steps):
     ndarray of shape (n_starts,)
         h there.
     """
-    with thread_count(len(U) * columns.size * n_steps):
-        return _ascend_all(columns, weights, signs, U, n_steps)
+
+    def part(batch):
+        return _ascend_all(columns, weights, signs[batch], U[batch], n_steps)
+
+    return np.concatenate([np.zeros(0), *map_batches(part, _batches(len(U), columns.size * n_steps))])
 
 
 def climb(columns, weights, signs, patterns, floor, n_cells):
@@ -74,8 +80,11 @@ def climb(columns, weights, signs, patterns, floor, n_cells):
         The projections of X'D v onto the last cells: h at u / |u| is |u|. No longer than `floor` where given up.
     """
     U = np.empty((len(patterns), len(columns)))
-    with thread_count(len(U) * columns.size * n_cells):
-        _climb_all(columns, weights, signs, patterns, floor, n_cells, U)
+
+    def part(batch):
+        _climb_all(columns, weights, signs[batch], patterns[batch], floor, n_cells, U[batch])
+
+    map_batches(part, _batches(len(U), columns.size * n_cells))
     return U
 
 
@@ -87,17 +96,23 @@ def compile_ascent():
         climb(columns, weights, signs, np.ones((1, 1), bool), 0.0, 1)
 
 
-@njit(cache=True, parallel=True)
+def _batches(n_starts, work):
+    """Return the starts in batches that are worth a thread each, for so many products a start."""
+    size = max(1, -(-n_starts // BATCHES), int(BATCH_WORK / max(work, 1)))
+    return [slice(first, first + size) for first in range(0, n_starts, size)]
+
+
+@njit(cache=True, nogil=True)
 def _ascend_all(columns, weights, signs, U, n_steps):
     values = np.empty(len(U))
-    for j in prange(len(U)):
+    for j in range(len(U)):
         values[j] = _ascend(columns, signs[j] * weights, U[j], n_steps)
     return values
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def _climb_all(columns, weights, signs, patterns, floor, n_cells, U):
-    for j in prange(len(U)):
+    for j in range(len(U)):
         _climb(columns, signs[j] * weights, patterns[j], floor, n_cells, U[j])
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import numpy as np
 from numba import get_num_threads, njit, prange, set_num_threads
 
-__all__ = ["compile_kernels", "face_bases", "project", "project_blocks", "thread_count", "unit_columns"]
+__all__ = ["compile_kernels", "face_bases", "project", "project_blocks", "unit_columns"]
 
 # Violation of a unit row, relative to the length of the projection, that counts as rounding.
 FEASIBILITY_TOL = 1e-13
@@ -80,7 +80,7 @@ def project_blocks(columns, patterns, G, tight, least):
     RuntimeError
         If the active-set method was stopped by its limit of steps.
     """
-    with thread_count(len(G) * columns.size):
+    with _threads(len(G) * columns.size):
         out, finished = _project_blocks(columns, patterns, np.ascontiguousarray(G), tight, float(least))
     if not finished.all():
         raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
@@ -108,7 +108,7 @@ def face_bases(columns, P, tight):
     """
     offsets = np.concatenate([[0], np.cumsum(P.shape[1] - (tight >= 0).sum(axis=1))])
     T = np.empty((P.shape[1], offsets[-1]))
-    with thread_count(P.size * P.shape[1] ** 2):
+    with _threads(P.size * P.shape[1] ** 2):
         _write_bases(columns, P, tight, offsets, T)
     return T, offsets
 
@@ -122,16 +122,8 @@ def compile_kernels():
 
 
 @contextmanager
-def thread_count(work):
-    """Return a context in which compiled loops use one thread for little work.
-
-    Waiting for the others, on a busy machine, would take longer than doing it.
-
-    Parameters
-    ----------
-    work : float
-        Number of products.
-    """
+def _threads(work):
+    """Use one thread for little work: waiting for the others, on a busy machine, would take longer than doing it."""
     threads = get_num_threads()
     set_num_threads(threads if work > THREADED_WORK else 1)
     try:

@@ -30,7 +30,7 @@ START_CELLS, NEURON_CELLS = 30, 10
 # steps do what is needed.
 LARGE_DATA, LARGE_STEPS = 2e7, 20
 # In searches with more starts than usual one in so many climbs without gradient steps, which lead away from thin cells.
-STRAIGHT = 4
+STRAIGHT = 8
 # Random part of the rows of vertices, which may be dependent.
 DEPENDENT = 1e-8
 # Starts that ascend at a time.
