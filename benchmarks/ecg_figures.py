@@ -59,7 +59,7 @@ def draw_objective(results, fits):
         axis.legend(fontsize=8, loc="upper right")
     axes[0].set_ylabel("training objective (best so far)")
     n = results["n_train"]
-    figure.suptitle(f"ECG, {n} training windows: SGD and Adam beside the optimum over all activation patterns")
+    figure.suptitle(f"ECG, {n} training windows: SGD and Adam beside convex networks over all activation patterns")
     return figure
 
 

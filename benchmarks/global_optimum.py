@@ -282,7 +282,7 @@ def yes(met):
     return "yes" if met else "NO"
 
 
-def proof_limit(gap, seconds):
+def proof_limit(seconds):
     """Return the time limit [s] of a proof: ten times its target, or 300 s, or its target, to know what it takes."""
     return min(10 * seconds, max(seconds, 300.0))
 
@@ -299,7 +299,7 @@ def proof_problem(name, seed):
 def proof_row(name, options):
     """Generate and prove with the gap aimed at as tolerance; return the row."""
     (target_gap, target_seconds), (X, y, alpha) = PROOFS[name], proof_problem(name, options.seed)
-    limit = proof_limit(target_gap, target_seconds)
+    limit = proof_limit(target_seconds)
     fit = generate(build_program(X, y, alpha, "adaptive", ARCHITECTURE), target_gap, "global", limit, options.seed)
     objective, certificate = fit.network.objective(X, y, alpha), fit.solution.certificate
     gap = max(certificate.proved_gap, (objective - certificate.lower_bound) / objective)

@@ -96,7 +96,7 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
             limits = {"time_limit": min(PROOF_SECONDS, time_limit or np.inf), "max_nodes": PROOF_NODES}
         threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
         result = Prover(problem).bound(V, threshold, starts=search.found, refute=False, **limits)
-        value, upper = max(value, result.lower), result.upper
+        value, upper = max(value, result.lower), result.upper + problem.dual_neglected(V)
         kind = "global" if upper <= (1 + 2 * PROVED_TOL) * value + problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0
     return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)

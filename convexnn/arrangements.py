@@ -28,6 +28,7 @@ __all__ = [
     "count_arrangements",
     "enumerate_arrangements",
     "interior_gates",
+    "pattern_bits",
     "resolve_arrangements",
     "sample_arrangements",
 ]
@@ -91,7 +92,7 @@ class Arrangements:
                 f"gates must have one column a feature of the hidden layer, shape (n_gates, {X.shape[1]}); "
                 f"got shape {gates.shape}"
             )
-        bits = _bits_of(X, gates)
+        bits = pattern_bits(X, gates)
         first = np.sort(np.unique(_as_keys(bits), return_index=True)[1])
         return cls(bits[first], gates[first], len(X))
 
@@ -196,7 +197,7 @@ def sample_arrangements(X, n_arrangements, random_state=None):
     while len(gates) < n_arrangements and stale < STALE_BATCHES:
         batch = rng.standard_normal((size, X.shape[1]))
         known = len(gates)
-        for gate, key in zip(batch, _as_keys(_bits_of(X, batch)).tolist(), strict=True):
+        for gate, key in zip(batch, _as_keys(pattern_bits(X, batch)).tolist(), strict=True):
             if key not in seen and len(gates) < n_arrangements:
                 seen.add(key)
                 gates.append(gate)
@@ -347,8 +348,21 @@ def resolve_arrangements(X, arrangements, random_state=None):
     return Arrangements.from_gates(X, arrangements)
 
 
-def _bits_of(X, gates):
-    """Return the patterns 1[X g >= 0] of the rows of `gates` as bits, in blocks."""
+def pattern_bits(X, gates):
+    """Compute the patterns 1[X g >= 0] of gates as bits, in blocks.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        The rows.
+    gates : ndarray of shape (n_gates, n_features)
+        One gate a row.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n_gates, ceil(n_samples / 8))
+        The patterns.
+    """
     bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
     for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))) if len(gates) else ():
         bits[batch] = np.packbits(gates[batch] @ X.T >= 0, axis=1)
@@ -357,7 +371,7 @@ def _bits_of(X, gates):
 
 def _fits(X, arrangements):
     """Return whether the gates have their patterns on X, samples apart that are on a wall up to rounding."""
-    differ = np.flatnonzero((_bits_of(X, arrangements.gates) != arrangements.bits).any(axis=1))
+    differ = np.flatnonzero((pattern_bits(X, arrangements.gates) != arrangements.bits).any(axis=1))
     for batch in gen_batches(len(differ), max(1, BLOCK_ENTRIES // len(X))) if len(differ) else []:
         gates = arrangements.gates[differ[batch]]
         products = gates @ X.T

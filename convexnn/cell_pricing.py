@@ -6,7 +6,7 @@ of their patterns, which are not kept; cones are projected onto only where |X'D 
 
 import numpy as np
 
-from .arrangements import BLOCK_ENTRIES, count_arrangements
+from .arrangements import BLOCK_ENTRIES, count_arrangements, pattern_bits
 from .enumeration import ThinCellsError, cell_points, distinct_walls
 from .projection import project_blocks
 
@@ -55,7 +55,10 @@ class EnumeratedCells:
             points, exact = cell_points(walls.rows)
         except ThinCellsError:
             return None
-        return cls(design, points @ walls.to_gates.T) if exact else None
+        gates = points @ walls.to_gates.T
+        # rounding must not give two cells one pattern
+        distinct = exact and len(np.unique(pattern_bits(design.X, gates), axis=0)) == len(gates)
+        return cls(design, gates) if distinct else None
 
     def kappa(self, v, threshold):
         """Compute the maximum of |v'(Xu)_+| over |u| <= 1.

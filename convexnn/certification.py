@@ -128,13 +128,12 @@ def _check_network(model, hidden_bias):
 
 
 def _has_intercept(model, network, fit_intercept):
-    if network.hidden_bias == "free":
-        return True
+    free = network.hidden_bias == "free"
     if fit_intercept is None:
-        return bool(getattr(model, "fit_intercept", network.b2.any()))
+        return free or bool(getattr(model, "fit_intercept", network.b2.any()))
     check_flag("fit_intercept", fit_intercept)
-    if not fit_intercept and network.b2.any():
-        raise ValueError("fit_intercept must be True or None: the model has an output bias")
+    if not fit_intercept and (free or network.b2.any()):
+        raise ValueError("fit_intercept must be True or None: the model has an output bias, or free hidden biases")
     return fit_intercept
 
 

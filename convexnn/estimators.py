@@ -32,8 +32,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         1/2 sum_k (f(x_k) - y_k)^2 + alpha / 2 sum_j (|w_j|^2 + b_j^2 + a_j^2)
 
     over all networks, of any width [1]_: over all activation patterns of the neurons, or those of `arrangements`. No
-    learning rate, no number of neurons. `certificate_` says how far from the optimum the network is at most, and what
-    is proved.
+    learning rate, no number of neurons. `certificate_` says how far from the optimum the network is, and whether that
+    is proved or an estimate.
 
     Parameters
     ----------
@@ -59,7 +59,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         in cvxpy, solved by Clarabel), or the name of an installed solver of cvxpy, such as "SCS".
     scope : {"auto", "local", "global"}, default="auto"
         With "adaptive": what to certify. "local" is an estimate by search over all patterns, "global" is proved
-        (seconds up to about six features), "auto" proves what a short attempt can.
+        (seconds up to about six features), "auto" proves what a short attempt can. Given patterns have a scope of their
+        own.
     rank : int or None, default=None
         With "adaptive": train in this many leading singular directions of the data, as in `solve_generation`; the
         certificate is for the whole data.
@@ -98,7 +99,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
     n_iter_ : int
         Iterations of the solver.
     history_ : list of dict
-        Records of time (s), objective, lower_bound, gap, n_blocks.
+        Records of time (s), objective, lower_bound, gap, scope, n_blocks. With "adaptive" all but the last are local.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -187,8 +188,12 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         adaptive = isinstance(arrangements, str) and arrangements == "adaptive"
         if adaptive and self.activation == "gated_relu":
             adaptive, arrangements = False, GATED_PATTERNS
+        if self.scope != "auto" and not adaptive:
+            raise ValueError(
+                f'scope must be "auto" but for "adaptive" arrangements of "relu" networks; got {self.scope!r}'
+            )
         if self.rank is not None and not adaptive:
-            raise ValueError(f'rank must be None but for "adaptive" arrangements of "relu" networks; got {self.rank!r}')
+            raise ValueError(f'rank must be None but for "adaptive" ReLU networks; got {self.rank!r}')
         solve = get_solver("generation" if adaptive and self.solver == "auto" else self.solver)
         limits = {"tol": check_positive("tol", self.tol), "max_iter": self.max_iter, "time_limit": self.time_limit}
         verbose = check_flag("verbose", self.verbose)

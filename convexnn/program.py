@@ -139,7 +139,7 @@ class Program:
     def dual_value(self, V, norm):
         """Return the largest D(t V) with |t| norm <= alpha, for norm >= kappa(V): a lower bound of the optimum."""
         limit = self.alpha / norm if norm > 0 else np.inf
-        return -self.loss.conjugate(self.Y, -self.loss.best_scale(self.Y, V, limit) * V)
+        return float(-self.loss.conjugate(self.Y, -self.loss.best_scale(self.Y, V, limit) * V))
 
     def dual_rounding(self, V, dtype=np.float64):
         """Return the size of the rounding errors of X' D V in products of a precision."""
@@ -205,17 +205,21 @@ class Program:
         """Return the program in coordinates of the row space of X, and their basis (n_features, rank).
 
         Blocks W of that program are blocks W basis' of this one: same predictions, norms and cones, fewer features.
-        With `most` only that many of the leading singular vectors are kept. The program then has a higher optimum, and
-        `neglected` is the largest singular value left out.
+        With `most` only that many of the leading singular vectors are kept, and the program has a higher optimum.
+        `neglected` is the largest singular value left out, rounding of X where the rank is kept.
         """
-        _, singular, Vt = np.linalg.svd(self.design.X, full_matrices=False)
-        rank = int(np.count_nonzero(singular > max(self.design.X.shape) * np.finfo(float).eps * singular[0]))
+        X = self.design.X
+        scale = np.linalg.norm(X, axis=0)
+        scale[scale == 0] = 1.0
+        relative = np.linalg.svd(X / scale, compute_uv=False)  # a small unit is no reason to drop a column
+        rank = int(np.count_nonzero(relative > max(X.shape) * np.finfo(float).eps * relative[0]))
         kept = max(rank if most is None else min(rank, most), 1)
-        if kept == self.design.X.shape[1]:
+        if kept == X.shape[1]:
             return self, np.eye(kept)
+        _, singular, Vt = np.linalg.svd(X, full_matrices=False)
         basis = Vt[:kept].T
-        design = replace(self.design, X=self.design.X @ basis)
-        neglected = float(singular[kept]) if kept < rank else 0.0
+        design = replace(self.design, X=X @ basis)
+        neglected = float(singular[kept]) if kept < len(singular) else 0.0
         return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
 
     @cached_property
@@ -253,7 +257,8 @@ class Solution:
     status : str
         What the solver said.
     history : list of dict
-        One record an iteration that was observed: time (s), objective, lower_bound, gap, n_blocks.
+        One record an iteration that was observed: time (s), objective, lower_bound, gap, scope, n_blocks. Those of
+        `solve_generation` are of scope "local"; the last is what the certificate says.
     """
 
     program: Program

@@ -77,7 +77,7 @@ class Prover:
             Proved, by enumeration or by branch and bound.
         """
         time_limit = np.inf if time_limit is None else time_limit
-        enumeration = CELL_SECONDS * self.n_cells  # what it takes, about
+        enumeration = CELL_SECONDS * min(self.n_cells, MANY_CELLS + 1)  # what it takes, about
         if self.n_cells <= FEW_CELLS:
             result = self._enumerated(V, threshold)
             if result is not None:
@@ -87,7 +87,7 @@ class Prover:
         limits["time_limit"] = None if np.isinf(limits["time_limit"]) else limits["time_limit"]
         starts = starts if starts is not None and len(starts) else None
         result = bound_kappa(self.program.design.X, V[:, 0], threshold, starts=starts, refute=refute, **limits)
-        if result.status.startswith("stopped") and can_enumerate:
+        if result.status.startswith("stopped") and "interrupt" not in result.status and can_enumerate:
             result = self._enumerated(V, threshold) or result
         return result
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrangements import BLOCK_ENTRIES
+from .arrangements import BLOCK_ENTRIES, pattern_bits
 from .ascent import ascend, climb
 
 __all__ = ["CellSearch", "Maxima", "cell_keys", "join_maxima"]
@@ -165,12 +165,12 @@ class CellSearch:
         """
         U, weights = U.copy(), V[:, 0] * self.lengths
         steps, values, done = LARGE_STEPS if self.large else GRADIENT_STEPS, [np.zeros(0)], 0
-        size = ASCENDING if self.large else max(1, len(U))
+        size = ASCENDING if self.large else max(ASCENDING, BLOCK_ENTRIES // len(self.X))
         while done < len(U) and not (done and over()):
             batch = slice(done, done + size)
             values.append(ascend(self.columns, weights, signs[batch], U[batch], steps))
             done += len(values[-1])
-        return Maxima(np.concatenate(values), U[:done], signs[:done], np.packbits(U[:done] @ self.X.T >= 0, axis=1))
+        return Maxima(np.concatenate(values), U[:done], signs[:done], pattern_bits(self.X, U[:done]))
 
     def climb(self, V, signs, patterns, n_cells=NEURON_CELLS):
         """Climb from cells.
@@ -226,7 +226,7 @@ class CellSearch:
         if self.large:
             maxima = join_maxima(starts)
         else:
-            cells = np.packbits(U[straight] @ self.X.T >= 0, axis=1)
+            cells = pattern_bits(self.X, U[straight])
             starts = join_maxima(starts, Maxima(np.zeros(len(cells)), U[straight], s[straight], cells))
             maxima = self._climb(V, starts, over)
         self.found = maxima.directions[:REMEMBERED]

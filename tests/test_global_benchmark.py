@@ -88,7 +88,7 @@ def test_time_to_objective():
 
 
 def test_limits_of_proofs_are_not_below_their_targets():
-    assert [benchmark.proof_limit(1e-6, seconds) for seconds in (1, 30, 120, 600)] == [10, 300, 300, 600]
+    assert [benchmark.proof_limit(seconds) for seconds in (1, 30, 120, 600)] == [10, 300, 300, 600]
 
 
 def row_of(**changes):

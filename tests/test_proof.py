@@ -1,7 +1,10 @@
 """Proofs: enumeration against branch and bound, the largest norm that a gap allows, and the guarantee of a rank."""
 
+import warnings
+
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import Architecture, build_program, solve_generation, solve_working_set
 from convexnn.arrangements import enumerate_arrangements, interior_gates, resolve_arrangements
@@ -113,3 +116,30 @@ def test_gates_inside_cells():
     solution = solve_generation(build_program(X, np.abs(X[:, 0]), 0.1, "adaptive", PLAIN), random_state=0)
     kept = solution.program.design.arrangements
     assert resolve_arrangements(X, kept) is kept
+
+
+@pytest.mark.parametrize("kind", ["seconds and volts", "two units"])
+def test_a_column_in_a_small_unit_is_not_forgotten(kind):
+    """A network on the small column alone is feasible; no bound may be above its objective."""
+    rng = np.random.default_rng(0)
+    large = 1.7e9 + rng.uniform(0, 1e6, 3000) if kind == "seconds and volts" else rng.standard_normal(3000)
+    small = (1e-4 if kind == "seconds and volts" else 1.5e-12) * rng.standard_normal(3000)
+    y = np.maximum(small, 0) / np.abs(small).max()
+    alpha = 0.05 * np.linalg.norm(small) * np.linalg.norm(y)
+    one = solve_generation(build_program(small[:, None], y, alpha, "adaptive", PLAIN), scope="global")
+    assert one.certificate.scope == "global"
+    X = np.column_stack([large, small])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        both = solve_generation(build_program(X, y, alpha, "adaptive", PLAIN), scope="global", time_limit=3)
+        given = solve_working_set(build_program(X, y, alpha, "all", PLAIN), time_limit=3)
+    assert both.certificate.lower_bound <= one.certificate.objective
+    assert given.certificate.lower_bound <= one.certificate.objective
+
+
+def test_wide_data_do_not_overflow_the_count_of_cells():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((600, 300)), rng.standard_normal(600)
+    solution = solve_generation(build_program(X, y, 1e5, "adaptive", PLAIN))
+    assert solution.certificate.gap == 0
+    assert not solution.W.any()

@@ -23,7 +23,7 @@ J. Zhu (2007), l1 regularization in infinite dimensional feature spaces, COLT.
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..arrangements import Arrangements
+from ..arrangements import Arrangements, pattern_bits
 from ..ascent import compile_ascent
 from ..projection import compile_kernels
 from ..proof import Prover, compile_proof
@@ -53,7 +53,7 @@ ESCALATION = 4
 # one with fewer.
 FEW_FOUND, MANY_FOUND = 10, 100
 # The level whose search has to find nothing before the end, and the last one that is tried.
-LAST_LEVEL, HIGHEST_LEVEL = 1, 4
+LAST_LEVEL, HIGHEST_LEVEL = 1, 3
 # Cells that join at a time: this many, or as many as there are neurons.
 FEWEST_CELLS = 200
 # Cells are kept where |Proj(s X'D V)| is above this part of alpha.
@@ -64,10 +64,8 @@ SAME_MAXIMUM, MERGING_PART = 1e-9, 0.1
 PATIENCE = 4
 # An unasked proof: cones, and seconds as a part of those that the solution took, at least LEAST_PROOF.
 PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
-# Part of a time limit that is left to a proof that was asked for.
-PROOF_RESERVE = 0.3
-# Part of tol that the dual vector may leave to the proof.
-PROOF_SLACK = 0.5
+# Parts of a time limit that are left to a proof that was asked for, and of tol that the dual vector may take of it.
+PROOF_RESERVE, PROOF_SLACK = 0.3, 0.5
 # Relative decrease at which the descent ends, as a part of tol.
 DESCENT_PART = 0.1
 # Relative excess over alpha that counts as rounding.
@@ -158,7 +156,8 @@ class _Generation:
     """The state of a run: `bits`, `signs`, `W` and `tight` of the cells at hand, and the program over them."""
 
     def __init__(self, whole, tol, scope, rank, rng, monitor):
-        self.whole, self.tol, self.scope, self.rng, self.monitor = whole, tol, scope, rng, monitor
+        self.whole, self.tol, self.scope, self.rank, self.rng = whole, tol, scope, rank, rng
+        self.monitor = monitor
         monitor.reserve = PROOF_RESERVE if scope == "global" else 0.0
         self.simplified = Simplified(whole, monitor.beta, rank)
         self.program = self.simplified.program
@@ -173,12 +172,12 @@ class _Generation:
             if self.search.large or not W_init.any():
                 self._move()
             self._generate()
-            if self.scope == "global" and self.monitor.lower_bound == 0:
+            if self.scope == "global" and self.monitor.lower_bound == 0 and self.monitor.timed_out:
                 self._prove(refute=False)
         finally:
             if self.scope == "global":
                 self.monitor.scope = "global"
-            if self.program.neglected > 0 and not self.monitor.status:
+            if self.rank is not None and not self.monitor.status:
                 d = self.program.design.X.shape[1]
                 self.monitor.status = f"done at rank {d}, whose certificate allows for the directions left out,"
 
@@ -229,7 +228,7 @@ class _Generation:
 
     def _cells_of(self, U, signs):
         """Return cells, signs and blocks of neurons."""
-        return np.packbits(U @ self.program.design.X.T >= 0, axis=1), signs, U[:, :, None]
+        return pattern_bits(self.program.design.X, U), signs, U[:, :, None]
 
     def _take(self, bits, signs, W, tight=None):
         """Take cells; blocks of the same cell and sign are added up."""
@@ -345,13 +344,12 @@ class _Generation:
         tight = self.tight[rows]
         W = np.zeros_like(self.W)
         W[rows] = sub.program.cones.project(total[leader[largest]], self.blocks[rows], tight)
-        fit = program.loss.fit_free(program.Y, sub.basis, sub.products.matvec(W, self.blocks))
-
-        if sub.objective(W, fit) <= (1 + part) * sub.objective(self.W, self.beta):
+        beta = program.loss.fit_free(program.Y, sub.basis, sub.products.matvec(W, self.blocks))
+        if sub.objective(W, beta) <= (1 + part) * sub.objective(self.W, self.beta):
             gone = np.setdiff1d(active, rows)
             self.tight[rows], self.tight[gone] = tight, -1
             left = np.setdiff1d(np.arange(len(self.W)), gone)
-            self.beta = fit
+            self.beta = beta
             self._take(self.bits[left], self.signs[left], W[left], self.tight[left])
 
     def _renew(self, found):
@@ -379,7 +377,7 @@ class _Generation:
 
     def _prove(self, refute=True):
         """Try to prove the gap; return a Maxima that refutes it, None where the run is over."""
-        if self.scope == "local":
+        if self.scope == "local" or (self.scope == "auto" and self.search.large):
             return None
         monitor, program, seconds, nodes = self.monitor, self.program, self.monitor.remaining, None
         if self.scope == "auto":
@@ -393,6 +391,8 @@ class _Generation:
         if len(proof.directions):
             patterns = proof.directions @ program.design.X.T >= 0
             return self._unknown(self.search.climb(self.priced, proof.signs, patterns), len(patterns))
+        if "interrupt" in proof.status:
+            monitor.status = "interrupted"
         if proof.complete:
             monitor.scope = "global"
         elif self.scope == "global":

@@ -17,7 +17,7 @@ __all__ = ["Monitor", "check_blocks", "run_watched"]
 
 logger = logging.getLogger(__name__)
 
-HEADER = "iteration      time        objective      lower bound      gap  blocks  working set"
+HEADER = "iteration      time        objective      lower bound      gap   scope  blocks  working set"
 
 
 def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit, callback, verbose, scope=None):
@@ -148,6 +148,11 @@ class Monitor:
         """Seconds until the time limit, at least a hundredth; None where there is none."""
         return None if self.time_limit is None else max(self.time_limit - self.elapsed, 0.01)
 
+    @property
+    def timed_out(self):
+        """Whether the time limit ended the run."""
+        return self.status.startswith("stopped at time_limit")
+
     def offer(self, W, blocks, beta, program=None, slack=0.0):
         """Take a feasible point if it is the best so far, or has fewer blocks and is by `slack` above at most.
 
@@ -174,8 +179,8 @@ class Monitor:
         status = "solved" if converged else self.status
         if not converged:
             warnings.warn(
-                f"the solver was {status} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; the best "
-                "feasible network found is kept",
+                f"the solver was {status} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e} (scope "
+                f'"{certificate.scope}"); the best feasible network found is kept',
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -214,6 +219,7 @@ class Monitor:
             print(HEADER)
         print(
             f"{len(self.history):9d} {record['time']:8.2f}s {record['objective']:16.10g} "
-            f"{record['lower_bound']:16.10g} {record['gap']:8.1e} {record['n_blocks']:7d} {record['n_working']:12d}",
+            f"{record['lower_bound']:16.10g} {record['gap']:8.1e} {record['scope']:>7} {record['n_blocks']:7d} "
+            f"{record['n_working']:12d}",
             flush=True,
         )

@@ -129,7 +129,8 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         V = program.project_dual(point.V)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(point.W.any(axis=1)), int(program.design.n_blocks**0.5))
         prices = price(products, program.cones, program.penalty, V, program.alpha, limit, tight)
-        bound = program.dual_value(V, prices.bound + program.dual_rounding(V, products.X.dtype))
+        slack = program.dual_rounding(V, products.X.dtype) + program.dual_neglected(V)
+        bound = program.dual_value(V, prices.bound + slack)
         monitor.bound(bound * simplified.unit_loss)
         gap = monitor.certificate.gap
         if monitor.record(len(working)) or gap <= tol:
