@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import ecg
+from benchmarks import ecg, robustness
 from benchmarks.harness import format_table
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +39,16 @@ def test_the_ecg_benchmark_writes_every_number(tmp_path, capsys):
         if "histories" in row:
             assert len(row["histories"]) == len(row["objectives"]) == 2
             assert row["objective"] == min(row["objectives"])
+
+
+def test_the_robustness_study_runs(tmp_path, capsys):
+    results = robustness.main(["--count", "4", "--time-limit", "2", "--output", str(tmp_path)])
+    assert len(results["rows"]) == 4
+    for row in results["rows"]:
+        assert row["error"] is None
+        assert row["bounded"]
+    assert "misses" in capsys.readouterr().out
+    assert json.loads((tmp_path / "robustness.json").read_text())["rows"]
 
 
 def test_alpha_is_not_chosen_on_the_test_part():
