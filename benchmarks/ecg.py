@@ -185,7 +185,8 @@ def reference_rows(data):
 
 def convex_row(data, alpha, skip, arrangements, *, seed, tol, name):
     """Fit the convex network; return its row, its estimator and the seconds until it was there."""
-    model = ConvexReLURegressor(alpha, arrangements=arrangements, skip=skip, scope="local", tol=tol, random_state=seed)
+    options = {"scope": "local"} if arrangements == "adaptive" else {}
+    model = ConvexReLURegressor(alpha, arrangements=arrangements, skip=skip, tol=tol, random_state=seed, **options)
     start = time.perf_counter()
     model.fit(data.X_train, data.y_train)
     seconds = time.perf_counter() - start

@@ -141,5 +141,5 @@ def test_wide_data_do_not_overflow_the_count_of_cells():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((600, 300)), rng.standard_normal(600)
     solution = solve_generation(build_program(X, y, 1e5, "adaptive", PLAIN))
-    assert solution.certificate.gap == 0
+    assert solution.certificate.gap < 1e-12
     assert not solution.W.any()

@@ -124,8 +124,8 @@ def test_a_search_is_stopped_between_batches(n_batches, monkeypatch):
         return len(asked) >= n_batches
 
     maxima = searcher(design).maxima(V, 0.0, neurons, np.ones(3), 100, over)
-    assert len(asked) == n_batches
-    assert 1 <= len(maxima) <= n_batches
+    assert len(asked) == n_batches + 1  # while ascending, and after one batch of climbs
+    assert len(maxima) == 1
     check_maxima(maxima, design.X, V)
 
 
