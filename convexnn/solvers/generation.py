@@ -190,22 +190,22 @@ class _Generation:
             if self.monitor.record(len(self.bits)):
                 return
             reached = self.gap <= self.target
-            if reached and level >= LAST_LEVEL:
+            proving = reached and level >= LAST_LEVEL
+            if proving:
                 self._tidy()
                 found = self._prove()
                 if found is None:
                     return
-                self._renew(found)
-                continue
-            if reached or len(found) < FEW_FOUND:
+            elif reached or len(found) < FEW_FOUND:
                 level = min(level + 1, HIGHEST_LEVEL)
             elif len(found) > MANY_FOUND:
                 level = max(level - 1, 0)
-            idle = 0 if len(found) or reached else idle + 1
+            idle = 0 if len(found) or (reached and not proving) else idle + 1
             if idle > PATIENCE:
                 self.monitor.status = "stopped for lack of progress (rounding, or the limits of the inner solver)"
                 return
-            self._merge(MERGING_PART * self.gap)
+            if not proving:
+                self._merge(MERGING_PART * self.gap)
             self._renew(found)
             if self.search.large:
                 self._move()
