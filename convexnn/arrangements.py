@@ -27,7 +27,6 @@ __all__ = [
     "Arrangements",
     "count_arrangements",
     "enumerate_arrangements",
-    "interior_gates",
     "pattern_bits",
     "resolve_arrangements",
     "sample_arrangements",
@@ -37,8 +36,6 @@ __all__ = [
 BLOCK_ENTRIES = 4_000_000
 # A sample closer to the wall of a gate than this, relative to the terms of x.g, is on the wall up to rounding.
 WALL_TOL = 1e-13
-# A unit gate closer than this to a unit row is on its wall.
-NEAR_WALL = 1e-7
 # Sampling gives up after this many batches in a row without a new pattern.
 STALE_BATCHES = 20
 
@@ -266,39 +263,25 @@ def enumerate_arrangements(X, max_arrangements=1_000_000):
     return arrangements
 
 
-def interior_gates(X, points, patterns):
-    """Move points of the closures of cells inside them, by little.
+def pattern_bits(X, gates):
+    """Compute the patterns 1[X g >= 0] of gates as bits, in blocks.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        The rows of the arrangement.
-    points : ndarray of shape (n_points, n_features)
-        Points, on walls of their cells or inside them.
-    patterns : ndarray of bool, shape (n_points, n_samples)
-        The patterns of the cells.
+        The rows.
+    gates : ndarray of shape (n_gates, n_features)
+        One gate a row.
 
     Returns
     -------
-    ndarray of shape (n_points, n_features)
-        Vectors of about unit length; along the point where it is inside, or where no inside was found.
+    ndarray of uint8, shape (n_gates, ceil(n_samples / 8))
+        The patterns.
     """
-    lengths = np.linalg.norm(X, axis=1)
-    rows = X[lengths > 0] / lengths[lengths > 0, None]
-    gates = points / np.linalg.norm(points, axis=1, keepdims=True)
-    for gate, pattern in zip(gates, patterns[:, lengths > 0], strict=True):
-        sides = np.where(pattern, 1.0, -1.0)
-        slack = sides * (rows @ gate)
-        near = slack < NEAR_WALL
-        if not near.any():
-            continue
-        # independent rows can be moved away from all at once
-        direction = np.linalg.lstsq(sides[near, None] * rows[near], np.ones(near.sum()), rcond=None)[0]
-        change = sides * (rows @ direction)
-        if (change[near] > 0).all():
-            losing = ~near & (change < 0)
-            gate += 0.5 * min(1.0, (slack[losing] / -change[losing]).min(initial=np.inf)) * direction
-    return gates
+    bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
+    for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))) if len(gates) else ():
+        bits[batch] = np.packbits(gates[batch] @ X.T >= 0, axis=1)
+    return bits
 
 
 def resolve_arrangements(X, arrangements, random_state=None):
@@ -346,27 +329,6 @@ def resolve_arrangements(X, arrangements, random_state=None):
             f"(n_gates, {np.shape(X)[1]}); got {arrangements!r}"
         )
     return Arrangements.from_gates(X, arrangements)
-
-
-def pattern_bits(X, gates):
-    """Compute the patterns 1[X g >= 0] of gates as bits, in blocks.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        The rows.
-    gates : ndarray of shape (n_gates, n_features)
-        One gate a row.
-
-    Returns
-    -------
-    ndarray of uint8, shape (n_gates, ceil(n_samples / 8))
-        The patterns.
-    """
-    bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
-    for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))) if len(gates) else ():
-        bits[batch] = np.packbits(gates[batch] @ X.T >= 0, axis=1)
-    return bits
 
 
 def _fits(X, arrangements):

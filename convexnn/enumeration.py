@@ -19,12 +19,14 @@ import numpy as np
 from numba import njit
 from scipy.linalg import qr
 
-__all__ = ["ThinCellsError", "Walls", "cell_points", "distinct_walls"]
+__all__ = ["ThinCellsError", "Walls", "cell_points", "distinct_walls", "interior_gates"]
 
 # Walls at an angle below this are one: copies of one another, up to rounding.
 SAME_TOL = 1e-12
 # Walls at an angle below this are taken as one too, but may be two: rounding could hide the sliver between them.
 ANGLE_TOL = 1e-9
+# A unit gate closer than this to a unit row is on its wall.
+NEAR_WALL = 1e-7
 
 
 class ThinCellsError(RuntimeError):
@@ -70,6 +72,41 @@ def distinct_walls(X):
     rows, exact = _merge_parallel(rows @ basis)
     exact = exact and not ((singular > SAME_TOL) & (singular <= ANGLE_TOL)).any()
     return Walls(rows, shear @ (basis / units[:, None]), exact)
+
+
+def interior_gates(X, points, patterns):
+    """Move points of the closures of cells inside them, by little.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        The rows of the arrangement.
+    points : ndarray of shape (n_points, n_features)
+        Points, on walls of their cells or inside them.
+    patterns : ndarray of bool, shape (n_points, n_samples)
+        The patterns of the cells.
+
+    Returns
+    -------
+    ndarray of shape (n_points, n_features)
+        Vectors of about unit length; along the point where it is inside, or where no inside was found.
+    """
+    lengths = np.linalg.norm(X, axis=1)
+    rows = X[lengths > 0] / lengths[lengths > 0, None]
+    gates = points / np.linalg.norm(points, axis=1, keepdims=True)
+    for gate, pattern in zip(gates, patterns[:, lengths > 0], strict=True):
+        sides = np.where(pattern, 1.0, -1.0)
+        slack = sides * (rows @ gate)
+        near = slack < NEAR_WALL
+        if not near.any():
+            continue
+        # independent rows can be moved away from all at once
+        direction = np.linalg.lstsq(sides[near, None] * rows[near], np.ones(near.sum()), rcond=None)[0]
+        change = sides * (rows @ direction)
+        if (change[near] > 0).all():
+            losing = ~near & (change < 0)
+            gate += 0.5 * min(1.0, (slack[losing] / -change[losing]).min(initial=np.inf)) * direction
+    return gates
 
 
 def _merge_parallel(rows):

@@ -20,10 +20,11 @@ import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 
 from .architecture import Architecture
-from .arrangements import Arrangements, interior_gates, resolve_arrangements
+from .arrangements import Arrangements, resolve_arrangements
 from .certificate import Certificate
 from .cones import ArrangementCones, FreeCones
 from .design import Design
+from .enumeration import interior_gates
 from .losses import Squared
 from .penalties import GroupL2
 from .pricing import kappa

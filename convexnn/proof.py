@@ -21,6 +21,8 @@ __all__ = ["Proof", "Prover", "compile_proof"]
 PROVED_PART = 0.99
 # Cells up to which they are enumerated first, and where branch and bound fails in the time that it takes.
 FEW_CELLS, MANY_CELLS = 2_000, 500_000
+# Relative distance of the bounds of kappa at which there is nothing left to find.
+FINISHED_TOL = 1e-8
 # Seconds that enumeration takes for a cell, about.
 CELL_SECONDS = 2e-5
 
@@ -87,7 +89,10 @@ class Prover:
         limits["time_limit"] = None if np.isinf(limits["time_limit"]) else limits["time_limit"]
         starts = starts if starts is not None and len(starts) else None
         result = bound_kappa(self.program.design.X, V[:, 0], threshold, starts=starts, refute=refute, **limits)
-        if result.status.startswith("stopped") and "interrupt" not in result.status and can_enumerate:
+        # a search for the best bound may end by its limit after a refutation
+        open_end = not refute and result.upper > (1 + FINISHED_TOL) * max(threshold, result.lower)
+        stopped = result.status.startswith("stopped") or open_end
+        if stopped and "interrupt" not in result.status and can_enumerate:
             result = self._enumerated(V, threshold) or result
         return result
 

@@ -7,9 +7,10 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import Architecture, build_program, solve_generation, solve_working_set
-from convexnn.arrangements import enumerate_arrangements, interior_gates, resolve_arrangements
+from convexnn.arrangements import enumerate_arrangements, resolve_arrangements
 from convexnn.branch_and_bound import bound_kappa
 from convexnn.cell_pricing import EnumeratedCells
+from convexnn.enumeration import interior_gates
 from convexnn.pricing import kappa
 from convexnn.proof import Prover
 
