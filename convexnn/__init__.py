@@ -3,14 +3,16 @@
 from .alpha_max import alpha_max
 from .architecture import Architecture
 from .arrangements import Arrangements, count_arrangements, enumerate_arrangements, sample_arrangements
+from .building import build_program
 from .certificate import Certificate
 from .certification import certify
 from .conversion import as_network
 from .design import transfer_blocks
 from .estimators import ConvexReLURegressor
 from .minimal import minimal_network
-from .network import Network, merge_parallel, recover
-from .program import Program, Solution, build_program
+from .network import Network, merge_parallel
+from .program import Program, Solution
+from .recovery import recover
 from .solvers import ReferenceProgram, build_reference_program, solve_generation, solve_reference, solve_working_set
 
 __version__ = "0.1.0"

@@ -6,8 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from .architecture import Architecture
-from .pricing import kappa
-from .program import build_program
+from .building import build_program
 from .proof import Prover
 from .search import CellSearch
 from .simplify import Simplified
@@ -56,7 +55,7 @@ def kappa_at_zero(program):
         kappa(-grad L(0)) over the patterns; 0 if the free part fits exactly.
     """
     V = program.dual_at_zero()
-    norm = kappa(program.design, program.cones, program.penalty, V)
+    norm = program.kappa(V)
     return norm if norm > program.dual_rounding(V) else 0.0
 
 

@@ -1,21 +1,115 @@
-"""What network is trained: the activation, the biases and the linear skip, as the user names them.
+"""What network is trained: activation, biases, skip and penalties, as the user names them, and what its neurons see.
 
     f(x) = sum_j act(w_j.x + b_j) a_j + b_0 + x.w_0
 
 Hidden biases are the weights of a constant column of the hidden rows; the output bias b_0 and the skip w_0 are free
 (unpenalised) and are the coefficients of the free columns.
+
+Free hidden biases. With the rows moved to x - m and R their largest norm, a bias |b| > R |w| makes a neuron linear or
+dead on the data. So in the rows (x - m, R / t) the block (w, t b / R) of a neuron has a norm from |w| to
+sqrt(1 + t^2) |w|, and, where 1'v = 0 (free biases include a free output bias),
+
+    kappa_free(v) = max_{|w| <= 1, |b| <= R} |v'(Xw + b)_+| <= sqrt(1 + t^2) kappa(v)
+
+for the kappa of these rows. The program on them has the free one between its optimum at alpha / sqrt(1 + t^2) and that
+at alpha; its networks are charged |w| only. t = 1e-4 costs 5e-9 of alpha R.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 
+from .patches import Patches
 from .validation import check_choice, check_flag
 
-__all__ = ["ACTIVATIONS", "HIDDEN_BIASES", "Architecture"]
+__all__ = ["ACTIVATIONS", "HIDDEN_BIASES", "HIDDEN_NORMS", "OUTPUT_PENALTIES", "Architecture", "HiddenLayer"]
 
-ACTIVATIONS = ("relu", "gated_relu")
-HIDDEN_BIASES = ("none", "penalized")
+ACTIVATIONS = ("relu", "gated_relu", "leaky_relu", "abs", "linear", "threshold")
+HIDDEN_BIASES = ("none", "penalized", "free")
+HIDDEN_NORMS = ("l2", "l1", "circular")
+OUTPUT_PENALTIES = ("weight_decay", "l1")
+# t of the module docstring.
+BIAS_UNIT = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenLayer:
+    """What the hidden neurons see of an input, and their weights in terms of it.
+
+    The rows are (x - centre, unit) / share for inputs x, or for all their patches.
+
+    Parameters
+    ----------
+    patches : Patches or None
+        The patches of a convolution.
+    centre : ndarray of shape (n_hidden_features,)
+        What is taken away from every row, without the constant.
+    unit : float
+        The constant column, 0 for none.
+    share : float, default=1.0
+        Number of patches that are averaged, 1 for sums.
+    """
+
+    patches: Patches | None
+    centre: np.ndarray
+    unit: float
+    share: float = 1.0
+
+    def rows(self, X):
+        """Return the rows of inputs.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples * n_patches, n_hidden_features)
+            A row for each input, or one for each of its patches; with a constant column where there are biases.
+        """
+        X = np.asarray(X, dtype=np.float64)
+        rows = X if self.patches is None else self.patches.stacked(X)
+        if self.unit:
+            rows = np.column_stack([rows - self.centre, np.full(len(rows), self.unit)])
+        return rows / self.share
+
+    def weights(self, U):
+        """Return the weights and biases of neurons whose pre-activations are rows @ U, but for the share.
+
+        Parameters
+        ----------
+        U : ndarray of shape (n_hidden_features, n_neurons)
+            Blocks, as columns.
+
+        Returns
+        -------
+        W1 : ndarray of shape (n_features, n_neurons)
+            Weights.
+        b1 : ndarray of shape (n_neurons,)
+            Biases, zeros without a constant column.
+        """
+        if not self.unit:
+            return U, np.zeros(U.shape[1])
+        return U[:-1], U[-1] * self.unit - self.centre @ U[:-1]
+
+    def blocks(self, W1, b1):
+        """Return the blocks of neurons, the inverse of `weights`.
+
+        Parameters
+        ----------
+        W1 : ndarray of shape (n_features, n_neurons)
+            Weights.
+        b1 : ndarray of shape (n_neurons,)
+            Biases.
+
+        Returns
+        -------
+        ndarray of shape (n_hidden_features, n_neurons)
+            Blocks, as columns.
+        """
+        return np.vstack([W1, (b1 + self.centre @ W1) / self.unit]) if self.unit else W1
 
 
 @dataclass(frozen=True)
@@ -24,19 +118,31 @@ class Architecture:
 
     Parameters
     ----------
-    activation : {"relu", "gated_relu"}, default="relu"
-        ReLU (t)_+, or t 1[x.g >= 0] with a fixed gate g for each neuron.
-    hidden_bias : {"penalized", "none"}, default="penalized"
-        Whether neurons have a bias, penalised like their weights.
+    activation : {"relu", "gated_relu", "leaky_relu", "abs", "linear", "threshold"}, default="relu"
+        ReLU (t)_+; t 1[x.g >= 0] with a fixed gate g for each neuron; max(t, s t) for s = `negative_slope`; |t|; t;
+        or 1[t >= 0].
+    hidden_bias : {"penalized", "none", "free"}, default="penalized"
+        Whether neurons have a bias, penalised like their weights or free, as in scikit-learn's networks.
     fit_intercept : bool, default=True
         Whether there is a free output bias.
     skip : bool, default=False
         Whether there is a free linear skip connection x.w_0.
+    negative_slope : float, default=0.01
+        Slope of "leaky_relu" for t < 0, below 1.
+    hidden_norm : {"l2", "l1", "circular"}, default="l2"
+        Norm of the hidden weights in the weight decay, alpha/2 sum_j (|w_j|^2 + |a_j|^2); "circular" stands for the
+        circular convolutions of `convexnn.circular`.
+    output_penalty : {"weight_decay", "l1"}, default="weight_decay"
+        Norm of a neuron's output weights a_j, where there are several outputs: Euclidean, or l1.
+    patches : Patches or None, default=None
+        The patches of a convolutional network, and their pooling.
+    circular_shape : tuple of int or None, default=None
+        Shape of the inputs of "circular" networks.
 
     Raises
     ------
     ValueError
-        If a value is not among those accepted.
+        If a value is not among those accepted, or values do not go together.
 
     Examples
     --------
@@ -49,12 +155,81 @@ class Architecture:
     hidden_bias: str = "penalized"
     fit_intercept: bool = True
     skip: bool = False
+    negative_slope: float = 0.01
+    hidden_norm: str = "l2"
+    output_penalty: str = "weight_decay"
+    patches: Patches | None = field(default=None)
+    circular_shape: tuple | None = None
 
     def __post_init__(self):
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("hidden_bias", self.hidden_bias, HIDDEN_BIASES)
+        check_choice("hidden_norm", self.hidden_norm, HIDDEN_NORMS)
+        check_choice("output_penalty", self.output_penalty, OUTPUT_PENALTIES)
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("skip", self.skip)
+        slope = self.negative_slope
+        if isinstance(slope, bool) or not isinstance(slope, Real) or not -np.inf < slope < 1:
+            raise ValueError(f"negative_slope must be a finite number below 1; got {slope!r}")
+        free = self.hidden_bias == "free"
+        if free and not self.fit_intercept:
+            raise ValueError('fit_intercept must be True with hidden_bias="free", which includes a free output bias')
+        if free and (self.hidden_norm != "l2" or self.activation == "threshold"):
+            raise ValueError(
+                'hidden_bias="free" is for hidden_norm="l2" and activations other than "threshold" (which has no '
+                f'scale: use "penalized"); got hidden_norm={self.hidden_norm!r}, activation={self.activation!r}'
+            )
+        if self.hidden_norm == "circular" and self.hidden_bias != "none":
+            raise ValueError(f'hidden_bias must be "none" for circular networks; got {self.hidden_bias!r}')
+        if self.patches is not None and (self.activation == "threshold" or self.hidden_norm != "l2"):
+            raise ValueError(
+                'convolutional networks need hidden_norm="l2" and another activation than "threshold"; '
+                f"got {self.hidden_norm!r} and {self.activation!r}"
+            )
+
+    @property
+    def slope(self):
+        """Slope of the activation where it is not active."""
+        return {"leaky_relu": float(self.negative_slope), "abs": -1.0, "linear": 1.0}.get(self.activation, 0.0)
+
+    @property
+    def constrained(self):
+        """Whether blocks are confined to cones: the activation depends on the weights that it is applied to."""
+        return self.activation in ("relu", "leaky_relu", "abs")
+
+    @property
+    def signs(self):
+        """Output signs of the blocks of a pattern; without cones a block has both."""
+        return (1.0, -1.0) if self.constrained else (1.0,)
+
+    @property
+    def relaxation(self):
+        """Largest factor by which kappa of the rows is exceeded by that of the network: above 1 for free biases."""
+        return float(np.hypot(1.0, BIAS_UNIT)) if self.hidden_bias == "free" else 1.0
+
+    def hidden_layer(self, X):
+        """Return what the hidden neurons see, with the units of free biases set by data.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            The training inputs.
+
+        Returns
+        -------
+        HiddenLayer
+            Its `rows(X)` are the rows of the arrangement.
+        """
+        X = np.asarray(X, dtype=np.float64)
+        patches = self.patches
+        share = patches.n_patches if patches is not None and patches.pooling == "mean" else 1.0
+        rows = X if patches is None else patches.stacked(X)
+        centre = np.zeros(rows.shape[1])
+        if self.hidden_bias != "free":
+            return HiddenLayer(patches, centre, float(self.hidden_bias == "penalized"), share)
+        centre = rows.mean(axis=0)
+        radius = np.linalg.norm(rows - centre, axis=1).max() or 1.0
+        return HiddenLayer(patches, centre, float(radius) / BIAS_UNIT, share)
 
     def hidden_rows(self, X):
         """Return what the hidden neurons see: X, with a column of ones for the bias if they have one.
@@ -69,10 +244,7 @@ class Architecture:
         ndarray of shape (n_samples, n_features) or (n_samples, n_features + 1)
             The rows of the arrangement.
         """
-        X = np.asarray(X, dtype=np.float64)
-        if self.hidden_bias == "none":
-            return X
-        return np.column_stack([X, np.ones(len(X))])
+        return self.hidden_layer(X).rows(X)
 
     def free_columns(self, X):
         """Return the columns whose coefficients are not penalised: ones for the intercept, then X for the skip.

@@ -1,5 +1,6 @@
-"""Local ascent of h(u) = v'(Xu)_+ on the unit sphere: pricing over all cells, from many starts.
+"""Local ascent of h(u) = v'(Xu)_+ + l'u on the unit sphere: pricing over all cells, from many starts.
 
+The linear term is that of activations with a slope below zero; it is left out below, as every gradient has the same l.
 On a cell with pattern D, h(u) = u'X'Dv, so its largest value on the cell's part of the ball is |Proj_K(X'D v)|,
 attained at p / |p| for the projection p. The multipliers mu >= 0 of the rows that are tight there say what lies behind
 them: with the sides s_k of these rows, X'D v + sum_k mu_k s_k x_k = p, and on the other side of row k the gradient is
@@ -27,7 +28,7 @@ BATCHES, BATCH_WORK = 16, 1e7
 PROGRESS_TOL = 1e-12
 
 
-def ascend(columns, weights, signs, U, n_steps):
+def ascend(columns, weights, linear, signs, U, n_steps):
     """Ascend h from directions, by gradients.
 
     Parameters
@@ -36,8 +37,10 @@ def ascend(columns, weights, signs, U, n_steps):
         Unit rows, of `unit_columns`.
     weights : ndarray of shape (n_samples,)
         v_k |x_k|.
+    linear : ndarray of shape (n_features,)
+        The vector l.
     signs : ndarray of shape (n_starts,)
-        The sign of v for each start.
+        The sign of v and l for each start.
     U : ndarray of shape (n_starts, n_features)
         Directions, not zero; overwritten by the unit directions reached.
     n_steps : int
@@ -50,12 +53,12 @@ def ascend(columns, weights, signs, U, n_steps):
     """
 
     def part(batch):
-        return _ascend_all(columns, weights, signs[batch], U[batch], n_steps)
+        return _ascend_all(columns, weights, linear, signs[batch], U[batch], n_steps)
 
     return np.concatenate([np.zeros(0), *map_batches(part, _batches(len(U), columns.size * n_steps))])
 
 
-def climb(columns, weights, signs, patterns, floor, n_cells):
+def climb(columns, weights, linear, signs, patterns, floor, n_cells):
     """Climb from cells to local maxima of h.
 
     Parameters
@@ -64,8 +67,10 @@ def climb(columns, weights, signs, patterns, floor, n_cells):
         Unit rows, of `unit_columns`.
     weights : ndarray of shape (n_samples,)
         v_k |x_k|.
+    linear : ndarray of shape (n_features,)
+        The vector l.
     signs : ndarray of shape (n_starts,)
-        The sign of v for each start.
+        The sign of v and l for each start.
     patterns : ndarray of bool, shape (n_starts, n_samples)
         Cells; overwritten by the cells reached (where `n_cells` ends the climb, by the next cell, which has the point
         too).
@@ -82,7 +87,7 @@ def climb(columns, weights, signs, patterns, floor, n_cells):
     U = np.empty((len(patterns), len(columns)))
 
     def part(batch):
-        _climb_all(columns, weights, signs[batch], patterns[batch], floor, n_cells, U[batch])
+        _climb_all(columns, weights, linear, signs[batch], patterns[batch], floor, n_cells, U[batch])
 
     map_batches(part, _batches(len(U), columns.size * n_cells))
     return U
@@ -91,9 +96,9 @@ def climb(columns, weights, signs, patterns, floor, n_cells):
 def compile_ascent():
     """Compile the kernels, or load them where they were compiled before, unless this process has them."""
     if not (_ascend_all.signatures and _climb_all.signatures):
-        columns, weights, signs = np.ones((1, 1)), np.ones(1), np.ones(1)
-        ascend(columns, weights, signs, np.ones((1, 1)), 1)
-        climb(columns, weights, signs, np.ones((1, 1), bool), 0.0, 1)
+        columns, ones = np.ones((1, 1)), np.ones(1)
+        ascend(columns, ones, ones, ones, np.ones((1, 1)), 1)
+        climb(columns, ones, ones, ones, np.ones((1, 1), bool), 0.0, 1)
 
 
 def _batches(n_starts, work):
@@ -103,17 +108,17 @@ def _batches(n_starts, work):
 
 
 @njit(cache=True, nogil=True)
-def _ascend_all(columns, weights, signs, U, n_steps):
+def _ascend_all(columns, weights, linear, signs, U, n_steps):
     values = np.empty(len(U))
     for j in range(len(U)):
-        values[j] = _ascend(columns, signs[j] * weights, U[j], n_steps)
+        values[j] = _ascend(columns, signs[j] * weights, signs[j] * linear, U[j], n_steps)
     return values
 
 
 @njit(cache=True, nogil=True)
-def _climb_all(columns, weights, signs, patterns, floor, n_cells, U):
+def _climb_all(columns, weights, linear, signs, patterns, floor, n_cells, U):
     for j in range(len(U)):
-        _climb(columns, signs[j] * weights, patterns[j], floor, n_cells, U[j])
+        _climb(columns, signs[j] * weights, signs[j] * linear, patterns[j], floor, n_cells, U[j])
 
 
 @njit(cache=True)
@@ -126,11 +131,13 @@ def _normalise(u):
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _gradient(columns, weights, u, g):
-    """Write X'D v at u to g and return h(u) = u'g."""
+def _gradient(columns, weights, linear, u, g):
+    """Write X'D v + l at u to g and return h(u) = u'g."""
     d, n = columns.shape
-    g[:] = 0.0
     value = 0.0
+    for i in range(d):
+        g[i] = linear[i]
+        value += linear[i] * u[i]
     products = np.empty(min(n, CHUNK))
     for first in range(0, n, CHUNK):
         last = min(n, first + CHUNK)
@@ -153,12 +160,12 @@ def _gradient(columns, weights, u, g):
 
 
 @njit(cache=True)
-def _ascend(columns, weights, u, n_steps):
+def _ascend(columns, weights, linear, u, n_steps):
     """Ascend from u, normalised steps of adapted length; return h."""
     d = len(u)
     _normalise(u)
     g, trial, trial_g = np.empty(d), np.empty(d), np.empty(d)
-    value, step = _gradient(columns, weights, u, g), 1.0
+    value, step = _gradient(columns, weights, linear, u, g), 1.0
     for _ in range(n_steps):
         size = np.sqrt((g * g).sum())
         if size == 0.0:
@@ -167,7 +174,7 @@ def _ascend(columns, weights, u, n_steps):
             trial[i] = (1.0 - step) * u[i] + step * g[i] / size
         if _normalise(trial) == 0.0:
             break
-        reached = _gradient(columns, weights, trial, trial_g)
+        reached = _gradient(columns, weights, linear, trial, trial_g)
         if reached > value + PROGRESS_TOL * abs(value):
             u[:], g[:], value = trial, trial_g, reached
             step = min(1.0, 1.5 * step)
@@ -177,7 +184,7 @@ def _ascend(columns, weights, u, n_steps):
 
 
 @njit(cache=True)
-def _climb(columns, weights, pattern, floor, n_cells, u):
+def _climb(columns, weights, linear, pattern, floor, n_cells, u):
     """Cross walls from the cell of `pattern` while h grows; write the last cell, and the projection onto it to u."""
     d, n = columns.shape
     g, tight = np.zeros(d), np.full(d, -1, np.int32)
@@ -185,7 +192,7 @@ def _climb(columns, weights, pattern, floor, n_cells, u):
         t, row = 0.0, columns[i]
         for k in range(n):
             t += row[k] * (weights[k] if pattern[k] else 0.0)
-        g[i] = t
+        g[i] = t + linear[i]
     for _ in range(n_cells):
         mu = np.zeros(d)
         project(columns, pattern, g, tight, floor, u, mu)

@@ -60,13 +60,15 @@ class EnumeratedCells:
         distinct = exact and len(np.unique(pattern_bits(design.X, gates), axis=0)) == len(gates)
         return cls(design, gates) if distinct else None
 
-    def kappa(self, v, threshold):
-        """Compute the maximum of |v'(Xu)_+| over |u| <= 1.
+    def kappa(self, weights, linear, threshold):
+        """Compute the maximum of |w'(Xu)_+ + l'u| over |u| <= 1.
 
         Parameters
         ----------
-        v : ndarray of shape (n_samples,)
-            The dual vector.
+        weights : ndarray of shape (n_rows,)
+            The weights w of the rows, the dual vector for ReLU.
+        linear : ndarray of shape (n_features,)
+            The vector l, zero for ReLU.
         threshold : float
             Points of all cells whose maximum is above this are of interest.
 
@@ -83,7 +85,7 @@ class EnumeratedCells:
         step = max(1, BLOCK_ENTRIES // len(X))
         for first in range(0, len(self.gates), step):
             patterns = self.gates[first : first + step] @ X.T >= 0
-            gradients = (patterns * v) @ X
+            gradients = (patterns * weights) @ X + linear
             lengths = np.linalg.norm(gradients, axis=1)
             order = np.argsort(-lengths)
             for start in range(0, len(order), BATCH):

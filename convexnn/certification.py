@@ -22,8 +22,8 @@ from sklearn.utils import check_array
 
 from .architecture import Architecture
 from .arrangements import Arrangements
+from .building import build_program
 from .conversion import as_network
-from .program import build_program
 from .solvers import solve_generation
 from .validation import check_choice, check_flag, check_positive
 

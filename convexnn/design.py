@@ -2,12 +2,17 @@
 
 A block b is a pattern and a sign: with P patterns, block i has pattern i and sign +, block P + i pattern i and sign -.
 Gated networks have one block a pattern. Products go over blocks of patterns unpacked from their bits.
+
+D_b is one where the pattern is, and `slope` elsewhere: act(t) = max(t, slope t) for slope < 1. Of a convolutional
+network X has a row for each patch of each sample, and predictions are sums over the patches of a sample, A(W) = sum_b
+s_b S D_b X W_b for the matrix S of these sums; S'v repeats v_k for the patches of sample k.
 """
 
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 
 from .arrangements import BLOCK_ENTRIES, Arrangements
 from .projection import unit_columns
@@ -25,17 +30,28 @@ class Design:
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray of shape (n_samples * n_patches, n_features)
         What the hidden neurons see.
     arrangements : Arrangements
         The patterns.
     signs : tuple of float
         Output signs of the blocks: (1, -1) for ReLU, (1,) for gated ReLU.
+    slope : float, default=0.0
+        Slope of the activation where the pattern is zero.
+    n_patches : int, default=1
+        Rows of a sample, one after the other.
     """
 
     X: np.ndarray
     arrangements: Arrangements
     signs: tuple
+    slope: float = 0.0
+    n_patches: int = 1
+
+    @property
+    def n_samples(self):
+        """Number of samples, rows over patches."""
+        return len(self.X) // self.n_patches
 
     @property
     def n_blocks(self):
@@ -60,23 +76,65 @@ class Design:
         index, signs = self.pattern_index(blocks), self.sign(blocks)
 
         def fit(batch):
-            patterns = self.arrangements.patterns(index[batch])
+            activity = self.activity(index[batch])
             coefficients = (W[rows[batch]] * signs[batch, None, None]).astype(self.X.dtype, copy=False)
             Z = np.empty((len(self.X), W.shape[2]))
             for c in range(W.shape[2]):
                 fits = coefficients[:, :, c] @ self.X.T
-                fits *= patterns
+                fits *= activity
                 Z[:, c] = fits.sum(axis=0)
             return Z
 
-        return sum(map_batches(fit, self._batches(len(rows))), np.zeros((len(self.X), W.shape[2])))
+        Z = sum(map_batches(fit, self._batches(len(rows))), np.zeros((len(self.X), W.shape[2])))
+        return self.pool(Z)
 
     def rmatvec(self, V, blocks=None):
-        """Return the adjoint G_b = s_b X' D_b V of `blocks`, shape (n_selected, n_features, n_outputs); None is all."""
+        """Return the adjoint G_b = s_b X' D_b S'V of `blocks`, (n_selected, n_features, n_outputs); None is all."""
         if blocks is None:
             G = self._correlate(V, np.arange(len(self.arrangements)))
             return np.concatenate([sign * G for sign in self.signs])
         return self._correlate(V, self.pattern_index(blocks)) * self.sign(blocks)[:, None, None]
+
+    def activity(self, index):
+        """Return the diagonals of the D of patterns, shape (n_selected, n_rows): boolean without a slope."""
+        patterns = self.arrangements.patterns(index)
+        return patterns if self.slope == 0.0 else np.where(patterns, 1.0, self.slope).astype(self.X.dtype, copy=False)
+
+    def n_columns(self, n_outputs):
+        """Return the number of columns of a block, one for each output."""
+        return n_outputs
+
+    def sums(self):
+        """Return [S], sparse: column c of a block adds S D X w to output c."""
+        return [sparse.kron(sparse.eye_array(self.n_samples), np.ones((1, self.n_patches)), format="csr")]
+
+    def pool(self, T):
+        """Return the sums over the patches of each sample of rows T (n_rows, ...)."""
+        if self.n_patches == 1:
+            return T
+        return T.reshape(self.n_samples, self.n_patches, *T.shape[1:]).sum(axis=1)
+
+    def spread(self, V):
+        """Return V (n_samples, ...) repeated for the patches of each sample, the adjoint of `pool`."""
+        return V if self.n_patches == 1 else np.repeat(V, self.n_patches, axis=0)
+
+    def response(self, V):
+        """Return row weights w and a vector l with V'A of one neuron = w'(Xu)_+ + l'u, for V of one output.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n_samples,)
+            A dual vector.
+
+        Returns
+        -------
+        w : ndarray of shape (n_rows,)
+            (1 - slope) S'V.
+        l : ndarray of shape (n_features,)
+            slope X'S'V.
+        """
+        rows = self.spread(V)
+        return (1.0 - self.slope) * rows, self.slope * (rows @ self.X) if self.slope else np.zeros(self.X.shape[1])
 
     def over(self, arrangements):
         """Return the design of the same data over other patterns; what was computed of X alone is kept."""
@@ -100,13 +158,13 @@ class Design:
         return unit_columns(self.X)
 
     def block(self, b):
-        """Return s_b D_b X as a dense matrix (n_samples, n_features): small problems only."""
-        return self.sign(b) * self.arrangements.patterns([self.pattern_index(b)])[0][:, None] * self.X
+        """Return s_b S D_b X as a dense matrix (n_samples, n_features): small problems only."""
+        return self.pool(self.sign(b) * self.activity([self.pattern_index(b)])[0][:, None] * self.X)
 
     @cached_property
     def squared_norm(self):
-        """|X|^2, the largest eigenvalue of X' X."""
-        return float(np.linalg.norm(self.X.T @ self.X, 2))
+        """|X|^2, the largest eigenvalue of X' X, times the number of patches: at least |S X|^2."""
+        return self.n_patches * float(np.linalg.norm(self.X.T @ self.X, 2))
 
     @cached_property
     def gram(self):
@@ -114,14 +172,14 @@ class Design:
         return self.X @ self.X.T
 
     def _correlate(self, V, index):
-        """Return X' D_i V for the patterns of `index`."""
+        """Return X' D_i S'V for the patterns of `index`."""
         G = np.empty((len(index), self.X.shape[1], V.shape[1]))
-        V = V.astype(self.X.dtype, copy=False)
+        V = self.spread(V.astype(self.X.dtype, copy=False))
 
         def correlate(batch):
-            patterns = self.arrangements.patterns(index[batch])
+            activity = self.activity(index[batch])
             for c in range(V.shape[1]):
-                G[batch, :, c] = (patterns * V[:, c]) @ self.X
+                G[batch, :, c] = (activity * V[:, c]) @ self.X
 
         map_batches(correlate, self._batches(len(index)))
         return G

@@ -10,9 +10,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .architecture import Architecture
+from .building import build_program
 from .minimal import minimal_network
-from .network import recover
-from .program import build_program
+from .recovery import recover
 from .solvers import get_solver, solve_generation
 from .validation import check_choice, check_flag, check_positive
 

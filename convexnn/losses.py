@@ -1,14 +1,46 @@
-"""Losses L(Z) of the predictions: values, gradients and conjugates. A loss sees targets and predictions, never X."""
+"""The losses by name: values, gradients, conjugates. A loss sees targets and predictions, never X.
+
+The bounds l and u define the losses that have the form described in `loss_base`. Labels y are -1 or 1.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit, logsumexp, softmax, xlogy
 
-__all__ = ["Squared"]
+from .loss_base import DOMAIN_TOL, Loss, largest_on_segment
+from .loss_fits import fit_squares
+from .loss_tools import interval_in_box, project_simplices
+from .validation import check_choice, check_positive
+
+__all__ = [
+    "LOSSES",
+    "Absolute",
+    "Hinge",
+    "Huber",
+    "Interpolation",
+    "Logistic",
+    "Loss",
+    "Quantile",
+    "Softmax",
+    "Squared",
+    "SquaredHinge",
+    "make_loss",
+]
+
+# Part of the way to the bounds of the dual variables that a step of Newton's method may take them.
+SATURATION = 0.9
+# Distance of an interpolation from the targets, relative to max(1, |Y|), that is rounding.
+INTERPOLATION_TOL = 1e-9
 
 
-class Squared:
-    """Half the sum of squared errors, L(Z) = 1/2 |Z - Y|^2: a sum over samples, not a mean.
+class Squared(Loss):
+    """Half the sum of squared errors, L(Z) = 1/2 sum w (Z - Y)^2, with L*(T) = sum(T Y + T^2 / (2 w)) for all T.
 
-    Its conjugate is L*(T) = sum(T Y) + 1/2 |T|^2, so the dual function is D(V) = -L*(-V) = sum(Y V) - 1/2 |V|^2.
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Positive weights of the samples.
 
     Examples
     --------
@@ -18,42 +50,351 @@ class Squared:
     2.5
     """
 
-    smoothness = 1.0
-    translation_invariant = True  # L depends on Z - Y alone
-    degree = 2  # of t in L(t Z) for the targets t Y; None where it is no power of t
-
-    def value(self, Y, Z):
-        """Return L(Z), for Y and Z of shape (n_samples, n_outputs)."""
-        return 0.5 * float(np.sum((Z - Y) ** 2))
-
-    def grad(self, Y, Z):
-        """Return the gradient Z - Y, shape (n_samples, n_outputs)."""
-        return Z - Y
+    translation_invariant = True
+    degree = 2
+    invertible = True
 
     def inverse_grad(self, Y, T):
         """Return predictions Z with grad L(Z) = T."""
-        return Y + T
-
-    def curvature(self, Y, Z):
-        """Return the second derivative in each prediction, shape (n_samples, n_outputs); at most `smoothness`."""
-        return np.ones_like(Z)
-
-    def conjugate(self, Y, T):
-        """Return L*(T) = max_Z sum(T Z) - L(Z)."""
-        return float(np.sum(T * Y) + 0.5 * np.sum(T * T))
-
-    def best_scale(self, Y, V, limit):
-        """Return the t of [-limit, limit] that maximises the dual function D(t V)."""
-        square = np.sum(V * V)
-        return float(np.clip(np.sum(Y * V) / square, -limit, limit)) if square > 0 else 0.0
+        return Y + T / self._weights
 
     def fit_free(self, Y, basis, offset=0.0):
-        """Return the coefficients (rank, n_outputs) that minimise L(offset + basis @ beta), for orthonormal columns."""
-        beta = basis.T @ (Y - offset)
-        return beta + basis.T @ (Y - offset - basis @ beta)
+        """Return the coefficients of the (weighted) least squares fit."""
+        return fit_squares(Y, basis, offset, self.sample_weight)
 
     def to_cvxpy(self, Y, Z):
-        """Return L(Z) as a cvxpy expression, for a cvxpy Z of the shape of Y."""
+        """Return L(Z) as a cvxpy expression."""
         import cvxpy as cp
 
-        return 0.5 * cp.sum_squares(Z - Y)
+        return 0.5 * (cp.sum_squares(Z - Y) if self.sample_weight is None else self._sum(cp.square(Z - Y)))
+
+
+@dataclass(frozen=True, eq=False)
+class Huber(Loss):
+    """Squared to |z - y| = delta and linear beyond, with L*(T) = sum(T Y + T^2 / (2 w)) where |T| <= delta w.
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        Where the loss changes from r^2 / 2 to delta (|r| - delta / 2), in units of y.
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Positive weights of the samples.
+    """
+
+    delta: float = 1.0
+
+    translation_invariant = True
+
+    def _box(self, Y):
+        return -self.delta, self.delta
+
+    def to_cvxpy(self, Y, Z):
+        """Return L(Z) as a cvxpy expression."""
+        import cvxpy as cp
+
+        return 0.5 * self._sum(cp.huber(Z - Y, self.delta))
+
+
+@dataclass(frozen=True, eq=False)
+class Quantile(Loss):
+    """The pinball loss tau (y - z)_+ + (1 - tau) (z - y)_+, with L*(T) = sum(T Y) where -tau w <= T <= (1 - tau) w.
+
+    Parameters
+    ----------
+    quantile : float, default=0.5
+        The quantile tau of y given x that is fitted, in (0, 1).
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Positive weights of the samples.
+    """
+
+    quantile: float = 0.5
+
+    smooth = False
+    translation_invariant = True
+    degree = 1
+
+    def _box(self, Y):
+        return -self.quantile, 1.0 - self.quantile
+
+
+class Absolute(Loss):
+    """The absolute error |z - y|, with L*(T) = sum(T Y) where |T| <= w.
+
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Positive weights of the samples.
+    """
+
+    smooth = False
+    translation_invariant = True
+    degree = 1
+
+    def _box(self, Y):
+        return -1.0, 1.0
+
+
+class SquaredHinge(Loss):
+    """1/2 (1 - y z)_+^2 for labels y = -1 or 1, with L*(T) = sum(T Y + T^2 / (2 w)) where Y T <= 0.
+
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Positive weights of the samples.
+    """
+
+    def _box(self, Y):
+        return np.where(Y > 0, -np.inf, 0.0), np.where(Y > 0, 0.0, np.inf)
+
+    def to_cvxpy(self, Y, Z):
+        """Return L(Z) as a cvxpy expression."""
+        import cvxpy as cp
+
+        return 0.5 * self._sum(cp.square(cp.pos(1.0 - cp.multiply(Y, Z))))
+
+
+class Hinge(Loss):
+    """(1 - y z)_+ for labels y = -1 or 1, with L*(T) = sum(T Y) where -w <= Y T <= 0.
+
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Positive weights of the samples.
+    """
+
+    smooth = False
+
+    def _box(self, Y):
+        return np.where(Y > 0, -1.0, 0.0), np.where(Y > 0, 0.0, 1.0)
+
+
+class Logistic(Loss):
+    """log(1 + exp(-y z)) for labels y = -1 or 1.
+
+    L*(T) = sum w (q log q + (1 - q) log(1 - q)) where q = -Y T / w is in [0, 1].
+
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Positive weights of the samples.
+    """
+
+    clipped = False
+    steepest = 0.25
+
+    def _box(self, Y):
+        return np.where(Y > 0, -1.0, 0.0), np.where(Y > 0, 0.0, 1.0)
+
+    def value(self, Y, Z):
+        """Return L(Z)."""
+        return float(np.sum(self._weights * np.logaddexp(0.0, -Y * Z)))
+
+    def grad(self, Y, Z):
+        """Return the gradient -w y sigmoid(-y z)."""
+        return -self._weights * Y * expit(-Y * Z)
+
+    def curvature(self, Y, Z):
+        """Return the second derivatives w p (1 - p), p = sigmoid(z)."""
+        return self._weights * (expit(Y * Z) * expit(-Y * Z))
+
+    def advance(self, Y, Z, step):
+        """Return predictions with q moved by its derivative along the step, by at most most of the way to 0 or 1."""
+        q, p = (np.maximum(expit(side * Y * Z), np.finfo(float).tiny) for side in (-1.0, 1.0))
+        move = np.clip(-q * p * Y * step, -SATURATION * q, SATURATION * p)
+        return Z - Y * (np.log1p(move / q) - np.log1p(-move / p))
+
+    def conjugate(self, Y, T):
+        """Return L*(T)."""
+        q = -Y * T / self._weights
+        inside = np.clip(q, 0.0, 1.0)
+        if not (np.abs(q - inside) <= DOMAIN_TOL).all():
+            return np.inf
+        return float(np.sum(self._weights * (xlogy(inside, inside) + xlogy(1.0 - inside, 1.0 - inside))))
+
+    def best_scale(self, Y, V, limit):
+        """Return the t of [-limit, limit] that maximises D(t V); q = t Y V / w."""
+        lower, upper = self.domain(Y)
+        low, high = interval_in_box(V, -upper, -lower, limit)
+        direction = (Y * V)[V != 0]
+        rate = (Y * V / self._weights)[V != 0]
+
+        def slopes(t):
+            q = t * rate
+            return np.sum(direction * (np.log1p(-q) - np.log(q))), -np.sum(direction * rate / (q * (1.0 - q)))
+
+        return largest_on_segment(slopes, low, high)
+
+    def to_cvxpy(self, Y, Z):
+        """Return L(Z) as a cvxpy expression."""
+        import cvxpy as cp
+
+        return self._sum(cp.logistic(-cp.multiply(Y, Z)))
+
+
+class Softmax(Loss):
+    """The cross entropy sum_i w_i (log sum_c exp(z_ic) - y_i'z_i) of c classes, for one-hot rows y_i.
+
+    L*(T) = sum w P log P where the rows of P = Y + T / w are in the simplex: they sum to one and are not negative.
+
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Positive weights of the samples.
+    """
+
+    separable = False
+    clipped = False
+    steepest = 0.5
+
+    def _box(self, Y):
+        return -Y, 1.0 - Y
+
+    def value(self, Y, Z):
+        """Return L(Z)."""
+        logs = logsumexp(np.broadcast_to(Z, Y.shape), axis=1, keepdims=True)
+        return float(np.sum(self._weights * (logs - np.sum(Y * Z, axis=1, keepdims=True))))
+
+    def grad(self, Y, Z):
+        """Return the gradient w (P - Y) for the probabilities P."""
+        return self._weights * (softmax(np.broadcast_to(Z, Y.shape), axis=1) - Y)
+
+    def curvature(self, Y, Z):
+        """Return the Hessians w (diag(p) - p p') of the samples, shape (n_samples, n_outputs, n_outputs)."""
+        P = softmax(np.broadcast_to(Z, Y.shape), axis=1)
+        weighted = self._weights * P
+        return weighted[:, :, None] * (np.eye(Y.shape[1]) - P[:, None, :])
+
+    def curvature_root(self, Y, Z):
+        """Return B = w^(1/2) diag(s) (I - s s'), s = p^(1/2), with B B' = `curvature`, of its shape."""
+        s = np.sqrt(softmax(np.broadcast_to(Z, Y.shape), axis=1))
+        weighted = np.sqrt(self._weights) * s
+        return weighted[:, :, None] * (np.eye(Y.shape[1]) - s[:, :, None] * s[:, None, :])
+
+    def advance(self, Y, Z, step):
+        """Return predictions with P moved by its derivative along the step, by at most most of the way to 0 or 1.
+
+        The mean of a row, on which P does not depend, moves with the step.
+        """
+        P = np.maximum(softmax(Z, axis=1), np.finfo(float).tiny)
+        move = P * (step - np.sum(P * step, axis=1, keepdims=True))
+        moved = Z + np.log1p(np.clip(move, -SATURATION * P, SATURATION * (1.0 - P)) / P)
+        return moved + np.mean(Z + step - moved, axis=1, keepdims=True)
+
+    def conjugate(self, Y, T):
+        """Return L*(T)."""
+        P = Y + T / self._weights
+        off = np.abs(P.sum(axis=1) - 1.0)
+        if not (P >= -DOMAIN_TOL).all() or not (off <= DOMAIN_TOL * Y.shape[1]).all():
+            return np.inf
+        P = np.maximum(P, 0.0)
+        return float(np.sum(self._weights * xlogy(P, P)))
+
+    def project_dual(self, Y, V, basis):
+        """Return the V nearest to a given one with rows of Y - V / w in the simplex and basis'V = 0."""
+        return project_simplices(V, Y, self._weights, basis)
+
+    def best_scale(self, Y, V, limit):
+        """Return the t of [-limit, limit] that maximises D(t V), P = Y - t V / w; 0 where none is feasible."""
+        lower, upper = self.domain(Y)
+        low, high = interval_in_box(V, -upper, -lower, limit)
+        # the rows of V sum to zero up to rounding, or no multiple is feasible
+        sums = np.abs(np.sum(V, axis=1, keepdims=True)) / self._weights
+        most = 0.5 * DOMAIN_TOL / max(float(np.max(sums, initial=0.0)), np.finfo(float).tiny)
+        Y, rate, V = Y[V != 0], (V / self._weights)[V != 0], V[V != 0]
+
+        def slopes(t):
+            P = Y - t * rate
+            return np.sum(V * (np.log(P) + 1.0)), -np.sum(V * rate / P)
+
+        return largest_on_segment(slopes, max(low, -most), min(high, most))
+
+    def to_cvxpy(self, Y, Z):
+        """Return L(Z) as a cvxpy expression, for Y and Z with two axes."""
+        import cvxpy as cp
+
+        return self._sum(cp.log_sum_exp(Z, axis=1) - cp.sum(cp.multiply(Y, Z), axis=1))
+
+
+class Interpolation(Loss):
+    """The indicator of Z = Y, 0 there and inf elsewhere, with L*(T) = sum(T Y) for all T.
+
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,) or None, default=None
+        Accepted as by the other losses; it has no effect.
+    """
+
+    smooth = False
+    translation_invariant = True
+
+    def value(self, Y, Z):
+        """Return 0 where |Z - Y| <= 1e-9 max(1, |Y|), inf elsewhere."""
+        return 0.0 if np.linalg.norm(Z - Y) <= INTERPOLATION_TOL * max(1.0, np.linalg.norm(Y)) else np.inf
+
+    def grad(self, Y, Z):
+        """Return 0, a subgradient at Z = Y, whatever Z."""
+        return np.zeros_like(Y, dtype=float)
+
+    def fit_free(self, Y, basis, offset=0.0):
+        """Return the coefficients of the least squares fit, the minimiser where there is one."""
+        return fit_squares(Y, basis, offset)
+
+    def to_cvxpy(self, Y, Z):
+        """Return the indicator of Z = Y as a cvxpy expression."""
+        import cvxpy as cp
+
+        return cp.transforms.indicator([Z == Y])
+
+
+LOSSES = {
+    "squared": Squared,
+    "huber": Huber,
+    "quantile": Quantile,
+    "absolute": Absolute,
+    "logistic": Logistic,
+    "hinge": Hinge,
+    "squared_hinge": SquaredHinge,
+    "softmax": Softmax,
+    "interpolation": Interpolation,
+}
+
+
+def make_loss(name, sample_weight=None, *, delta=1.0, quantile=0.5):
+    """Return the loss of a name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOSSES`, such as "squared" or "squared_hinge".
+    sample_weight : array-like of shape (n_samples,) or None, default=None
+        Positive weights of the samples.
+    delta : float, default=1.0
+        Of `Huber`, above 0; the other losses ignore it.
+    quantile : float, default=0.5
+        Of `Quantile`, in (0, 1); the other losses ignore it.
+
+    Returns
+    -------
+    Loss
+        The loss.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not of the values above.
+    TypeError
+        If `delta` or `quantile` is not a number.
+    """
+    check_choice("name", name, LOSSES)
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight, dtype=float)
+        if sample_weight.ndim != 1 or not (np.isfinite(sample_weight) & (sample_weight > 0)).all():
+            raise ValueError(f"sample_weight must be a vector of finite numbers above 0; got {sample_weight!r}")
+    options = {}
+    if name == "huber":
+        options["delta"] = check_positive("delta", delta)
+    if name == "quantile":
+        options["quantile"] = check_positive("quantile", quantile)
+        if options["quantile"] >= 1:
+            raise ValueError(f"quantile must be a number above 0 and below 1; got {quantile!r}")
+    return LOSSES[name](sample_weight=sample_weight, **options)

@@ -1,13 +1,8 @@
-"""Two-layer networks, and their recovery from the blocks of a convex program.
+"""Two-layer networks.
 
     f(x) = sum_j act(x.w_j + b_j) a_j + b_0 + x.w_0        weight decay 1/2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
 
-A block u with sign s is the neuron w = u / sqrt|u|, a = s sqrt|u|: then act(x.w) a = s act(x.u), and its weight decay
-is |u|. Parallel neurons of the same sign are one neuron: they add up to |u_1| + |u_2| = |u_1 + u_2|.
-
-References
-----------
-M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers, theorem 1. ICML.
+Parallel neurons of the same sign are one neuron: they add up to |u_1| + |u_2| = |u_1 + u_2|, for u = w |a|.
 """
 
 from dataclasses import dataclass, replace
@@ -15,14 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.utils import check_array
 
-from .architecture import ACTIVATIONS, HIDDEN_BIASES
+from .architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES
 from .losses import Squared
 from .validation import check_choice, check_positive
 
-__all__ = ["Network", "merge_parallel", "recover"]
+__all__ = ["Network", "activate", "merge_parallel"]
 
 # Relative difference of every weight, up to scale, below which two neurons are parallel.
 PARALLEL_TOL = 1e-10
+# A threshold neuron is active down to this part of |x| |w| below zero: its weights may lie on walls of the data.
+THRESHOLD_TOL = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +36,8 @@ class Network:
         Output weights.
     b2 : ndarray of shape (n_outputs,)
         Output biases.
-    activation : {"relu", "gated_relu"}, default="relu"
-        ReLU, or gated ReLU: t 1[x.g + h >= 0] for a neuron with gate (g, h).
+    activation : {"relu", "gated_relu", "leaky_relu", "abs", "linear", "threshold"}, default="relu"
+        As in `Architecture`; gated ReLU is t 1[x.g + h >= 0] for a neuron with gate (g, h).
     skip : ndarray of shape (n_features, n_outputs) or None, default=None
         Weights of the linear skip.
     hidden_bias : {"penalized", "none", "free"}, default="penalized"
@@ -48,6 +45,12 @@ class Network:
     gates : ndarray of shape (n_features + 1, n_neurons) or None, default=None
         Gates of gated ReLU neurons, the last row their biases. Which side an input is on that lies on the wall of a
         gate is left to rounding.
+    negative_slope : float, default=0.01
+        Slope of "leaky_relu" below zero.
+    hidden_norm : {"l2", "l1"}, default="l2"
+        Norm of hidden weights (and penalised biases) in the weight decay.
+    output_penalty : {"weight_decay", "l1"}, default="weight_decay"
+        Norm of the output weights of a neuron in the weight decay: Euclidean, or l1.
 
     Raises
     ------
@@ -71,10 +74,15 @@ class Network:
     skip: np.ndarray | None = None
     hidden_bias: str = "penalized"
     gates: np.ndarray | None = None
+    negative_slope: float = 0.01
+    hidden_norm: str = "l2"
+    output_penalty: str = "weight_decay"
 
     def __post_init__(self):
         check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("hidden_bias", self.hidden_bias, (*HIDDEN_BIASES, "free"))
+        check_choice("hidden_bias", self.hidden_bias, HIDDEN_BIASES)
+        check_choice("hidden_norm", self.hidden_norm, ("l2", "l1"))
+        check_choice("output_penalty", self.output_penalty, OUTPUT_PENALTIES)
         for name in ("W1", "b1", "W2", "b2", "skip", "gates"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
@@ -114,9 +122,12 @@ class Network:
         """
         X = self._check_X(X)
         T = X @ self.W1 + self.b1
-        if self.activation == "relu":
-            return np.maximum(T, 0.0, out=T)
-        return T * (X @ self.gates[:-1] + self.gates[-1] >= 0)
+        if self.activation == "gated_relu":
+            return T * (X @ self.gates[:-1] + self.gates[-1] >= 0)
+        if self.activation == "threshold":
+            sizes = np.sqrt(1.0 + np.sum(X**2, axis=1))[:, None] * np.sqrt(np.sum(self.W1**2, axis=0) + self.b1**2)
+            return (-THRESHOLD_TOL * sizes <= T).astype(float)
+        return activate(T, self.activation, self.negative_slope)
 
     def predict(self, X):
         """Predict the outputs of inputs.
@@ -139,13 +150,27 @@ class Network:
         Z = self._outputs(X)
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
-    def weight_decay(self):
-        """Return 1/2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2), without the b_j^2 if hidden biases are free."""
-        biases = 0.0 if self.hidden_bias == "free" else np.sum(self.b1**2)
-        return 0.5 * float(np.sum(self.W1**2) + biases + np.sum(self.W2**2))
+    def input_sizes(self):
+        """Return |w_j|, in the norm and with the biases that weight decay counts, shape (n_neurons,)."""
+        weights = self.W1 if self.hidden_bias == "free" else np.vstack([self.W1, self.b1])
+        return np.linalg.norm(weights, 1 if self.hidden_norm == "l1" else 2, axis=0)
 
-    def objective(self, X, y, alpha):
-        """Compute the training objective 1/2 |f(X) - y|^2 + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2).
+    def output_sizes(self):
+        """Return |a_j|, in the norm that weight decay counts, shape (n_neurons,)."""
+        return np.linalg.norm(self.W2, 1 if self.output_penalty == "l1" else 2, axis=1)
+
+    def weight_decay(self):
+        """Return 1/2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2), without the b_j^2 if hidden biases are free.
+
+        sum_j |a_j| for threshold networks, whose hidden weights have no scale: their neurons are s 1[x.w + b >= 0] a,
+        and weight decay is 1/2 sum_j (s_j^2 + |a_j|^2).
+        """
+        if self.activation == "threshold":
+            return float(np.sum(self.output_sizes()))
+        return 0.5 * float(np.sum(self.input_sizes() ** 2) + np.sum(self.output_sizes() ** 2))
+
+    def objective(self, X, y, alpha, loss=None):
+        """Compute the training objective L(f(X)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2).
 
         Free hidden biases b_j are left out of the weight decay.
 
@@ -154,14 +179,16 @@ class Network:
         X : array-like of shape (n_samples, n_features)
             Inputs.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
+            Targets, as the loss takes them.
         alpha : float
             Regularisation strength, above 0.
+        loss : object or None, default=None
+            A loss of `convexnn.losses`; None is the squared one, 1/2 |f(X) - y|^2.
 
         Returns
         -------
         float
-            The objective, in the squared unit of y.
+            The objective; with the squared loss in the squared unit of y.
 
         Raises
         ------
@@ -173,7 +200,8 @@ class Network:
         y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False)
         if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:
             raise ValueError(f"y must have shape {Z.shape} to fit X and the network; got {y.shape}")
-        return Squared().value(y.reshape(Z.shape), Z) + alpha * self.weight_decay()
+        loss = Squared() if loss is None else loss
+        return loss.value(y.reshape(Z.shape), Z) + alpha * self.weight_decay()
 
     def _outputs(self, X):
         Z = self.hidden(X) @ self.W2 + self.b2
@@ -186,40 +214,28 @@ class Network:
         return X
 
 
-def recover(solution):
-    """Turn the blocks of a solution into the weights of a network.
-
-    w = u / sqrt|u| and a = s sqrt|u| for a block u of sign s; zero blocks give no neuron; parallel neurons of the same
-    sign are merged. On the data the network predicts the fit of the program, and its objective is that of the program.
+def activate(T, activation, negative_slope=0.01):
+    """Apply an activation that depends on its argument alone.
 
     Parameters
     ----------
-    solution : Solution
-        A feasible point of a program.
+    T : ndarray
+        Pre-activations.
+    activation : {"relu", "leaky_relu", "abs", "linear"}
+        The activation.
+    negative_slope : float, default=0.01
+        Slope of "leaky_relu" below zero.
 
     Returns
     -------
-    Network
-        One neuron for each nonzero block that is left after merging.
+    ndarray of the shape of T
+        Activations.
     """
-    program = solution.program
-    blocks, outputs = np.nonzero(program.penalty.block_norms(solution.W))
-    U = solution.W[blocks, :, outputs].T
-    roots = np.sqrt(np.linalg.norm(U, axis=0))
-    W2 = np.zeros((len(blocks), solution.W.shape[2]))
-    W2[np.arange(len(blocks)), outputs] = program.design.sign(blocks) * roots
-    architecture = program.architecture
-    n_features = program.design.X.shape[1] - (architecture.hidden_bias != "none")
-    weights = _with_bias_row(U / roots, n_features)
-    intercept, skip = architecture.split_free(solution.beta, n_features)
-    gates = None
-    if architecture.activation == "gated_relu":
-        index = program.design.pattern_index(blocks)
-        gates = _with_bias_row(program.design.arrangements.gates[index].T, n_features)
-    network = Network(
-        weights[:-1], weights[-1], W2, intercept, architecture.activation, skip, architecture.hidden_bias, gates
-    )
-    return merge_parallel(network)
+    if activation == "linear":
+        return T
+    if activation == "abs":
+        return np.abs(T)
+    return np.maximum(T, 0.0 if activation == "relu" else negative_slope * T)
 
 
 def merge_parallel(network):
@@ -228,7 +244,7 @@ def merge_parallel(network):
     Parameters
     ----------
     network : Network
-        Any network. Neurons with gates are left as they are: two gates do not add up to one.
+        Any network. Neurons with gates or thresholds are left as they are: two gates do not add up to one.
 
     Returns
     -------
@@ -236,10 +252,10 @@ def merge_parallel(network):
         Balanced (|w_j| = |a_j|, and |w_j| counts penalised biases only) where neurons were merged, the others
         untouched. Merged constants, free biases with w_j = 0, keep the first one's a_j.
     """
-    if network.activation != "relu" or network.n_neurons < 2:
+    if network.activation in ("gated_relu", "threshold") or network.n_neurons < 2:
         return network
     hidden = np.vstack([network.W1, network.b1])
-    lengths, sizes = np.linalg.norm(hidden, axis=0), np.linalg.norm(network.W2, axis=1)
+    lengths, sizes = np.linalg.norm(hidden, axis=0), network.output_sizes()
     alive = lengths * sizes > 0
     if not alive.all():
         return merge_parallel(_select(network, hidden, network.W2, alive))
@@ -256,7 +272,8 @@ def merge_parallel(network):
     for j in np.flatnonzero(np.bincount(leader, minlength=len(leader)) > 1):
         group = leader == j
         vector = hidden[:, group] @ sizes[group]
-        length = np.linalg.norm(vector[:-1] if network.hidden_bias == "free" else vector)
+        order = 1 if network.hidden_norm == "l1" else 2
+        length = np.linalg.norm(vector[:-1] if network.hidden_bias == "free" else vector, order)
         root = np.sqrt(length) if length > 0 else sizes[j]  # the length of a constant's weights is zero
         hidden[:, j] = vector / root
         W2[j] *= root / sizes[j]
@@ -265,10 +282,3 @@ def merge_parallel(network):
 
 def _select(network, hidden, W2, keep):
     return replace(network, W1=hidden[:-1, keep], b1=hidden[-1, keep], W2=W2[keep])
-
-
-def _with_bias_row(weights, n_features):
-    """Append a zero bias row to hidden weights (n_features, m); leave (n_features + 1, m) as they are."""
-    if len(weights) > n_features:
-        return weights
-    return np.vstack([weights, np.zeros((1, weights.shape[1]))])

@@ -17,25 +17,20 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length
 
-from .architecture import Architecture
-from .arrangements import Arrangements, resolve_arrangements
+from .architecture import Architecture, HiddenLayer
+from .arrangements import Arrangements
 from .certificate import Certificate
-from .cones import ArrangementCones, FreeCones
+from .cones import make_cones
 from .design import Design
 from .enumeration import interior_gates
-from .losses import Squared
-from .penalties import GroupL2
+from .group_pricing import kappa_groups
 from .pricing import kappa
-from .validation import check_positive
 
-__all__ = ["Program", "Solution", "build_program"]
+__all__ = ["Program", "Solution"]
 
 # Residuals below this part of |Y| are rounding.
 RESIDUAL_TOL = 100 * np.finfo(float).eps
-# Sizes of data whose products have squares in the range of floating point, with room for small residuals.
-SIZES = (1e-100, 1e100)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,30 +43,33 @@ class Program:
         Targets.
     design : Design
         The map A from blocks to predictions.
-    cones : ArrangementCones or FreeCones
+    cones : ArrangementCones, SelectionCones or FreeCones
         The cones K_b.
-    loss : Squared
-        The loss L.
-    penalty : GroupL2
-        The penalty R.
+    loss : object
+        The loss L, of `convexnn.losses`.
+    penalty : object
+        The penalty R, of `convexnn.penalties`.
     alpha : float
         Regularisation strength, the lambda of the papers and the alpha of scikit-learn's MLPRegressor at full batches.
     free : ndarray of shape (n_samples, n_free)
         The free columns F.
     architecture : Architecture
         The network that the blocks stand for.
+    hidden : HiddenLayer
+        What the neurons see, and their weights in terms of blocks.
     neglected : float, default=0
         Spectral norm of what was left out of the data, in `in_row_space`.
     """
 
     Y: np.ndarray
     design: Design
-    cones: ArrangementCones | FreeCones
-    loss: Squared
-    penalty: GroupL2
+    cones: object
+    loss: object
+    penalty: object
     alpha: float
     free: np.ndarray
     architecture: Architecture
+    hidden: HiddenLayer
     neglected: float = 0.0
 
     @property
@@ -80,21 +78,25 @@ class Program:
 
         Gated networks are bounded over the given gates only: a gate on a wall has a pattern that no cell has.
         """
-        complete = self.design.arrangements.complete and self.architecture.activation == "relu"
-        return "global" if complete else "sampled"
+        fixed = self.architecture.activation == "gated_relu"
+        return "global" if self.design.arrangements.complete and not fixed else "sampled"
 
     @property
     def block_shape(self):
-        """Shape of W, (n_blocks, n_hidden_features, n_outputs)."""
-        return self.design.n_blocks, self.design.X.shape[1], self.Y.shape[1]
+        """Shape of W, (n_blocks, n_hidden_features, n_outputs); patches with weights of their own have columns too."""
+        return self.design.n_blocks, self.design.X.shape[1], self.design.n_columns(self.Y.shape[1])
 
     def predict(self, W, beta):
         """Return Z = A(W) + F beta, shape (n_samples, n_outputs)."""
         return self.design.matvec(W) + self.free @ beta
 
     def objective(self, W, beta):
-        """Return L(A(W) + F beta) + alpha R(W)."""
-        return self.loss.value(self.Y, self.predict(W, beta)) + self.alpha * self.penalty.value(W)
+        """Return L(A(W) + F beta) + alpha R(W), without free hidden biases in R."""
+        return self.loss.value(self.Y, self.predict(W, beta)) + self.alpha * self.decay(W)
+
+    def decay(self, W):
+        """Return R(W) as the network is charged: without free hidden biases, the last row of a block."""
+        return self.penalty.value(W[:, :-1] if self.architecture.hidden_bias == "free" else W)
 
     def zero(self):
         """Return W = 0 and the best beta for it."""
@@ -113,7 +115,10 @@ class Program:
         return replace(self, Y=self.Y - self.free @ beta, free=self.free_basis[0])
 
     def rescaled(self, unit_x, unit_y):
-        """Return the program for X / unit_x and Y / unit_y: W in units of unit_y / unit_x, beta in those of unit_y."""
+        """Return the program for X / unit_x and Y / unit_y: W in units of unit_y / unit_x, beta in those of unit_y.
+
+        Its objective is in units of unit_y ** degree, the degree of the loss; unit_y is 1 where there is none.
+        """
         design = replace(self.design, X=self.design.X / unit_x)
         cones = make_cones(design, self.architecture)
         return replace(
@@ -121,30 +126,37 @@ class Program:
             Y=self.Y / unit_y,
             design=design,
             cones=cones,
-            alpha=self.alpha / (unit_x * unit_y),
+            alpha=self.alpha * unit_y ** (1 - (self.loss.degree or 0)) / unit_x,
             neglected=self.neglected / unit_x,
         )
 
     def project_dual(self, V):
-        """Project V onto {F'V = 0}; what is only rounding of Y becomes zero."""
-        basis, _ = self.free_basis
-        for _ in range(2):  # once more: what is left may be small beside the rounding of what was taken away
-            V = V - basis @ (basis.T @ V)
+        """Project V onto {F'V = 0} and the domain of the dual; what is only rounding of Y becomes zero."""
+        V = self.loss.project_dual(self.Y, V, self.free_basis[0])
         return V if np.linalg.norm(V) > RESIDUAL_TOL * np.linalg.norm(self.Y) else np.zeros_like(V)
 
     @property
     def rounding(self):
         """Difference of objective and bound that is rounding where both should be zero."""
-        return float(self.loss.value(self.Y, 0.0) * RESIDUAL_TOL**2)
+        size = self.loss.value(self.Y, np.zeros_like(self.Y))
+        return float(size * RESIDUAL_TOL**2) if np.isfinite(size) else 0.0
 
     def dual_value(self, V, norm):
-        """Return the largest D(t V) with |t| norm <= alpha, for norm >= kappa(V): a lower bound of the optimum."""
+        """Return the largest D(t V) with t kappa <= alpha, for norm >= kappa(V): a lower bound of the optimum.
+
+        It is one for the network, whose kappa is larger where hidden biases are free.
+        """
+        return self.scaled_value(V, norm * self.architecture.relaxation)
+
+    def scaled_value(self, V, norm):
+        """Return the largest D(t V) with |t| norm <= alpha."""
         limit = self.alpha / norm if norm > 0 else np.inf
         return float(-self.loss.conjugate(self.Y, -self.loss.best_scale(self.Y, V, limit) * V))
 
     def dual_rounding(self, V, dtype=np.float64):
         """Return the size of the rounding errors of X' D V in products of a precision."""
-        return 8 * float(np.finfo(dtype).eps) * np.linalg.norm(self.design.X) * np.linalg.norm(V)
+        eps, sizes = float(np.finfo(dtype).eps), np.linalg.norm(self.design.X) * np.linalg.norm(V)
+        return 8 * eps * np.sqrt(self.design.n_patches) * self.penalty.dual_factor * sizes
 
     def certificate(self, W, beta, V=None):
         """Bound the optimum from below and compare.
@@ -173,15 +185,35 @@ class Program:
     def lower_bound(self, V):
         """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""
         V = self.project_dual(V)
-        return self.dual_value(V, kappa(self.design, self.cones, self.penalty, V) + self.dual_rounding(V))
+        return self.dual_value(V, self.kappa(V) + self.dual_rounding(V))
+
+    def kappa(self, V):
+        """Return the largest dual norm over the blocks of this program, on their cones, of s_b X'D_b V."""
+        plain = self.penalty.rotation_invariant or not self.architecture.constrained
+        return (kappa if plain else kappa_groups)(self.design, self.cones, self.penalty, V)
 
     def dual_at_zero(self):
         """Return -grad L at the best free fit, the dual vector of the zero network; kappa of it is alpha_max."""
         W, beta = self.zero()
-        return self.project_dual(-self.loss.grad(self.Y, self.predict(W, beta)))
+        return self.project_dual(-self.loss.stationary_grad(self.Y, self.predict(W, beta), self.free_basis[0]))
+
+    @property
+    def coupled(self):
+        """Whether a neuron has several outputs under true weight decay, on cones: no program with one block a cell."""
+        decay = self.architecture.output_penalty == "weight_decay" and self.architecture.constrained
+        return decay and self.Y.shape[1] > 1
+
+    def require_blocks(self):
+        """Raise ValueError if the network is not the program over the blocks of its patterns."""
+        if self.coupled:
+            raise ValueError(
+                'output_penalty="weight_decay" with several outputs is for solve_vector_generation; other solvers '
+                'need output_penalty="l1", or networks without cones (gated_relu, linear)'
+            )
 
     def require_patterns(self):
-        """Raise ValueError if the program has no patterns."""
+        """Raise ValueError if the program has no patterns, or is not one over blocks."""
+        self.require_blocks()
         if len(self.design.arrangements) == 0:
             raise ValueError(
                 'arrangements="adaptive" is for solve_generation, which finds the patterns; this solver needs given '
@@ -200,16 +232,20 @@ class Program:
 
         |V'(Xu)_+ - V'(X_r u)_+| <= |V| |(X - X_r) u| <= |V| sigma_{r+1} for the data X_r of rank r.
         """
-        return self.neglected * float(np.linalg.norm(V))
+        steepest = max(1.0, abs(self.design.slope)) * np.sqrt(self.design.n_patches) * self.penalty.dual_factor
+        return self.neglected * steepest * float(np.linalg.norm(V))
 
     def in_row_space(self, most=None):
         """Return the program in coordinates of the row space of X, and their basis (n_features, rank).
 
         Blocks W of that program are blocks W basis' of this one: same predictions, norms and cones, fewer features.
         With `most` only that many of the leading singular vectors are kept, and the program has a higher optimum.
-        `neglected` is the largest singular value left out, rounding of X where the rank is kept.
+        `neglected` is the largest singular value left out, rounding of X where the rank is kept. Norms that depend on
+        the coordinates keep them.
         """
         X = self.design.X
+        if not self.penalty.rotation_invariant:
+            return self, np.eye(X.shape[1])
         scale = np.linalg.norm(X, axis=0)
         scale[scale == 0] = 1.0
         relative = np.linalg.svd(X / scale, compute_uv=False)  # a small unit is no reason to drop a column
@@ -284,65 +320,3 @@ class Solution:
         gates = interior_gates(program.design.X, points, arrangements.patterns(index))
         kept = Arrangements(arrangements.bits[index], gates, arrangements.n_samples)
         return replace(self, program=program.over(kept), W=W)
-
-
-def build_program(X, y, alpha, arrangements, architecture=None, random_state=None):
-    """Build the convex program of a network on data.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        Inputs.
-    y : array-like of shape (n_samples,) or (n_samples, 1)
-        Targets.
-    alpha : float
-        Regularisation strength, above 0.
-    arrangements : "adaptive", int, "all", Arrangements, or array-like of gates
-        "adaptive": none yet, `solve_generation` finds them. Else a number of sampled patterns, all of them, or those of
-        given gates (n_gates, n_hidden_features), where a hidden bias counts as one more feature.
-    architecture : Architecture or None, default=None
-        The network; None is a ReLU network with penalised hidden biases and a free output bias.
-    random_state : int, RandomState instance or None, default=None
-        Source of sampled patterns.
-
-    Returns
-    -------
-    Program
-        Ready for a solver.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
-    """
-    architecture = Architecture() if architecture is None else architecture
-    if not isinstance(architecture, Architecture):
-        raise TypeError(f"architecture must be an Architecture or None; got {architecture!r}")
-    alpha = check_positive("alpha", alpha)
-    X = check_array(X, dtype=np.float64, input_name="X")
-    Y = check_array(np.atleast_1d(y), dtype=np.float64, input_name="y", ensure_2d=False)
-    Y = Y.reshape(len(Y), -1)
-    check_consistent_length(X, Y)
-    sizes = np.array([np.abs(X).max(), np.abs(Y).max()])
-    if not all(size == 0 or SIZES[0] <= size <= SIZES[1] for size in (*sizes, np.exp(np.log(sizes[sizes > 0]).sum()))):
-        raise ValueError(
-            f"the largest entries of X and of y, and their product, must be from {SIZES[0]:g} to {SIZES[1]:g}, for "
-            f"squares to be in the range of floating point; got {sizes[0]:g} and {sizes[1]:g}: change their units"
-        )
-    if Y.shape[1] != 1:
-        raise ValueError(f"y must have one output, shape (n_samples,) or (n_samples, 1); got shape {np.shape(y)}")
-    if isinstance(arrangements, str) and arrangements == "adaptive" and architecture.activation != "relu":
-        raise ValueError(
-            f'arrangements="adaptive" is for ReLU networks; the patterns of activation {architecture.activation!r} are '
-            "fixed beforehand: give a number to sample, or gates"
-        )
-    rows = architecture.hidden_rows(X)
-    arrangements = resolve_arrangements(rows, arrangements, random_state)
-    design = Design(rows, arrangements, (1.0, -1.0) if architecture.activation == "relu" else (1.0,))
-    cones = make_cones(design, architecture)
-    return Program(Y, design, cones, Squared(), GroupL2(), alpha, architecture.free_columns(X), architecture)
-
-
-def make_cones(design, architecture):
-    """Return the cones that the blocks of a design have in an architecture."""
-    return ArrangementCones(design) if architecture.activation == "relu" else FreeCones()

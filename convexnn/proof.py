@@ -5,6 +5,7 @@ proving kappa(V) <= b for the largest b whose bound is high enough: by enumerati
 branch and bound.
 """
 
+import time
 from functools import cached_property
 from typing import NamedTuple
 
@@ -42,6 +43,8 @@ class Proof(NamedTuple):
         Their signs.
     status : str
         What branch and bound said.
+    output : int, default=0
+        The output that the points are of.
     """
 
     lower_bound: float
@@ -49,6 +52,7 @@ class Proof(NamedTuple):
     directions: np.ndarray
     signs: np.ndarray
     status: str
+    output: int = 0
 
 
 class Prover:
@@ -88,7 +92,8 @@ class Prover:
         limits = {"time_limit": enumeration if can_enumerate else time_limit, "max_nodes": max_nodes}
         limits["time_limit"] = None if np.isinf(limits["time_limit"]) else limits["time_limit"]
         starts = starts if starts is not None and len(starts) else None
-        result = bound_kappa(self.program.design.X, V[:, 0], threshold, starts=starts, refute=refute, **limits)
+        rows, weights = self._rows(V)
+        result = bound_kappa(rows, weights, threshold, starts=starts, refute=refute, **limits)
         # a search for the best bound may end by its limit after a refutation
         open_end = not refute and result.upper > (1 + FINISHED_TOL) * max(threshold, result.lower)
         stopped = result.status.startswith("stopped") or open_end
@@ -107,8 +112,8 @@ class Prover:
             The objective.
         tol : float
             The relative gap to prove.
-        starts : ndarray of shape (n_starts, n_features) or None, default=None
-            Directions where kappa may be attained.
+        starts : list of ndarray of shape (n_starts, n_features), or None, default=None
+            For each output directions where kappa may be attained.
         time_limit : float or None, default=None
             Limit in seconds.
         max_nodes : int or None, default=None
@@ -123,11 +128,20 @@ class Prover:
         """
         program = self.program
         largest = _largest_norm(program, V, (1 - PROVED_PART * tol) * objective)
-        limits = {"time_limit": time_limit, "max_nodes": max_nodes}
-        result = self.bound(V, largest, starts=starts, refute=refute, **limits)
-        bound = program.dual_value(V, max(result.upper, program.alpha) + program.dual_neglected(V))
-        points = result.points if result.status == "refuted" else result.points[:0]
-        return Proof(bound, result.upper <= largest, points[:, :-1], points[:, -1], result.status)
+        end = None if time_limit is None else time.perf_counter() + time_limit
+        upper, points = 0.0, np.zeros((0, program.design.X.shape[1] + 1))
+        for c in range(V.shape[1]):  # kappa is the largest of the outputs'
+            left = None if end is None else max(end - time.perf_counter(), 0.01) / (V.shape[1] - c)
+            own = None if starts is None else starts[c]
+            result = self.bound(V[:, [c]], largest, starts=own, refute=refute, time_limit=left, max_nodes=max_nodes)
+            upper, status = max(upper, result.upper), result.status
+            if result.status == "refuted":
+                points = result.points
+            if upper > largest and refute:  # nothing more to prove
+                upper = max(upper, *map(self._free_bound, V[:, c + 1 :].T), 0.0)
+                break
+        bound = program.dual_value(V, max(upper, program.alpha) + program.dual_neglected(V))
+        return Proof(bound, upper <= largest, points[:, :-1], points[:, -1], status, c)
 
     @cached_property
     def n_cells(self):
@@ -139,12 +153,27 @@ class Prover:
         """All cells, None where rounding could hide some."""
         return EnumeratedCells.of(self.program.design, MANY_CELLS)
 
+    def _free_bound(self, v):
+        """Return a bound of kappa(v) that costs nothing: |v'act(Xu)| <= sum_k |v_k| max(1, |slope|) |x_k|."""
+        design = self.program.design
+        rows = np.abs(design.spread(v)) @ np.linalg.norm(design.X, axis=1)
+        return float(max(1.0, abs(design.slope)) * rows)
+
+    def _rows(self, V):
+        """Return rows and weights with h(u) = w'(Xu)_+: l'u = (l'u)_+ - (-l'u)_+ takes two more rows."""
+        design = self.program.design
+        weights, linear = design.response(V[:, 0])
+        if not linear.any():
+            return design.X, weights
+        size = np.linalg.norm(linear) / (np.linalg.norm(design.X) / np.sqrt(len(design.X)))
+        return np.vstack([design.X, linear / size, -linear / size]), np.append(weights, [size, -size])
+
     def _enumerated(self, V, threshold):
         """Return the KappaBound by enumeration, None where that proves nothing."""
         cells = self.cells
         if cells is None:
             return None
-        value, points = cells.kappa(V[:, 0], threshold)
+        value, points = cells.kappa(*self.program.design.response(V[:, 0]), threshold)
         upper = value + self.program.dual_rounding(V)
         above = "refuted" if value > threshold else "stopped by the limit of precision"
         status = "proved" if upper <= threshold else above

@@ -1,6 +1,6 @@
 """Pricing over all cells by local search: the patterns that violate kappa(v) <= alpha, as far as they are found.
 
-h(u) = s v'(Xu)_+ has many local maxima on the sphere. Starts of several kinds are used, because none finds all:
+h(u) = s v'act(Xu) has many local maxima on the sphere. Starts of several kinds are used, because none finds all:
 neurons of the current network, perturbed by several lengths (scaled by 1 / sqrt(d), so that they are lengths of the
 perturbation), the rows +-x_k, vertices (directions on d - 1 walls, where thin cells meet), random directions, and the
 maxima found before. Noise is isotropic for one half of the
@@ -133,7 +133,7 @@ class CellSearch:
     """
 
     def __init__(self, design, rng):
-        self.X, self.columns, self.rng = design.X, design.unit_columns, rng
+        self.design, self.X, self.columns, self.rng = design, design.X, design.unit_columns, rng
         self.lengths = np.linalg.norm(design.X, axis=1)
         _, singular, Vt = np.linalg.svd(design.X, full_matrices=False)
         # noise g @ whitening has predictions of the size of those of g, on average, in all directions alike
@@ -163,12 +163,12 @@ class CellSearch:
         Maxima
             Where that leads, in the order of the starts; nearly maxima.
         """
-        U, weights = U.copy(), V[:, 0] * self.lengths
+        U, (weights, linear) = U.copy(), self._response(V)
         steps, values, done = LARGE_STEPS if self.large else GRADIENT_STEPS, [np.zeros(0)], 0
         size = ASCENDING if self.large else max(ASCENDING, BLOCK_ENTRIES // len(self.X))
         while done < len(U) and not (done and over()):
             batch = slice(done, done + size)
-            values.append(ascend(self.columns, weights, signs[batch], U[batch], steps))
+            values.append(ascend(self.columns, weights, linear, signs[batch], U[batch], steps))
             done += len(values[-1])
         return Maxima(np.concatenate(values), U[:done], signs[:done], pattern_bits(self.X, U[:done]))
 
@@ -181,7 +181,7 @@ class CellSearch:
             The dual vector.
         signs : ndarray of shape (n_starts,)
             The sign of h for each start.
-        patterns : ndarray of bool, shape (n_starts, n_samples)
+        patterns : ndarray of bool, shape (n_starts, n_rows)
             The cells to start from.
         n_cells : int, default=10
             Most walls crossed one after the other.
@@ -192,7 +192,7 @@ class CellSearch:
             Those reached, in the order of the starts.
         """
         patterns = patterns.copy()
-        U = climb(self.columns, V[:, 0] * self.lengths, signs, patterns, 0.0, n_cells)
+        U = climb(self.columns, *self._response(V), signs, patterns, 0.0, n_cells)
         values = np.linalg.norm(U, axis=1)
         return Maxima(values, U / np.where(values > 0, values, 1.0)[:, None], signs, np.packbits(patterns, axis=1))
 
@@ -232,6 +232,11 @@ class CellSearch:
         self.found = maxima.directions[:REMEMBERED]
         self.found_signs = maxima.signs[:REMEMBERED]
         return maxima
+
+    def _response(self, V):
+        """Return the weights of unit rows, and the linear term of h."""
+        weights, linear = self.design.response(V[:, 0])
+        return weights * self.lengths, linear
 
     def _climb(self, V, starts, over):
         """Climb from the cells of starts, in batches until `over`; return the maxima."""

@@ -31,8 +31,9 @@ class Simplified:
         if program.loss.degree is not None:
             self.unit_y = _power_of_two(program.Y)
         self.program = program.rescaled(unit_x, self.unit_y)
-        self.unit_w, self.unit_alpha = self.unit_y / unit_x, self.unit_y * unit_x
+        self.unit_w = self.unit_y / unit_x
         self.unit_loss = self.unit_y ** (program.loss.degree or 0)
+        self.unit_alpha = self.unit_loss / self.unit_w
 
     def simplify(self, W):
         """Return blocks of the whole program as blocks of `program`."""

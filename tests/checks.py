@@ -9,52 +9,196 @@ DEGENERATE = ["integers", "duplicates", "zero rows", "equal columns", "scaled co
 
 
 def check_loss(loss, Y, rng):
-    """Derivatives by finite differences, Fenchel-Young, the dual scale by search, the free fits, the cvxpy value."""
-    Z = rng.standard_normal(Y.shape)
-    step = rng.standard_normal(Y.shape)
-    slope = (loss.value(Y, Z + 1e-6 * step) - loss.value(Y, Z - 1e-6 * step)) / 2e-6
-    assert np.isclose(slope, np.sum(loss.grad(Y, Z) * step), rtol=1e-6)
-    T = rng.standard_normal(Y.shape)
-    assert loss.value(Y, Z) + loss.conjugate(Y, T) >= np.sum(Z * T) - 1e-12
-    T = loss.grad(Y, Z)
-    assert np.isclose(loss.value(Y, Z) + loss.conjugate(Y, T), np.sum(Z * T))
-    assert np.allclose(loss.grad(Y, loss.inverse_grad(Y, T)), T, rtol=1e-12, atol=1e-14)
-    check_curvature(loss, Y, Z)
-    V = rng.standard_normal(Y.shape)
-    for direction in (V, -T, T):
-        for limit in (0.01, 0.3, 100.0):
-            dual = [-loss.conjugate(Y, -t * direction) for t in np.linspace(-limit, limit, 2001)]
-            best = loss.best_scale(Y, direction, limit)
-            assert abs(best) <= limit
-            assert -loss.conjugate(Y, -best * direction) >= max(dual) - 1e-12
-    assert loss.best_scale(Y, np.zeros_like(Y), 1.0) == 0.0
-    columns = np.linalg.qr(rng.standard_normal((len(Y), 2)))[0]
-    for offset in (0.0, Z):
-        beta = loss.fit_free(Y, columns, offset)
-        assert beta.shape == (2, Y.shape[1])
-        assert np.allclose(columns.T @ loss.grad(Y, offset + columns @ beta), 0, atol=1e-10)
-    assert np.array_equal(loss.fit_free(Y, columns), loss.fit_free(Y, columns, 0.0))
-    assert loss.fit_free(Y, columns[:, :0], Z).shape == (0, Y.shape[1])
+    """All that a loss promises, by finite differences, inequalities that define it, search, and cvxpy."""
+    Z, step = rng.standard_normal((2, *Y.shape))
+    n_outputs = Y.shape[1]
+    check_slopes(loss, Y, Z, step)
+    check_conjugate(loss, Y, Z, rng)
+    if loss.smooth:
+        assert loss.smoothed(Y, Z, 0.3) is loss
+        check_curvature(loss, Y, Z)
+    else:
+        assert loss.smoothness == np.inf
+        check_loss_prox(loss, Y, Z, rng)
+        check_smoothed(loss, Y, Z, rng)
+    if loss.invertible:
+        T = loss.grad(Y, Z)
+        assert np.allclose(loss.grad(Y, loss.inverse_grad(Y, T)), T, rtol=1e-12, atol=1e-14)
+    columns = np.linalg.qr(np.column_stack([np.ones(len(Y)), rng.standard_normal((len(Y), 2))]))[0]
+    for rank in (0, 1, 3):
+        for V in (3.0 * Z, -loss.grad(Y, 2.0 * Z)):
+            check_dual(loss, Y, V, columns[:, :rank])
+        for offset in (0.0, Z):
+            check_free_fit(loss, Y, columns[:, :rank], offset)
+    assert loss.best_scale(Y, np.zeros_like(Y), 1.0) == loss.best_scale(Y, np.zeros_like(Y), np.inf) == 0.0
     if loss.translation_invariant:
-        assert np.isclose(loss.value(Y + V, Z + V), loss.value(Y, Z))
+        assert np.isclose(loss.value(Y + step, Z + step), loss.value(Y, Z))
     if loss.degree is not None:
         assert np.isclose(loss.value(3.0 * Y, 3.0 * Z), 3.0**loss.degree * loss.value(Y, Z))
+    assert np.isclose(loss.value(Y, 0.0), loss.value(Y, np.zeros_like(Y)))
     assert np.isclose(loss.to_cvxpy(Y, cp.Constant(Z)).value, loss.value(Y, Z))
+    if loss.separable:
+        assert np.isclose(loss.to_cvxpy(Y[:, 0], cp.Constant(Z[:, 0])).value, loss.value(Y[:, :1], Z[:, :1]))
+    parts = [slice(0, 3), np.arange(3, len(Y))]
+    assert np.isclose(sum(loss.select(rows).value(Y[rows], Z[rows]) for rows in parts), loss.value(Y, Z))
+    assert loss.fit_free(Y, columns[:, :0], Z).shape == (0, n_outputs)
+
+
+def check_slopes(loss, Y, Z, step):
+    """The gradient by finite differences where smooth; everywhere the subgradient inequality, and monotone."""
+    G = loss.grad(Y, Z)
+    assert G.shape == Y.shape
+    if np.isfinite(loss.value(Y, Z)):
+        slope = (loss.value(Y, Z + 1e-6 * step) - loss.value(Y, Z - 1e-6 * step)) / 2e-6  # no kink is that near
+        assert np.isclose(slope, np.sum(G * step), rtol=1e-6)
+    for t in (-10.0, -1.0, 0.1, 1.0, 10.0):
+        rest = loss.value(Y, Z + t * step) - t * np.sum(G * step)
+        assert rest >= loss.value(Y, Z) - 1e-12 * abs(rest) if np.isfinite(loss.value(Y, Z)) else rest == np.inf
+    other = loss.grad(Y, Z + step)
+    assert np.sum((other - G) * step) >= 0
+    if loss.smooth:
+        assert np.linalg.norm(other - G) <= loss.smoothness * np.linalg.norm(step) * (1 + 1e-12)
+    kink = loss.grad(Y, Y)  # a subgradient also there
+    for t in (-1.0, 1.0):
+        assert loss.value(Y, Y + t * step) >= loss.value(Y, Y) + t * np.sum(kink * step) - 1e-12
+
+
+def check_conjugate(loss, Y, Z, rng):
+    """Fenchel-Young, with equality at gradients; the conjugate as a maximum by cvxpy; its domain."""
+    solve = {"solver": "CLARABEL", "tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
+    for scale in (0.1, 1.0, 10.0):
+        T = loss.grad(Y, scale * Z)
+        assert np.isclose(loss.value(Y, scale * Z) + loss.conjugate(Y, T), scale * np.sum(T * Z)) or T.max() == 0
+        assert np.isfinite(loss.conjugate(Y, T * (1 + 1e-14)))
+    for T in (0.5 * loss.grad(Y, Z), -0.7 * loss.project_dual(Y, Z, Z[:, :0])):
+        variable = cp.Variable(Y.shape)
+        objective = cp.sum(cp.multiply(T, variable)) - loss.to_cvxpy(Y, variable)
+        problem = cp.Problem(cp.Maximize(objective), [cp.abs(variable) <= 1e3])
+        assert np.isclose(problem.solve(**solve), loss.conjugate(Y, T), rtol=1e-6, atol=1e-5)
+        assert loss.value(Y, Z) + loss.conjugate(Y, T) >= np.sum(Z * T) - 1e-12
+    T = 2.0 * rng.standard_normal(Y.shape)
+    conjugate = loss.conjugate(Y, T)
+    assert loss.value(Y, Z) + conjugate >= np.sum(Z * T) - 1e-12
+    # a nonzero vector far outside a bounded domain, and one just beyond the tolerance
+    lower, upper = (np.broadcast_to(bound, Y.shape) for bound in loss.domain(Y))
+    assert (lower <= 0).all()
+    assert (upper >= 0).all()
+    edge = np.where(np.isfinite(upper), upper, 0.0)
+    if np.isfinite(upper).any():
+        assert loss.conjugate(Y, np.where(np.isfinite(upper), edge + 1e-6, 0.0)) == np.inf
+        if loss.separable:
+            assert np.isfinite(loss.conjugate(Y, edge))
+    assert loss.conjugate(Y, np.full_like(Y, np.nan)) == np.inf
 
 
 def check_curvature(loss, Y, Z):
-    """The second derivative, one coordinate at a time: each prediction has its own, none above the smoothness."""
+    """The second derivative, one coordinate at a time, and its root; none is above the smoothness."""
     curvature = loss.curvature(Y, Z)
-    assert curvature.shape == Y.shape
-    assert (curvature >= 0).all()
-    assert (curvature <= loss.smoothness * (1 + 1e-12)).all()
+    if loss.separable:
+        assert curvature.shape == Y.shape
+        curvature = curvature[:, :, None] * np.eye(Y.shape[1])
+    else:
+        root = loss.curvature_root(Y, Z)
+        assert np.allclose(root @ root.transpose(0, 2, 1), curvature, atol=1e-15)
+    values = np.linalg.eigvalsh(curvature)
+    assert (values >= -1e-15 * loss.smoothness).all()
+    assert (values <= loss.smoothness * (1 + 1e-12)).all()
     for index in np.ndindex(Y.shape):
         step = np.zeros_like(Z)
         step[index] = 1e-5
         change = (loss.grad(Y, Z + step) - loss.grad(Y, Z - step)) / 2e-5
-        assert np.isclose(change[index], curvature[index], rtol=1e-6, atol=1e-9)
-        change[index] = 0.0
+        assert np.allclose(change[index[0]], curvature[index[0], :, index[1]], rtol=1e-6, atol=1e-8 * loss.smoothness)
+        change[index[0]] = 0.0
         assert not change.any()
+
+
+def check_loss_prox(loss, Y, Z, rng):
+    """f = L(U) + |U - Z|^2 / (2 step) is strongly convex at its minimum; the slope by finite differences."""
+    for step in (0.1, 1.0, 7.0):
+        U = loss.prox(Y, Z, step)
+        value = loss.value(Y, U) + np.sum((U - Z) ** 2) / (2 * step)
+        for size in (1e-3, 0.1, 1.0):
+            for D in size * rng.standard_normal((20, *Y.shape)):
+                other = loss.value(Y, U + D) + np.sum((U + D - Z) ** 2) / (2 * step)
+                assert other >= value + np.sum(D**2) / (2 * step) - 1e-12 * value
+        change = (loss.prox(Y, Z + 1e-7, step) - loss.prox(Y, Z - 1e-7, step)) / 2e-7
+        assert np.allclose(loss.prox_slope(Y, Z, step), change, atol=1e-6)
+
+
+def check_smoothed(loss, Y, Z, rng):
+    """The smoothed loss is smooth, conjugate to L* + mu/2 |. - T|^2, and an envelope of L; its fits and scales."""
+    T = -loss.project_dual(Y, rng.standard_normal(Y.shape), Y[:, :0])
+    for mu in (0.05, 1.0, 8.0):
+        smoothed = loss.smoothed(Y, T, mu)
+        assert smoothed.smooth
+        assert np.isclose(smoothed.smoothness, 1 / mu)
+        check_slopes(smoothed, Y, Z, rng.standard_normal(Y.shape))
+        check_curvature(smoothed, Y, Z)
+        shifted = Z + mu * T
+        U = loss.prox(Y, shifted, mu)
+        envelope = (0.0 if loss.value(Y, U) == 0 else loss.value(Y, U)) + np.sum((U - shifted) ** 2) / (2 * mu)
+        assert np.isclose(smoothed.value(Y, Z), envelope - 0.5 * mu * np.sum(T**2))
+        G = smoothed.grad(Y, Z)
+        assert np.allclose(G, (shifted - U) / mu, atol=1e-12)
+        assert np.isfinite(loss.conjugate(Y, G))
+        assert np.isclose(smoothed.conjugate(Y, G), loss.conjugate(Y, G) + 0.5 * mu * np.sum((G - T) ** 2))
+        assert np.isclose(smoothed.value(Y, Z) + smoothed.conjugate(Y, G), np.sum(G * Z))
+        check_best_scale(smoothed, Y, loss.project_dual(Y, Z, Z[:, :0]))
+        columns = np.linalg.qr(rng.standard_normal((len(Y), 2)))[0]
+        beta = smoothed.fit_free(Y, columns, Z)
+        assert np.allclose(columns.T @ smoothed.grad(Y, Z + columns @ beta), 0, atol=1e-10 * (1 + np.abs(G).max()))
+        rows = slice(2, 5)
+        assert np.allclose(smoothed.select(rows).grad(Y[rows], Z[rows]), G[rows])
+
+
+def check_dual(loss, Y, V, basis):
+    """The projection of V onto the dual vectors is feasible to rounding and the nearest by cvxpy; its best multiple."""
+    projected = loss.project_dual(Y, V, basis)
+    length = np.linalg.norm(projected)
+    assert projected.shape == Y.shape
+    assert np.linalg.norm(basis.T @ projected) <= 1e-13 * length
+    assert np.isfinite(loss.conjugate(Y, -projected))
+    assert np.allclose(loss.project_dual(Y, projected, basis), projected, atol=1e-12 * max(1.0, length))
+    variable = cp.Variable(Y.shape)
+    lower, upper = (np.broadcast_to(bound, Y.shape) for bound in loss.domain(Y))
+    constraints = [basis.T @ variable == 0] if basis.shape[1] else []
+    for bound, sign in ((lower, -1.0), (upper, 1.0)):
+        if np.isfinite(bound).any():
+            finite = np.isfinite(bound)
+            constraints.append(sign * (-variable[finite] - bound[finite]) <= 0)
+    if not loss.separable:
+        constraints.append(cp.sum(variable, axis=1) == 0)
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(variable - V)), constraints)
+    nearest = problem.solve(solver="CLARABEL", tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+    assert np.sum((projected - V) ** 2) <= nearest * (1 + 1e-6) + 1e-8
+    check_best_scale(loss, Y, projected)
+
+
+def check_best_scale(loss, Y, V):
+    """The best multiple of a dual vector is feasible, within the limit, and no worse than those of a grid."""
+    for direction in (V, -V):
+        for limit in (0.01, 0.3, 100.0):
+            best = loss.best_scale(Y, direction, limit)
+            assert abs(best) <= limit
+            grid = np.concatenate([np.linspace(-limit, limit, 201), best * np.array([0.99, 1 - 1e-6, 1 + 1e-6, 1.01])])
+            dual = [-loss.conjugate(Y, -t * direction) for t in grid if abs(t) <= limit]
+            assert -loss.conjugate(Y, -best * direction) >= max(dual) - 1e-12 * abs(max(dual))
+
+
+def check_free_fit(loss, Y, basis, offset):
+    """The gradient at the fit has no part along the columns, or no fit by cvxpy is better."""
+    beta = loss.fit_free(Y, basis, offset)
+    assert beta.shape == (basis.shape[1], Y.shape[1])
+    Z = offset + basis @ beta
+    if loss.smooth:
+        assert np.allclose(basis.T @ loss.grad(Y, Z), 0, atol=1e-10)
+    elif not np.isfinite(loss.value(Y, Z)):
+        assert np.allclose(basis.T @ (Z - Y), 0, atol=1e-12)
+    elif basis.shape[1]:
+        variable = cp.Variable(beta.shape)
+        problem = cp.Problem(cp.Minimize(loss.to_cvxpy(Y, offset + basis @ variable)))
+        optimum = problem.solve(solver="CLARABEL", tol_gap_abs=1e-11, tol_gap_rel=1e-11)
+        assert loss.value(Y, Z) <= optimum * (1 + 1e-9)
 
 
 def check_penalty(penalty, rng):

@@ -173,7 +173,10 @@ def test_the_same_seed_gives_the_same_value():
         ({"scope": "sampled"}, "scope must be one of 'auto', 'local', 'global'; got 'sampled'"),
         ({"scope": None}, "scope must be one of"),
         ({"return_bounds": 1}, "return_bounds must be True or False; got 1"),
-        ({"activation": "gated_relu"}, 'arrangements="adaptive" is for ReLU networks'),
+        (
+            {"activation": "gated_relu"},
+            'arrangements="adaptive" is for networks whose patterns are those of their weights',
+        ),
         ({"arrangements": "some"}, "arrangements must be"),
         ({"time_limit": -1.0, "scope": "global"}, "time_limit must be"),
     ],

@@ -35,7 +35,9 @@ def make(kind, seed, n_starts=20):
 
 def run(X, v, signs, patterns, floor=0.0, n_cells=1000):
     reached = patterns.copy()
-    return climb(unit_columns(X), v * np.linalg.norm(X, axis=1), signs, reached, floor, n_cells), reached
+    return climb(
+        unit_columns(X), v * np.linalg.norm(X, axis=1), np.zeros(X.shape[1]), signs, reached, floor, n_cells
+    ), reached
 
 
 @each_kind
@@ -125,7 +127,7 @@ def test_gradient_steps_never_lose(kind, seed):
     before = signs * rise(X, v, starts)
     for n_steps in (0, 1, 3, 10, 50):
         U = starts.copy()
-        values = ascend(columns, weights, signs, U, n_steps)
+        values = ascend(columns, weights, np.zeros(len(columns)), signs, U, n_steps)
         assert np.allclose(np.linalg.norm(U, axis=1), 1, atol=1e-12)
         assert np.abs(values - signs * rise(X, v, U)).max() <= tol
         assert (values >= before - tol).all()
@@ -135,7 +137,7 @@ def test_gradient_steps_never_lose(kind, seed):
 def test_gradient_steps_go_somewhere():
     X, v, starts, signs = make(gaussian, 0, n_starts=100)
     U = starts.copy()
-    values = ascend(unit_columns(X), v * np.linalg.norm(X, axis=1), signs, U, 10)
+    values = ascend(unit_columns(X), v * np.linalg.norm(X, axis=1), np.zeros(X.shape[1]), signs, U, 10)
     assert np.mean(values > signs * rise(X, v, starts) + 1e-6) > 0.9
 
 
@@ -146,12 +148,12 @@ def test_many_rows_and_threads(n, monkeypatch):
     X, v, U = rng.standard_normal((n, 3)), rng.standard_normal(n), rng.standard_normal((8, 3))
     columns, weights, signs = unit_columns(X), v * np.linalg.norm(X, axis=1), np.tile([1.0, -1.0], 4)
     reached = U.copy()
-    values = ascend(columns, weights, signs, reached, 5)
+    values = ascend(columns, weights, np.zeros(len(columns)), signs, reached, 5)
     assert np.allclose(values, signs * rise(X, v, reached), rtol=0, atol=1e-11 * np.abs(weights).sum())
     climbed = run(X, v, signs, reached @ X.T >= 0)[0]
     monkeypatch.setattr(projection, "THREADED_WORK", 0)
     again = U.copy()
-    assert np.array_equal(ascend(columns, weights, signs, again, 5), values)
+    assert np.array_equal(ascend(columns, weights, np.zeros(len(columns)), signs, again, 5), values)
     assert np.array_equal(again, reached)
     assert np.array_equal(run(X, v, signs, reached @ X.T >= 0)[0], climbed)
 
@@ -163,7 +165,7 @@ def test_one_feature_one_sample():
     assert U[:, 0] == pytest.approx([6.0, 0.0, 0.0, 0.0])
     assert reached[0, 0]
     starts = np.array([[0.5], [-0.5]])
-    assert ascend(np.ones((1, 1)), np.array([6.0]), np.ones(2), starts, 5) == pytest.approx([6.0, 0.0])
+    assert ascend(np.ones((1, 1)), np.array([6.0]), np.zeros(1), np.ones(2), starts, 5) == pytest.approx([6.0, 0.0])
     assert np.array_equal(starts, [[1.0], [-1.0]])
 
 
@@ -186,7 +188,7 @@ def test_zero_rows_do_not_count():
 def test_nothing_but_zeros(shape):
     starts = np.ones((2, shape[1]))
     columns, weights, signs = unit_columns(np.zeros(shape)), np.zeros(shape[0]), np.ones(2)
-    assert not ascend(columns, weights, signs, starts, 3).any()
+    assert not ascend(columns, weights, np.zeros(len(columns)), signs, starts, 3).any()
     for v in (np.zeros(shape[0]), np.ones(shape[0])):
         assert not run(np.zeros(shape), v, signs, np.ones((2, shape[0]), bool))[0].any()
 
@@ -197,4 +199,4 @@ def test_no_starts_and_compilation():
     X, v, _, _ = make(gaussian, 0)
     U, _ = run(X, v, np.zeros(0), np.zeros((0, len(X)), bool))
     assert U.shape == (0, X.shape[1])
-    assert ascend(unit_columns(X), v, np.zeros(0), U, 3).shape == (0,)
+    assert ascend(unit_columns(X), v, np.zeros(X.shape[1]), np.zeros(0), U, 3).shape == (0,)

@@ -11,7 +11,7 @@ from convexnn import baselines
 from convexnn.architecture import Architecture
 from convexnn.arrangements import sample_arrangements
 from convexnn.baselines import train_adam, train_lbfgs, train_sgd
-from convexnn.program import build_program
+from convexnn.building import build_program
 
 TRAINERS = [train_sgd, train_adam, train_lbfgs]
 ARCHITECTURES = [

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from checks import check_design, check_loss, check_penalty, cone_rows
+from checks import check_design, check_penalty, cone_rows
 from scipy.optimize import nnls
 
 from convexnn import design as design_module
@@ -10,16 +10,8 @@ from convexnn import transfer_blocks
 from convexnn.arrangements import Arrangements, enumerate_arrangements, sample_arrangements
 from convexnn.cones import ArrangementCones, FreeCones
 from convexnn.design import Design
-from convexnn.losses import Squared
 from convexnn.penalties import GroupL2
 from convexnn.pricing import kappa, price
-
-
-@pytest.mark.parametrize("loss", [Squared()], ids=lambda loss: type(loss).__name__)
-@pytest.mark.parametrize("seed", range(5))
-def test_losses(loss, seed):
-    rng = np.random.default_rng(seed)
-    check_loss(loss, rng.standard_normal((9, 1)), rng)
 
 
 @pytest.mark.parametrize("penalty", [GroupL2()], ids=lambda penalty: type(penalty).__name__)

@@ -365,9 +365,11 @@ def test_verbose_prints_one_line_an_iteration(capfd):
 
 def test_gated_networks_are_refused():
     X, y, alpha = random_problem(0)
-    with pytest.raises(ValueError, match="solve_generation is for ReLU networks; the gates of 'gated_relu' ones"):
+    with pytest.raises(ValueError, match="solve_generation is for activations whose patterns are those of the weights"):
         solve_generation(build_program(X, y, alpha, "all", FORMULATIONS["F6 gated"]))
-    with pytest.raises(ValueError, match='arrangements="adaptive" is for ReLU networks'):
+    with pytest.raises(
+        ValueError, match='arrangements="adaptive" is for networks whose patterns are those of their weights'
+    ):
         build_program(X, y, alpha, "adaptive", FORMULATIONS["F6 gated"])
 
 

@@ -31,13 +31,13 @@ def test_streaming_enumeration_is_kappa_over_all_cells(seed):
     assert len(cells.gates) == len(program.design.arrangements)
     v = rng.standard_normal(20)
     exact = kappa(program.design, program.cones, program.penalty, v[:, None])
-    value, points = cells.kappa(v, 0.7 * exact)
+    value, points = cells.kappa(v, np.zeros(cells.gates.shape[1]), 0.7 * exact)
     assert value == pytest.approx(exact, rel=1e-12)
     heights = points[:, -1] * (np.maximum(program.design.X @ points[:, :-1].T, 0).T @ v)
     assert heights[0] == pytest.approx(exact, rel=1e-10)
     assert (heights > 0.7 * exact * (1 - 1e-12)).all()
     assert np.allclose(np.linalg.norm(points[:, :-1], axis=1), 1)
-    assert len(cells.kappa(v, 2 * exact)[1]) == 1
+    assert len(cells.kappa(v, np.zeros(cells.gates.shape[1]), 2 * exact)[1]) == 1
     bound = bound_kappa(program.design.X, v, exact * (1 + 1e-7))
     assert bound.lower <= exact * (1 + 1e-12) <= bound.upper * (1 + 2e-12)
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from .conic import solve_conic
 from .generation import solve_generation
 from .reference import ReferenceProgram, build_reference_program, solve_reference
 from .working_set import solve_working_set
@@ -11,13 +12,35 @@ __all__ = [
     "ReferenceProgram",
     "build_reference_program",
     "get_solver",
+    "solve_conic",
     "solve_generation",
+    "solve_given",
     "solve_reference",
     "solve_working_set",
 ]
 
+
+def solve_given(program, **options):
+    """Solve a program over given patterns by the engine that its penalty allows.
+
+    Parameters
+    ----------
+    program : Program
+        With patterns.
+    options : dict
+        As of the engine, `solve_working_set` or `solve_conic`.
+
+    Returns
+    -------
+    Solution
+        Its solution.
+    """
+    return (solve_working_set if program.penalty.rotation_invariant else solve_conic)(program, **options)
+
+
 SOLVERS = {
-    "auto": solve_working_set,
+    "auto": solve_given,
+    "conic": solve_conic,
     "generation": solve_generation,
     "newton": solve_working_set,
     "fista": partial(solve_working_set, inner="fista"),

@@ -1,9 +1,10 @@
 """Descent in neuron space: L-BFGS on the network's own objective, the warm start of generation.
 
-    L(sum_j a_j (X w_j)_+ + Q b) + alpha/2 sum_j (|w_j|^2 + a_j^2)
+    L(sum_j a_j act(X w_j) e_j' + Q b) + alpha/2 sum_j (|w_j|^2 + a_j^2)
 
-It crosses many walls a step and ends within a percent or so of the optimum, where it stalls: optimal neurons lie on
-walls, at which the objective has kinks. Convex programs go on from there.
+for the output e_j of each neuron; losses with kinks are smoothed. It crosses many walls a step and ends within a percent
+or so of the optimum, where it stalls: optimal neurons lie on walls, at which the objective has kinks. Convex programs go
+on from there.
 """
 
 from contextlib import suppress
@@ -21,13 +22,15 @@ BATCH_ENTRIES = 1_000_000
 
 # Corrections kept by L-BFGS.
 MEMORY = 10
+# Width of the smoothing of losses with kinks, relative to the mean of |Y|.
+SMOOTHING = 0.05
 
 
 class _Stopped(Exception):
     """The observer wants to stop."""
 
 
-def descend(program, U, signs, beta, max_iter, ftol, observe):
+def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
     """Move neurons downhill.
 
     Parameters
@@ -38,7 +41,9 @@ def descend(program, U, signs, beta, max_iter, ftol, observe):
         Neurons as blocks, w |a|, not zero.
     signs : ndarray of shape (n_neurons,)
         Their output signs.
-    beta : ndarray of shape (n_free, 1)
+    outputs : integer array of shape (n_neurons,)
+        Their outputs.
+    beta : ndarray of shape (n_free, n_outputs)
         Coefficients of the basis of the free columns.
     max_iter : int
         Iterations of L-BFGS.
@@ -49,29 +54,38 @@ def descend(program, U, signs, beta, max_iter, ftol, observe):
 
     Returns
     -------
-    U, signs, beta
+    U, signs, outputs, beta
         The neurons and coefficients reached; neurons may have changed their sign or died.
     """
-    X, Y, loss, alpha, basis = program.design.X, program.Y, program.loss, program.alpha, program.free_basis[0]
-    m, d = U.shape
+    design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
+    X, slope, (m, d), n_outputs = design.X, design.slope, U.shape, Y.shape[1]
+    loss = program.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
     roots = np.sqrt(np.linalg.norm(U, axis=1))
     last = np.concatenate([(U / roots[:, None]).ravel(), signs * roots, beta.ravel()])
-    batches = list(gen_batches(len(X), max(1, BATCH_ENTRIES // m)))
+    step = max(1, BATCH_ENTRIES // (m * design.n_patches))
+    batches = [(batch, loss.select(batch)) for batch in gen_batches(len(Y), step)]
+    own = outputs == np.arange(n_outputs)[:, None]  # (n_outputs, n_neurons)
 
     def split(p):
-        return p[: m * d].reshape(m, d), p[m * d : m * (d + 1)], p[m * (d + 1) :]
+        return p[: m * d].reshape(m, d), p[m * d : m * (d + 1)], p[m * (d + 1) :].reshape(-1, n_outputs)
 
     def objective(p):
         W, a, b = split(p)
+        A = own * a
 
         def part(batch):
-            hidden = X[batch] @ W.T
-            mask = hidden > 0
-            hidden *= mask
-            Z = (hidden @ a + basis[batch] @ b)[:, None]
-            slope = loss.grad(Y[batch], Z)
-            gradient = ((mask * slope).T @ X[batch]) * a[:, None], hidden.T @ slope[:, 0], basis[batch].T @ slope[:, 0]
-            return loss.value(Y[batch], Z), np.concatenate([part.ravel() for part in gradient])
+            samples, loss = batch
+            rows = X[samples.start * design.n_patches : samples.stop * design.n_patches]
+            T = rows @ W.T
+            activity = np.where(T > 0, 1.0, slope)
+            T *= activity
+            hidden = T.reshape(-1, design.n_patches, m).sum(axis=1) if design.n_patches > 1 else T
+            Z = hidden @ A.T + basis[samples] @ b
+            slopes = loss.grad(Y[samples], Z)
+            back = slopes @ A
+            activity *= np.repeat(back, design.n_patches, axis=0) if design.n_patches > 1 else back
+            gradient = activity.T @ rows, np.sum(own * (slopes.T @ hidden), axis=0), basis[samples].T @ slopes
+            return loss.value(Y[samples], Z), np.concatenate([part.ravel() for part in gradient])
 
         value, gradient = (sum(parts) for parts in zip(*map_batches(part, batches), strict=True))
         decayed = p[: m * (d + 1)]
@@ -87,4 +101,4 @@ def descend(program, U, signs, beta, max_iter, ftol, observe):
     with suppress(_Stopped):
         last[:] = minimize(objective, last, jac=True, method="L-BFGS-B", callback=after, options=options).x
     W, a, b = split(last)
-    return W * np.abs(a)[:, None], np.sign(a), b[:, None].copy()
+    return W * np.abs(a)[:, None], np.sign(a), outputs, b.copy()

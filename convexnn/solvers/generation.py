@@ -10,9 +10,9 @@ Start from a network (`descent`, or blocks that are given), take the cells of it
    the cells where a new neuron lowers the objective; the largest one scales V, which gives the lower bound.
 4. Keep the cells of neurons and those that are nearly active, add what was found.
 
-There are never many more cells than neurons and maxima. The bound of step 3 is of scope "local": what search does not
-find, it does not know. At a small gap a `Prover` proves that kappa(V) is what search found, and the scope is "global",
-or it refutes that by points whose cells are added.
+Several outputs, each with neurons of its own, share the cells. There are never many more cells than neurons and maxima.
+The bound of step 3 is of scope "local": what search does not find, it does not know. At a small gap a `Prover` proves
+that kappa(V) is what search found, and the scope is "global", or it refutes that by points whose cells are added.
 
 References
 ----------
@@ -20,20 +20,22 @@ M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers, ICML. S
 J. Zhu (2007), l1 regularization in infinite dimensional feature spaces, COLT.
 """
 
+from copy import copy
+
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..arrangements import Arrangements, pattern_bits
 from ..ascent import compile_ascent
 from ..projection import compile_kernels
 from ..proof import Prover, compile_proof
-from ..search import CellSearch, cell_keys, join_maxima
+from ..search import CellSearch, join_maxima
 from ..simplify import Simplified
 from ..validation import check_choice, check_count
+from .cell_pool import CellPool
 from .descent import descend
 from .monitor import check_blocks, run_watched
 from .newton import solve_newton
-from .subproblem import Iterate, Subproblem
+from .subproblem import Iterate
 from .working_set import start_blocks
 
 __all__ = ["solve_generation"]
@@ -58,8 +60,8 @@ LAST_LEVEL, HIGHEST_LEVEL = 1, 3
 FEWEST_CELLS = 200
 # Cells are kept where |Proj(s X'D V)| is above this part of alpha.
 NEARLY_ACTIVE = 0.99
-# Squared sine of the angle between maxima that are one, and the part of the gap that it may cost to merge neurons.
-SAME_MAXIMUM, MERGING_PART = 1e-9, 0.1
+# Part of the gap that it may cost to merge neurons.
+MERGING_PART = 0.1
 # Iterations that find nothing, after which there is no progress to wait for.
 PATIENCE = 4
 # An unasked proof: cones, and seconds as a part of those that the solution took, at least LEAST_PROOF.
@@ -85,7 +87,7 @@ def solve_generation(
     rank=None,
     random_state=None,
 ):
-    """Solve the problem of a ReLU network over all activation patterns.
+    """Solve the problem of a network over all activation patterns.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ def solve_generation(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described, or the network is not a ReLU network of one output.
+        If an argument is not as described, or the patterns of the network are not those of its weights.
 
     Warns
     -----
@@ -130,10 +132,7 @@ def solve_generation(
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
     """
     check_choice("scope", scope, ("auto", "local", "global"))
-    if program.architecture.activation != "relu":
-        raise ValueError(
-            f"solve_generation is for ReLU networks; the gates of {program.architecture.activation!r} ones are given"
-        )
+    check_supported(program)
     W_init = check_blocks(program, W_init)
     rank = None if rank is None else check_count("rank", rank)
     rng = check_random_state(random_state)
@@ -152,8 +151,34 @@ def solve_generation(
     return run_watched(iterate, program, compile_all, **limits, **shown).trimmed()
 
 
+def check_supported(program):
+    """Raise ValueError unless the patterns of a program can be generated.
+
+    Parameters
+    ----------
+    program : Program
+        The program.
+    """
+    program.require_blocks()
+    architecture, activation = program.architecture, program.architecture.activation
+    if not architecture.constrained:
+        raise ValueError(
+            f"solve_generation is for activations whose patterns are those of the weights (relu, leaky_relu, abs); the "
+            f"patterns of {activation!r} networks are given"
+        )
+    if architecture.patches is not None and architecture.patches.pooling == "max":
+        raise ValueError('solve_generation does not search the patterns of max pooling: give a number, or "all"')
+    if not program.penalty.rotation_invariant:
+        raise ValueError(
+            f'solve_generation needs hidden_norm="l2"; for {architecture.hidden_norm!r} give patterns: a number, '
+            'or "all"'
+        )
+    if not np.isfinite(program.loss.value(program.Y, program.Y + 1.0)):
+        raise ValueError("solve_generation needs a loss that is finite everywhere; interpolation needs given patterns")
+
+
 class _Generation:
-    """The state of a run: `bits`, `signs`, `W` and `tight` of the cells at hand, and the program over them."""
+    """The state of a run: the cells at hand, the dual vector V, the coefficients of the free columns, the gap."""
 
     def __init__(self, whole, tol, scope, rank, rng, monitor):
         self.whole, self.tol, self.scope, self.rank, self.rng = whole, tol, scope, rank, rng
@@ -161,7 +186,10 @@ class _Generation:
         monitor.reserve = PROOF_RESERVE if scope == "global" else 0.0
         self.simplified = Simplified(whole, monitor.beta, rank)
         self.program = self.simplified.program
-        self.search, self.prover = CellSearch(self.program.design, rng), Prover(self.program)
+        self.pool = CellPool(self.program, whole)
+        search = CellSearch(self.program.design, rng)
+        self.searches = [copy(search) for _ in range(whole.Y.shape[1])]  # one an output: each remembers its maxima
+        self.large, self.n_starts, self.prover = search.large, search.n_starts, Prover(self.program)
         self.target = tol if scope == "local" else PROOF_SLACK * tol
         self.V, self.step, self.gap = None, 0.0, 1.0
 
@@ -169,7 +197,7 @@ class _Generation:
         """Iterate until the gap is reached or the monitor says that it is over."""
         try:
             self._take(*(self._given(W_init) if W_init.any() else self._random()))
-            if self.search.large or not W_init.any():
+            if self.large or not W_init.any():
                 self._move()
             self._generate()
             if self.scope == "global" and self.monitor.lower_bound == 0 and self.monitor.timed_out:
@@ -184,10 +212,10 @@ class _Generation:
     def _generate(self):
         level, idle = 0, 0
         while True:
-            if not self.search.large or idle:
+            if not self.large or idle:
                 self._solve(min(FIRST_GAP, max(INNER_PART * self.gap, LAST_PART * self.target)))
-            found = self._price(self.search.n_starts * ESCALATION**level)
-            if self.monitor.record(len(self.bits)):
+            found = self._price(self.n_starts * ESCALATION**level)
+            if self.monitor.record(len(self.pool)):
                 return
             reached = self.gap <= self.target
             proving = reached and level >= LAST_LEVEL
@@ -207,7 +235,7 @@ class _Generation:
             if not proving:
                 self._merge(MERGING_PART * self.gap)
             self._renew(found)
-            if self.search.large:
+            if self.large:
                 self._move()
 
     def _given(self, W_init):
@@ -218,49 +246,37 @@ class _Generation:
         return design.arrangements.bits[design.pattern_index(blocks)], design.sign(blocks), W
 
     def _random(self):
-        """Return cells, signs and blocks of random neurons, half of them of each sign on average."""
-        n, d = self.program.design.X.shape
-        m = int(np.clip(min(n // 2, DESCENT_WORK / (n * d)), FEWEST_NEURONS, MOST_NEURONS))
+        """Return cells, signs and blocks of random neurons, their signs and outputs at random."""
+        rows, d = self.program.design.X.shape
+        m = int(np.clip(min(len(self.program.Y) // 2, DESCENT_WORK / (rows * d)), FEWEST_NEURONS, MOST_NEURONS))
         U = self.rng.standard_normal((m, d)) / (4 * np.sqrt(d))
         U *= np.linalg.norm(U, axis=1, keepdims=True)
         self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0])
-        return self._cells_of(U, self.rng.choice([-1.0, 1.0], m))
-
-    def _cells_of(self, U, signs):
-        """Return cells, signs and blocks of neurons."""
-        return pattern_bits(self.program.design.X, U), signs, U[:, :, None]
+        n_outputs = self.program.Y.shape[1]
+        outputs = self.rng.randint(0, n_outputs, m) if n_outputs > 1 else np.zeros(m, int)
+        return self.pool.cells_of(U, self.rng.choice([-1.0, 1.0], m), outputs)
 
     def _take(self, bits, signs, W, tight=None):
-        """Take cells; blocks of the same cell and sign are added up."""
-        tight = np.full(W.shape, -1, np.int32) if tight is None else tight
-        first, place = np.unique(cell_keys(bits, signs), axis=0, return_index=True, return_inverse=True)[1:]
-        self.bits, self.signs, self.tight = bits[first], signs[first], tight[first]
-        self.W = np.zeros((len(first), *W.shape[1:]))
-        np.add.at(self.W, place.ravel(), W)
-        patterns, index = np.unique(self.bits, axis=0, return_inverse=True)
-        n, gates = len(self.program.Y), np.zeros((len(patterns), 0))
-        over = self.program.over(Arrangements(patterns, gates, n))
-        self.blocks = index.ravel() + len(patterns) * (self.signs < 0)
-        self.sub = Subproblem(over, self.blocks, self.tight, over.design)
-        self.shown = self.whole.over(Arrangements(patterns, gates, n))
-        self._observe(self.W, self.beta)
+        self.pool.take(bits, signs, W, tight)
+        self._observe(self.pool.W, self.beta)
 
     def _observe(self, W=None, beta=None, objective=None, slack=0.0):
         """Show a point to the monitor; return whether to stop."""
         if W is not None:
             W, beta = self.simplified.restore(W, beta)
-            self.monitor.offer(W, self.blocks, beta, self.shown, slack)
+            self.monitor.offer(W, self.pool.blocks, beta, self.pool.shown, slack)
         return self.monitor.over()
 
     def _solve(self, tol):
         """Solve the program over the cells at hand."""
-        if not len(self.W):
-            self.beta, self.V = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0]), None
+        pool, loss, Y = self.pool, self.program.loss, self.program.Y
+        if not len(pool):
+            self.beta, self.V = loss.fit_free(Y, self.program.free_basis[0]), None
         if self.V is None:
-            self.V = -self.program.loss.grad(self.program.Y, self.sub.fit(self.W, self.beta))
-        if len(self.W):
-            start = Iterate(self.W, self.beta, self.V, self.step)
-            self.W, self.beta, self.V, self.step = solve_newton(self.sub, start, tol, self._observe)
+            self.V = -loss.grad(Y, pool.sub.fit(pool.W, self.beta))
+        if len(pool):
+            start = Iterate(pool.W, self.beta, self.V, self.step)
+            pool.W, self.beta, self.V, self.step = solve_newton(pool.sub, start, tol, self._observe)
         self.V = self.program.project_dual(self.V)
 
     def _move(self):
@@ -269,128 +285,99 @@ class _Generation:
         A start for the convex programs; for large data, where cells are so small that they hardly matter, instead of
         them, as long as it helps.
         """
-        active, program = self._active, self.program
-        steps, ftol = DESCENT_STEPS, DESCENT_PART * self.tol
-        U, signs, self.beta = descend(
-            program, self.W[active, :, 0], self.signs[active], self.beta, steps, ftol, self.monitor.over
+        program, pool = self.program, self.pool
+        rows, outputs = pool.pairs
+        U, signs, outputs, self.beta = descend(
+            program,
+            pool.W[rows, :, outputs],
+            pool.signs[rows],
+            outputs,
+            self.beta,
+            max_iter=DESCENT_STEPS,
+            ftol=DESCENT_PART * self.tol,
+            observe=self.monitor.over,
         )
         sizes = np.linalg.norm(U, axis=1)
         kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
-        self._take(*self._cells_of(U[kept], signs[kept]))
-        V = -program.loss.grad(program.Y, self.sub.fit(self.W, self.beta))
-        self.V = program.project_dual(V)
-
-    @property
-    def _active(self):
-        return np.flatnonzero(self.W.any(axis=(1, 2)))
+        self._take(*pool.cells_of(U[kept], signs[kept], outputs[kept]))
+        self.V = program.project_dual(-program.loss.grad(program.Y, pool.sub.fit(pool.W, self.beta)))
 
     def _price(self, n_starts):
         """Search for maxima above alpha, and estimate the lower bound; return them as a Maxima, cells at hand left out.
 
         Leaves in `directions` the maxima that the neurons belong to.
         """
-        program, active, V = self.program, self._active, self.V
-        neurons = self.W[active, :, 0] / np.linalg.norm(self.W[active, :, 0], axis=1, keepdims=True)
-        patterns = np.unpackbits(self.bits[active], axis=1, count=len(V)).view(bool)
-        if self.search.large:
-            climbed = self.search.ascend(V, self.signs[active], neurons, self.monitor.over)
-        else:
-            climbed = self.search.climb(V, self.signs[active], patterns)
-        self.directions = climbed.directions
-        maxima = self.search.maxima(V, program.alpha, neurons, self.signs[active], n_starts, self.monitor.over)
-        maxima = join_maxima(climbed, maxima)
-        kappa = max(program.alpha, self._prices(V, 1.0).max(initial=0.0), maxima.values.max(initial=0.0))
+        program, pool, V = self.program, self.pool, self.V
+        (rows, outputs), parts = pool.pairs, []
+        self.directions = np.zeros((len(rows), program.design.X.shape[1]))
+        neurons = pool.W[rows, :, outputs] / np.linalg.norm(pool.W[rows, :, outputs], axis=1, keepdims=True)
+        for c, search in enumerate(self.searches):
+            own, v = outputs == c, V[:, [c]]
+            signs = pool.signs[rows[own]]
+            if self.large:
+                climbed = search.ascend(v, signs, neurons[own], self.monitor.over)
+            else:
+                climbed = search.climb(v, signs, pool.patterns(rows[own]))
+            self.directions[np.flatnonzero(own)[: len(climbed)]] = climbed.directions
+            parts += [climbed, search.maxima(v, program.alpha, neurons[own], signs, n_starts, self.monitor.over)]
+        maxima = join_maxima(*parts)
+        prices = np.zeros(0) if self.large else pool.prices(V, 1.0)
+        kappa = max(program.alpha, prices.max(initial=0.0), maxima.values.max(initial=0.0))
         self.priced = V
         kappa += program.dual_rounding(V)
         unit, neglected = self.simplified.unit_loss, program.dual_neglected(V)
         self.monitor.estimate = unit * program.dual_value(V, kappa)
         self.gap = self.monitor.certificate.gap  # without what the rank neglects, which no iteration can mend
         self.monitor.estimate = unit * program.dual_value(V, kappa + neglected)
-        if not len(active):  # inside the dual feasible set, where blocks become active a few at a time
+        if not len(rows):  # inside the dual feasible set, where blocks become active a few at a time
             self.V = V * min(1.0, program.alpha / kappa)
-        return self._unknown(maxima.above((1 + EXCESS_TOL) * program.alpha), max(FEWEST_CELLS, len(active)))
-
-    def _prices(self, V, part):
-        """Return |Proj(s X'D V)| of the cells at hand, exact above a part of alpha; zeros for large data."""
-        if self.search.large:
-            return np.zeros(len(self.W))
-        P = self.sub.program.cones.project(
-            self.sub.adjoint(V), self.blocks, self.tight.copy(), part * self.program.alpha
-        )
-        return self.program.penalty.dual_norms(P)
-
-    def _unknown(self, maxima, limit):
-        """Return the largest of the maxima whose cells are not at hand."""
-        known = set(map(bytes, cell_keys(self.bits, self.signs)))
-        new = [j for j, key in enumerate(map(bytes, cell_keys(maxima.bits, maxima.signs))) if key not in known]
-        return maxima.select(new[:limit])
+        return pool.unknown(maxima.above((1 + EXCESS_TOL) * program.alpha), max(FEWEST_CELLS, len(rows)))
 
     def _merge(self, part):
         """Put neurons of one maximum together in one cell, if the objective grows by this part at most."""
-        active = self._active
-        if len(active) < 2 or self.search.large:
-            return
-        signs, sub, program = self.signs[active], self.sub, self.program
-        same = (self.directions @ self.directions.T > 1 - SAME_MAXIMUM) & (signs[:, None] == signs)
-        np.fill_diagonal(same, True)
-        leader = np.argmax(same, axis=1)
-        order = np.lexsort((-np.linalg.norm(self.W[active, :, 0], axis=1), leader))
-        largest = order[np.unique(leader[order], return_index=True)[1]]
-        if len(largest) == len(active):
-            return
-        total = np.zeros_like(self.W[active])
-        np.add.at(total, leader, self.W[active])
-        rows = active[largest]
-        tight = self.tight[rows]
-        W = np.zeros_like(self.W)
-        W[rows] = sub.program.cones.project(total[leader[largest]], self.blocks[rows], tight)
-        beta = program.loss.fit_free(program.Y, sub.basis, sub.products.matvec(W, self.blocks))
-        if sub.objective(W, beta) <= (1 + part) * sub.objective(self.W, self.beta):
-            gone = np.setdiff1d(active, rows)
-            self.tight[rows], self.tight[gone] = tight, -1
-            left = np.setdiff1d(np.arange(len(self.W)), gone)
-            self.beta = beta
-            self._take(self.bits[left], self.signs[left], W[left], self.tight[left])
+        if not self.large:
+            self.beta = self.pool.merge(self.directions, self.beta, part)
+            self._observe(self.pool.W, self.beta)
 
     def _renew(self, found):
         """Drop the cells that are far from active, and add those found."""
-        kept = self.W.any(axis=(1, 2)) | (self._prices(self.V, NEARLY_ACTIVE) > NEARLY_ACTIVE * self.program.alpha)
-        none = np.zeros((len(found), *self.W.shape[1:]))
-        if self.search.large:  # the descent has to have neurons to move
-            none[:, :, 0] = NEW_NEURON * np.linalg.norm(self.W, axis=1).max(initial=0.0) * found.directions
-        self._take(
-            np.concatenate([self.bits[kept], found.bits]),
-            np.concatenate([self.signs[kept], found.signs]),
-            np.concatenate([self.W[kept], none]),
-            np.concatenate([self.tight[kept], np.full(none.shape, -1, np.int32)]),
-        )
+        pool = self.pool
+        kept = pool.W.any(axis=(1, 2))
+        if not self.large:
+            kept |= pool.prices(self.V, NEARLY_ACTIVE) > NEARLY_ACTIVE * self.program.alpha
+        new = np.zeros((len(found), *pool.W.shape[1:]))
+        if self.large:  # the descent has to have neurons to move
+            length = NEW_NEURON * np.linalg.norm(pool.W, axis=1).max(initial=0.0)
+            new += length * found.directions[:, :, None]
+        pool.keep(kept, found.bits, found.signs, new)
+        self._observe(pool.W, self.beta)
 
     def _tidy(self):
         """Solve once more over as few cells as the neurons need."""
-        if self.search.large:
+        if self.large:
             return
         self._merge(MERGING_PART * self.target)
-        active = self._active
-        self._take(self.bits[active], self.signs[active], self.W[active], self.tight[active])
+        self.pool.keep(self.pool.W.any(axis=(1, 2)))
         self._solve(LAST_PART * self.target)
-        self._observe(self.W, self.beta, slack=MERGING_PART * self.target)
+        self._observe(self.pool.W, self.beta, slack=MERGING_PART * self.target)
 
     def _prove(self, refute=True):
         """Try to prove the gap; return a Maxima that refutes it, None where the run is over."""
-        if self.scope == "local" or (self.scope == "auto" and self.search.large):
+        if self.scope == "local" or (self.scope == "auto" and self.large):
             return None
-        monitor, program, seconds, nodes = self.monitor, self.program, self.monitor.remaining, None
+        monitor, seconds, nodes = self.monitor, self.monitor.remaining, None
         if self.scope == "auto":
             afforded = max(LEAST_PROOF, PROOF_PART * monitor.elapsed)
             seconds, nodes = min(seconds or np.inf, afforded), PROOF_NODES
         objective = monitor.objective / self.simplified.unit_loss
         limits = {"time_limit": seconds, "max_nodes": nodes}
-        limits |= {"starts": self.search.found, "refute": refute}
+        limits |= {"starts": [search.found for search in self.searches], "refute": refute}
         proof = self.prover.prove(self.priced, objective, self.tol, **limits)
         monitor.bound(self.simplified.unit_loss * proof.lower_bound)
         if len(proof.directions):
-            patterns = proof.directions @ program.design.X.T >= 0
-            return self._unknown(self.search.climb(self.priced, proof.signs, patterns), len(patterns))
+            patterns = proof.directions @ self.program.design.X.T >= 0
+            v = self.priced[:, [proof.output]]
+            return self.pool.unknown(self.searches[proof.output].climb(v, proof.signs, patterns), len(patterns))
         if "interrupt" in proof.status:
             monitor.status = "interrupted"
         if proof.complete:

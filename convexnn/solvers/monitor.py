@@ -160,7 +160,7 @@ class Monitor:
         """
         program = self.program if program is None else program
         fit = program.design.matvec(W, blocks) + program.free @ beta
-        objective = program.loss.value(program.Y, fit) + program.alpha * program.penalty.value(W)
+        objective = program.loss.value(program.Y, fit) + program.alpha * program.decay(W)
         fewer = np.count_nonzero(W.any(axis=(1, 2))) < np.count_nonzero(self.W.any(axis=(1, 2)))
         if objective < (1 + slack * fewer) * self.objective:
             self.W, self.blocks, self.beta, self.objective = W, blocks, beta, objective

@@ -14,6 +14,12 @@ in V is the residual. On its face (blocks that are not zero, and their tight row
 N an orthonormal basis of the null space of the tight rows and p the unit projection. With C = [A_b M_b^(1/2)]_b and H
 the curvature of L the Newton system is (I + step C C' H) dZ = residual. It is solved on the smaller side of C, or by
 conjugate gradients where both sides are large. Without cones C C' is a Hadamard product with X X', much cheaper.
+Outputs that the loss does not couple are one system each. The softmax loss couples them: H has a block for each sample,
+and the system is solved in the columns of all outputs.
+
+Losses with kinks (hinge, absolute, quantile) have a step in V too, the proximal method of multipliers: L is replaced by
+the smooth loss whose conjugate is L* + mu/2 |. + V_k|^2, V_k the last dual vector. mu falls as the step grows; V stays
+in the domain of L* throughout.
 
 The step grows, and with it the systems become those of Newton's method on the identified face itself: (1 - c) step
 tends to |W_b| / alpha, the inverse curvature of the norm, so the last steps converge quadratically to rounding. No
@@ -22,9 +28,11 @@ separate method finishes the job. Tens of Newton steps reach a relative gap of 1
 References
 ----------
 X. Li, D. Sun and K.-C. Toh (2018), A highly efficient semismooth Newton augmented Lagrangian method for solving Lasso
-problems, SIAM Journal on Optimization 28(1), 433-458.
+problems, SIAM Journal on Optimization 28(1), 433-458. R. T. Rockafellar (1976), Augmented Lagrangians and applications
+of the proximal point algorithm in convex programming, Mathematics of Operations Research 1(2), 97-116.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -55,13 +63,19 @@ SHORTEST_STEP = 1e-8
 LARGEST_FACTOR = 5e7
 CG_ITERATIONS = 300
 CG_TOL = 1e-2
+# The first and the last mu, relative to the ratio of |Z| and |V|, and its factor from step to step.
+FIRST_MU, LAST_MU, MU_FACTOR = 1e-1, 1e-7, 0.2
+# Columns of all outputs up to which a coupled system is factored.
+COUPLED_COLUMNS = 3000
 
 
 class Center(NamedTuple):
-    """Where a proximal point step starts, and its steps.
+    """Where a proximal point step starts, its steps, and the loss of its equation.
 
     Parameters
     ----------
+    loss : object
+        The loss, smoothed where it has kinks.
     W : ndarray of shape (n_selected, n_features, n_outputs)
         Blocks.
     beta : ndarray of shape (n_free, n_outputs)
@@ -70,6 +84,7 @@ class Center(NamedTuple):
         The steps of the two.
     """
 
+    loss: object
     W: np.ndarray
     beta: np.ndarray
     step: float
@@ -104,7 +119,7 @@ def solve_newton(sub, start, tol, observe):
     Parameters
     ----------
     sub : Subproblem
-        The program over the working set, with one output.
+        The program over the working set.
     start : Iterate
         Feasible blocks, a dual vector near that of the solution, and the step, 0 for the default.
     tol : float
@@ -124,19 +139,22 @@ def solve_newton(sub, start, tol, observe):
     W, beta = start.W, start.beta
     refitted, V = beta, start.V
     objective = sub.objective(W, beta)
-    Z, gap = program.loss.inverse_grad(program.Y, -V), 1.0
+    Z, gap = program.loss.inverse_grad(program.Y, -V) if program.loss.invertible else sub.fit(W, beta), 1.0
+    mu = first_mu = FIRST_MU * max(np.linalg.norm(program.Y), np.linalg.norm(Z)) / (np.linalg.norm(V) or 1.0)
     for _ in range(MAX_PROXIMAL_STEPS):
         allowed = RESIDUAL_PART * max(tol, RESIDUAL_PART * gap) * objective
-        center = Center(W, beta, step, FREE_RATIO * size * step)
-        point, n_steps = _proximal_point(sub, center, Z, 2 * allowed, observe)
-        fitted, reached, bound = sub.measure(point.W, -program.loss.grad(program.Y, point.Z))
+        loss = program.loss.smoothed(program.Y, -V, mu)
+        center = Center(loss, W, beta, step, FREE_RATIO * size * step)
+        point, n_steps = _proximal_point(sub, center, Z, 2 * allowed / loss.smoothness, observe)
+        reached_V = -loss.grad(program.Y, point.Z)
+        fitted, reached, bound = sub.measure(point.W, reached_V)
         if not reached <= (1 + gap) * objective:  # the equation was not solved: stay where we were
-            step /= GROWTH**2
+            step, mu = step / GROWTH**2, min(mu / MU_FACTOR**2, first_mu / MU_FACTOR**4)
             if observe():
                 break
             continue
         W, beta, Z, refitted, objective = point.W, point.beta, point.Z, fitted, reached
-        V = -program.loss.grad(program.Y, Z)
+        V, mu = reached_V, max(MU_FACTOR * mu, LAST_MU / FIRST_MU * first_mu)
         gap = abs(objective - bound) / max(objective, np.finfo(float).tiny)
         if observe(W, refitted, objective) or gap <= tol:
             break
@@ -149,7 +167,7 @@ def solve_newton(sub, start, tol, observe):
 
 def _proximal_point(sub, center, Z, square, observe):
     """Solve the equation of a proximal point step until |residual|^2 <= square; return a Point and Newton's steps."""
-    loss, Y = sub.program.loss, sub.program.Y
+    loss, Y = center.loss, sub.program.Y
     noise = max(1e-12, 10 * float(np.finfo(sub.products.X.dtype).eps))
     point = _evaluate(sub, center, Z)
     for n_steps in range(MAX_NEWTON_STEPS):
@@ -158,11 +176,18 @@ def _proximal_point(sub, center, Z, square, observe):
         if (n_steps and np.sum(residual**2) <= square) or not residual.any() or observe():
             return point, n_steps
         curvature = loss.curvature(Y, point.Z)
-        direction = _direction(Face(sub, center, point), curvature[:, 0], residual[:, 0])[:, None]
-        slope = -float(np.sum(residual * curvature * direction))
+        if loss.separable:
+            direction = np.empty_like(residual)
+            for c in range(residual.shape[1]):
+                direction[:, c] = _direction(Face(sub, center, point, c), curvature[:, c], residual[:, c])
+            change = curvature * direction
+        else:
+            direction = _coupled_direction(sub, center, point, curvature, residual)
+            change = np.einsum("nkl,nl->nk", curvature, direction)
+        slope = -float(np.sum(residual * change))
         t = 1.0
         while True:
-            trial = _evaluate(sub, center, point.Z + t * direction)
+            trial = _evaluate(sub, center, loss.advance(Y, point.Z, t * direction))
             if trial.phi <= point.phi + SUFFICIENT_DECREASE * t * slope + noise * abs(point.phi):
                 break
             t *= 0.5
@@ -173,7 +198,7 @@ def _proximal_point(sub, center, Z, square, observe):
 
 
 def _evaluate(sub, center, Z):
-    loss, Y, step, free_step = sub.program.loss, sub.program.Y, center.step, center.free_step
+    loss, Y, step, free_step = center.loss, sub.program.Y, center.step, center.free_step
     V = -loss.grad(Y, Z)
     P, W = sub.prox(center.W + step * sub.adjoint(V), step)
     beta = center.beta + free_step * (sub.basis.T @ V)
@@ -186,22 +211,59 @@ def _direction(face, h, residual):
     """Solve (I + step C C' H) dZ = residual on the side of C that is cheaper."""
     if face.n_columns == 0:
         return residual
-    h = np.maximum(h, 1e-12 * face.sub.program.loss.smoothness)
+    h = np.maximum(h, 1e-12 * face.loss.smoothness)
     n, r, n_active, free = len(h), face.n_columns, len(face.blocks), face.free.shape[1]
     costs = {
         _by_columns: n * r**2 + r**3 / 3,
         _by_samples: n**2 * (2 * n_active + free if face.unconstrained else r) + n**3 / 3,
         _by_gradients: 4 * CG_ITERATIONS * n_active * face.sub.products.X.size,
     }
-    if n * r > LARGEST_FACTOR:
+    if face.sub.program.design.n_patches * n * r > LARGEST_FACTOR:
         del costs[_by_columns]
     if n * (n if face.unconstrained else max(n, r)) > LARGEST_FACTOR:
         del costs[_by_samples]
     return min(costs, key=costs.get)(face, h, residual)
 
 
+def _coupled_direction(sub, center, point, H, residual):
+    """Return dZ = residual - C (I / step + C' H C)^-1 C' H residual, for the columns C of all outputs and H by samples.
+
+    The columns of an output touch its predictions alone.
+    """
+    outputs = range(residual.shape[1])
+    factors = [Face(sub, center, point, c).factor() for c in outputs]
+    ends = np.cumsum([0] + [C.shape[1] for C in factors])
+    parts = [slice(*pair) for pair in pairwise(ends)]
+
+    def spread(x):
+        return np.column_stack([C @ x[part] for C, part in zip(factors, parts, strict=True)])
+
+    def gather(R):
+        R = np.einsum("nkl,nl->nk", H, R)
+        return np.concatenate([C.T @ r for C, r in zip(factors, R.T, strict=True)])
+
+    right = gather(residual)
+    if ends[-1] == 0:
+        return residual
+    if ends[-1] > COUPLED_COLUMNS:
+        operator = LinearOperator(
+            (ends[-1],) * 2, matvec=lambda x: x / center.step + gather(spread(np.ravel(x))), dtype=np.float64
+        )
+        return residual - spread(cg(operator, right, rtol=CG_TOL, maxiter=CG_ITERATIONS)[0])
+
+    def matrix():
+        S = np.empty((ends[-1], ends[-1]))
+        for k in outputs:
+            for m in range(k + 1):
+                S[parts[k], parts[m]] = (factors[k] * H[:, k, m, None]).T @ factors[m]
+        S.flat[:: len(S) + 1] += 1 / center.step
+        return S
+
+    return residual - spread(_solve(matrix, right))
+
+
 class Face:
-    """The active blocks of a point: their projections P and patterns, and c of the module docstring.
+    """The active blocks of an output of a point: their projections P and patterns, and c of the module docstring.
 
     Parameters
     ----------
@@ -211,39 +273,42 @@ class Face:
         Where the proximal point step starts.
     point : Point
         A point of its equation.
+    output : int
+        The output.
     """
 
-    def __init__(self, sub, center, point):
+    def __init__(self, sub, center, point, output):
         step, free_step = center.step, center.free_step
-        active = np.flatnonzero(point.W.any(axis=(1, 2)))
-        self.sub, self.step, self.blocks = sub, step, sub.blocks[active]
-        self.P = point.P[active, :, 0]
+        active = np.flatnonzero(point.W[:, :, output].any(axis=1))
+        self.sub, self.step, self.blocks, self.loss = sub, step, sub.blocks[active], center.loss
+        self.P = point.P[active, :, output]
         self.lengths = np.linalg.norm(self.P, axis=1)
         self.shrink = step * sub.program.alpha / self.lengths
-        self.tight = np.ascontiguousarray(sub.tight[active, :, 0])
+        self.tight = np.ascontiguousarray(sub.tight[active, :, output])
         n_tight = np.count_nonzero(self.tight >= 0)
-        self.unconstrained = n_tight == 0
+        self.unconstrained = n_tight == 0 and sub.program.design.n_patches == 1
         self.n_columns = self.P.size - n_tight + sub.basis.shape[1]
         self.free = sub.basis * np.sqrt(free_step / step)  # columns of C
 
-    def patterns(self):
-        """Return the patterns of the active blocks, shape (n_active, n_samples)."""
+    def activity(self):
+        """Return the diagonals of D of the active blocks, shape (n_active, n_rows)."""
         design = self.sub.program.design
-        return design.arrangements.patterns(design.pattern_index(self.blocks))
+        return design.activity(design.pattern_index(self.blocks))
 
     def roots(self):
         """Return M_b^(1/2) as columns for all active blocks, and where each block's columns end."""
-        T, offsets = self.sub.program.cones.face_bases(self.P, self.tight)
+        T, offsets = self.sub.program.cones.face_bases(self.P, self.tight, self.blocks)
         scale = np.repeat(np.sqrt(1 - self.shrink), np.diff(offsets))
         scale[offsets[:-1]] = 1.0
         return T * scale, offsets
 
     def factor(self):
         """Return C up to the signs of its columns, shape (n_samples, n_columns)."""
+        design = self.sub.program.design
         T, offsets = self.roots()
-        C = self.sub.program.design.X @ T
-        C *= np.repeat(self.patterns().T, np.diff(offsets), axis=1)
-        return np.concatenate([C, self.free], axis=1)
+        C = design.X @ T
+        C *= np.repeat(self.activity().T, np.diff(offsets), axis=1)
+        return np.concatenate([design.pool(C), self.free], axis=1)
 
 
 def _by_columns(face, h, residual):
@@ -265,9 +330,9 @@ def _by_samples(face, h, residual):
     scale = np.sqrt(face.step) * root
     if face.unconstrained:
         # sum_b D_b X ((1 - c) I + c p p') X' D_b, the first part by Hadamard's product
-        design, patterns = face.sub.program.design, face.patterns()
-        shrunk = patterns * np.sqrt(1 - face.shrink)[:, None] * scale
-        along = patterns * (((np.sqrt(face.shrink) / face.lengths)[:, None] * face.P) @ design.X.T) * scale
+        design, activity = face.sub.program.design, face.activity()
+        shrunk = activity * np.sqrt(1 - face.shrink)[:, None] * scale
+        along = activity * (((np.sqrt(face.shrink) / face.lengths)[:, None] * face.P) @ design.X.T) * scale
         along = np.concatenate([along, face.free.T * scale])
     else:
         shrunk, along = None, face.factor().T * scale

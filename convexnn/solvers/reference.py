@@ -14,8 +14,11 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
+from ..architecture import BIAS_UNIT
+from ..cones import make_cones
 from ..program import Solution
 from ..validation import check_count, check_positive
 from .polish import polish
@@ -31,6 +34,8 @@ OPTION_NAMES = {
 }
 
 
+# Exponential cones may make a solver fail at the accuracy it is asked for: it is asked again for less.
+LOOSER = (1.0, 1e2, 1e4)
 # Most nonzeros that the constraint matrix may have: at this size it takes gigabytes, and the solver hours.
 MAX_NONZEROS = 100_000_000
 ADVICE = "columns of X far from zero or of very different sizes are the usual cause: standardise them"
@@ -47,9 +52,11 @@ class ReferenceProgram:
     variables : dict of str to cvxpy.Variable
         "U" and, for ReLU, "V" of shape (n_arrangements, n_hidden_features), the blocks of sign + and -; "Z" of shape
         (n_samples,), the predictions; "beta" of shape (n_free,), the output bias and then the skip, where there are
-        any.
+        any. With several outputs "U1", "U2", ..., and "Z" and "beta" have a column for each. Where patches have
+        output weights of their own, there is a "U" for each of these, those of the first patch first.
     constraints : dict of str to cvxpy constraint
-        "fit" (Z - A(W) - F beta = 0; its dual value is the dual vector v), and for ReLU "cone_U" and "cone_V".
+        "fit" (Z - A(W) - F beta = 0; its dual value is the dual vector v), and for ReLU "cone_U" and "cone_V", with
+        several outputs "cone_U1" and so on.
     """
 
     problem: object
@@ -79,23 +86,33 @@ def build_reference_program(program):
     """
     import cvxpy as cp
 
-    design, y = program.design, program.Y[:, 0]
-    patterns = design.arrangements.patterns()
-    shape = (len(patterns), design.X.shape[1])
-    blocks = {name: cp.Variable(shape, name=name) for name, _ in zip("UV", design.signs, strict=False)}
-    Z = cp.Variable(len(y), name="Z")
+    design, n_outputs = program.design, program.Y.shape[1]
+    patterns, activity = design.arrangements.patterns(), design.activity(np.arange(len(design.arrangements)))
+    names = [name for name, _ in zip("UV", design.signs, strict=False)]
+    n_columns = program.block_shape[2]
+    suffixes = [""] if n_columns == 1 else [str(c + 1) for c in range(n_columns)]
+    shape, free_bias = (len(patterns), design.X.shape[1]), program.architecture.hidden_bias == "free"
+    blocks = {name + suffix: cp.Variable(shape, name=name + suffix) for suffix in suffixes for name in names}
+    tail = () if n_outputs == 1 else (n_outputs,)
+    Z = cp.Variable((len(program.Y), *tail), name="Z")
     variables = {**blocks, "Z": Z}
-    difference = sum(sign * W for sign, W in zip(design.signs, blocks.values(), strict=True))
-    fit = cp.sum(cp.multiply(patterns.T.astype(float), design.X @ difference.T), axis=1)
+    sums, fits = design.sums(), [0.0] * n_outputs
+    for c, suffix in enumerate(suffixes):
+        difference = sum(sign * blocks[name + suffix] for sign, name in zip(design.signs, names, strict=True))
+        values = cp.sum(cp.multiply(activity.T.astype(float), design.X @ difference.T), axis=1)
+        fits[c % n_outputs] = fits[c % n_outputs] + sums[c // n_outputs] @ values
+    fit = fits[0] if n_outputs == 1 else cp.vstack(fits).T
     if program.free.shape[1]:
-        variables["beta"] = cp.Variable(program.free.shape[1], name="beta")
+        variables["beta"] = cp.Variable((program.free.shape[1], *tail), name="beta")
         fit = fit + program.free @ variables["beta"]
     constraints = {"fit": Z - fit == 0}
     for name, W in blocks.items():
         cone = program.cones.to_cvxpy(W, patterns)
         if cone is not None:
             constraints[f"cone_{name}"] = cone
-    penalty = sum(program.penalty.to_cvxpy(W) for W in blocks.values())
+    charged = {name: W[:, :-1] if free_bias else W for name, W in blocks.items()}
+    penalty = sum(program.penalty.to_cvxpy(*(charged[name + suffix] for suffix in suffixes)) for name in names)
+    y = program.Y[:, 0] if n_outputs == 1 else program.Y
     objective = program.loss.to_cvxpy(y, Z) + program.alpha * penalty
     return ReferenceProgram(cp.Problem(cp.Minimize(objective), list(constraints.values())), variables, constraints)
 
@@ -162,7 +179,7 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
 
 
 def _check_size(program):
-    n_nonzeros = program.design.n_blocks * program.design.X.size
+    n_nonzeros = program.design.n_blocks * program.design.X.size * program.Y.shape[1]
     if n_nonzeros > MAX_NONZEROS:
         raise ValueError(
             f"arrangements: {len(program.design.arrangements):,} patterns make a program of {n_nonzeros:,} nonzeros, "
@@ -198,18 +215,26 @@ def _solve(program, solver, options, verbose, best):
     """Solve for what the best free fit leaves of y, in units of the data; `best` is the zero network, certified."""
     import cvxpy as cp
 
-    unit_x = np.sqrt(np.mean(np.sum(program.design.X**2, axis=1))) or 1.0
-    centred = program.centred(best[1])
-    unit_y = np.sqrt(np.mean(centred.Y**2)) or 1.0
+    unit_y, centred, offset, free_map = 1.0, program, np.zeros_like(best[1]), np.eye(len(best[1]))
+    if program.loss.translation_invariant:
+        centred, offset, free_map = program.centred(best[1]), best[1], program.free_basis[1]
+    if program.loss.degree is not None:
+        unit_y = np.sqrt(np.mean(centred.Y**2)) or 1.0
+    unit_b = BIAS_UNIT if program.architecture.hidden_bias == "free" else 1.0
+    centred = _with_bias_in_units(centred, unit_b)
+    unit_x = np.sqrt(np.mean(np.sum(centred.design.X**2, axis=1))) or 1.0
     reference = build_reference_program(centred.rescaled(unit_x, unit_y))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
-        try:
-            reference.problem.solve(solver=solver, verbose=verbose, **options)
-        except KeyboardInterrupt:  # the solver gives no point before it ends
-            return *best, "interrupted", 1
-        except cp.SolverError as error:
-            raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
+        for factor in LOOSER:
+            try:
+                reference.problem.solve(solver=solver, verbose=verbose, **_loosened(solver, options, factor))
+                break
+            except KeyboardInterrupt:  # the solver gives no point before it ends
+                return *best, "interrupted", 1
+            except cp.SolverError as error:
+                if factor == LOOSER[-1] or solver not in OPTION_NAMES:
+                    raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
     status, stats = reference.problem.status, reference.problem.solver_stats
     n_iter = max(1, int(getattr(stats, "num_iters", None) or 1))
     values = {name: variable.value for name, variable in reference.variables.items()}
@@ -217,13 +242,31 @@ def _solve(program, solver, options, verbose, best):
         if status != cp.USER_LIMIT:
             raise RuntimeError(f"{solver} failed on the convex program: status {status!r}; {ADVICE}")
         return *best, status, n_iter
-    W = np.concatenate([values[name] for name in "UV" if name in values])[:, :, None] * (unit_y / unit_x)
-    beta = best[1]
+    n_outputs, n_columns = program.Y.shape[1], program.block_shape[2]
+    rows = np.concatenate([values[name] for name in values if name[0] in "UV"])
+    W = rows.reshape(n_columns, -1, rows.shape[1]).transpose(1, 2, 0) * (unit_y / unit_x)
+    W[:, -1] *= unit_b
+    beta = offset
     if "beta" in values:
-        beta = beta + program.free_basis[1] @ values["beta"][:, None] * unit_y
+        beta = beta + free_map @ values["beta"].reshape(-1, n_outputs) * unit_y
     W = polish(program, W, beta)
-    certificate = program.certificate(W, beta, reference.constraints["fit"].dual_value[:, None] * unit_y)
+    unit_v = 1.0 if program.loss.degree is None else unit_y ** (program.loss.degree - 1)
+    V = reference.constraints["fit"].dual_value.reshape(-1, n_outputs) * unit_v
+    certificate = program.certificate(W, beta, V)
     if certificate.objective > best[2].objective:
         bound = max(best[2].lower_bound, certificate.lower_bound)
         W, beta, certificate = best[0], best[1], replace(best[2], lower_bound=bound)
     return W, beta, certificate, status, n_iter
+
+
+def _with_bias_in_units(program, unit):
+    """Return the program with the last column of X times `unit`: a free bias may be in any unit."""
+    X = program.design.X.copy()
+    X[:, -1] *= unit
+    design = replace(program.design, X=X)
+    return replace(program, design=design, cones=make_cones(design, program.architecture))
+
+
+def _loosened(solver, options, factor):
+    """Return the options with tolerances times a factor."""
+    return {name: value * factor if "tol" in name or "eps" in name else value for name, value in options.items()}

@@ -87,4 +87,4 @@ class Subproblem:
         V = program.project_dual(V)
         projected = program.cones.project(self.adjoint(V), self.blocks, self.tight.copy(), program.alpha)
         norm = max(program.alpha, float(program.penalty.dual_norms(projected).max(initial=0.0)))
-        return beta, objective, program.dual_value(V, norm)
+        return beta, objective, program.scaled_value(V, norm)

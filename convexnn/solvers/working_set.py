@@ -91,6 +91,10 @@ def solve_working_set(
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
     """
     program.require_patterns()
+    if not program.penalty.rotation_invariant:
+        raise ValueError("solve_working_set needs a penalty of Euclidean norms; solve_conic takes any")
+    if inner == "fista" and not program.loss.smooth:
+        raise ValueError(f'inner must be "newton" for a loss with kinks; got "fista" for {type(program.loss).__name__}')
     check_choice("inner", inner, tuple(INNER_SOLVERS))
     check_choice("precision", precision, ("double", "single"))
     W_init = check_blocks(program, W_init)

@@ -1,0 +1,140 @@
+"""Building the convex program of a network on data: rows, patterns, free columns, loss and penalty."""
+
+import numpy as np
+from sklearn.utils import check_array, check_consistent_length
+
+from .architecture import Architecture
+from .arrangements import Arrangements, resolve_arrangements
+from .cones import make_cones
+from .design import Design
+from .losses import Hinge, Logistic, Softmax, Squared, SquaredHinge
+from .patchwise import PatchwiseDesign
+from .penalties import GroupL2, Nuclear
+from .program import Program
+from .selections import resolve_selections
+from .validation import check_positive
+
+__all__ = ["build_program"]
+
+# Sizes of data whose products have squares in the range of floating point, with room for small residuals.
+SIZES = (1e-100, 1e100)
+
+
+def build_program(X, y, alpha, arrangements, architecture=None, random_state=None, loss=None):
+    """Build the convex program of a network on data.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Inputs.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Targets; -1 or 1 for the losses of labels, indicators of the classes for the softmax loss.
+    alpha : float
+        Regularisation strength, above 0.
+    arrangements : "adaptive", int, "all", Arrangements, or array-like of gates
+        "adaptive": none yet, `solve_generation` finds them. Else a number of sampled patterns, all of them, or those of
+        given gates (n_gates, n_hidden_features), where a hidden bias counts as one more feature. Linear networks have
+        one pattern, whatever is asked for.
+    architecture : Architecture or None, default=None
+        The network; None is a ReLU network with penalised hidden biases and a free output bias.
+    random_state : int, RandomState instance or None, default=None
+        Source of sampled patterns.
+    loss : object or None, default=None
+        A loss of `convexnn.losses`; None is the squared one.
+
+    Returns
+    -------
+    Program
+        Ready for a solver.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+    """
+    architecture = Architecture() if architecture is None else architecture
+    if not isinstance(architecture, Architecture):
+        raise TypeError(f"architecture must be an Architecture or None; got {architecture!r}")
+    alpha = check_positive("alpha", alpha)
+    X = check_array(X, dtype=np.float64, input_name="X")
+    loss = Squared() if loss is None else loss
+    Y = _check_targets(X, y, loss)
+    layer = architecture.hidden_layer(X)
+    rows = layer.rows(X)
+    arrangements = _resolve(rows, arrangements, architecture, random_state)
+    n_patches = len(rows) // len(X)
+    values = np.ones((len(rows), 1)) if architecture.activation == "threshold" else rows
+    apart = architecture.patches is not None and architecture.patches.pooling == "none"
+    coupled = _is_coupled(architecture, apart or Y.shape[1] > 1)
+    kind = PatchwiseDesign if apart else Design
+    design = kind(values, arrangements, architecture.signs, architecture.slope, n_patches)
+    cones, free = make_cones(design, architecture), architecture.free_columns(X)
+    return Program(Y, design, cones, loss, GroupL2(), alpha, free, architecture, layer)
+
+
+def _is_coupled(architecture, several):
+    """Return whether blocks are matrices, those of several output weights with weight decay and fixed patterns.
+
+    Raise ValueError where there is no program for the output weights.
+    """
+    apart = architecture.patches is not None and architecture.patches.pooling == "none"
+    if apart and (architecture.activation not in ("linear", "gated_relu") or architecture.output_penalty == "l1"):
+        raise ValueError(
+            'pooling="none" needs activation "linear" or "gated_relu" and output_penalty="weight_decay"; got '
+            f"{architecture.activation!r} and {architecture.output_penalty!r}"
+        )
+    if not several or architecture.output_penalty == "l1":
+        return False
+    if architecture.hidden_norm != "l2":
+        raise ValueError(
+            f'output_penalty must be "l1" for several outputs with hidden_norm={architecture.hidden_norm!r}; '
+            'weight decay needs "l2"'
+        )
+    if architecture.activation == "gated_relu" and architecture.hidden_bias == "free":
+        raise ValueError(
+            'hidden_bias must be "penalized" or "none" for gated networks with several output weights a neuron: the '
+            "weight decay of a gated neuron that is a free bias alone has no minimum"
+        )
+    return not architecture.constrained
+
+
+def _check_targets(X, y, loss):
+    Y = check_array(np.atleast_1d(y), dtype=np.float64, input_name="y", ensure_2d=False)
+    Y = Y.reshape(len(Y), -1)
+    check_consistent_length(X, Y)
+    sizes = np.array([np.abs(X).max(), np.abs(Y).max()])
+    if not all(size == 0 or SIZES[0] <= size <= SIZES[1] for size in (*sizes, np.exp(np.log(sizes[sizes > 0]).sum()))):
+        raise ValueError(
+            f"the largest entries of X and of y, and their product, must be from {SIZES[0]:g} to {SIZES[1]:g}, for "
+            f"squares to be in the range of floating point; got {sizes[0]:g} and {sizes[1]:g}: change their units"
+        )
+    if loss.sample_weight is not None and len(loss.sample_weight) != len(X):
+        raise ValueError(f"loss must have {len(X)} sample weights, as X has samples; got {len(loss.sample_weight)}")
+    _check_labels(Y, loss)
+    return Y
+
+
+def _check_labels(Y, loss):
+    """Raise ValueError unless the targets are what the loss takes."""
+    if isinstance(loss, (Logistic, Hinge, SquaredHinge)) and (Y.shape[1] != 1 or not np.isin(Y, (-1.0, 1.0)).all()):
+        raise ValueError(f"y must have labels -1 and 1, one column of them, for the loss {type(loss).__name__}")
+    if isinstance(loss, Softmax) and not (np.isin(Y, (0.0, 1.0)).all() and (Y.sum(axis=1) == 1).all()):
+        raise ValueError("y must have a column for each class, with a 1 for the class of a sample and 0 elsewhere")
+
+
+def _resolve(rows, arrangements, architecture, random_state):
+    """Return the patterns asked for; the only one of linear networks."""
+    activation, patches = architecture.activation, architecture.patches
+    if patches is not None and patches.pooling == "max":
+        if activation != "relu":
+            raise ValueError(f'pooling="max" is for activation="relu"; got {activation!r}: pool by "sum" or "mean"')
+        return resolve_selections(rows, arrangements, patches.n_patches, random_state)
+    if activation == "linear":
+        ones = np.packbits(np.ones((1, len(rows)), bool), axis=1)
+        return Arrangements(ones, np.zeros((1, rows.shape[1])), len(rows), complete=True)
+    if isinstance(arrangements, str) and arrangements == "adaptive" and not architecture.constrained:
+        raise ValueError(
+            f'arrangements="adaptive" is for networks whose patterns are those of their weights; activation '
+            f"{activation!r} has patterns of its own: give a number to sample, or gates"
+        )
+    return resolve_arrangements(rows, arrangements, random_state)

@@ -1,0 +1,369 @@
+"""The engine for norms that are not rotation invariant: a working set of blocks and of cone rows, and interior points.
+
+    minimise over W, beta   L(Z) + alpha R(W),   Z = A(W) + F beta,   W_b in K_b
+
+Repeat: price all blocks at the dual vector V by `price_groups`, which also proves a lower bound; blocks above alpha
+join the working set, blocks that are zero and below it leave once. Solve the program over the working set by Clarabel,
+with few rows of each cone; rows that are tight where the blocks are projected onto their cones join, until projecting
+raises the objective by a part of the gap only. The projected blocks are feasible; their objective is the one reported.
+
+With q = B'u for the basis B of the norm, squared losses are written out for Clarabel, as a quadratic cone program
+
+    minimise 1/2 |M x - Y|^2 + alpha sum_t w_t s_t,   x = (q, beta),   rows B q >= 0,   |q_t| <= s_t,
+
+one for each output, M having the columns A_b B of the working set and an orthonormal basis of F; other losses go
+through cvxpy, and V is the dual variable of Z = A(W) + F beta. Only columns of the working set are ever formed.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from ..cones import FreeCones
+from ..group_pricing import cone_rows, conic_settings, group_start, norm_cones, price_groups
+from ..losses import Squared
+from ..projection import compile_kernels
+from ..simplify import Simplified
+from .monitor import check_blocks, run_watched
+from .polish import polish
+from .working_set import start_blocks
+
+__all__ = ["solve_conic"]
+
+# Blocks that join the working set at a time: this many, or as many as are active.
+FEWEST_BLOCKS = 20
+# The working set is solved to this part of the gap, and at the end of tol.
+INNER_PART, LAST_PART = 0.1, 0.1
+# Excess of the dual norm over alpha that need not be resolved, as a part of tol.
+PRICING_PART = 0.02
+# Accuracy that the interior-point method is asked for: a part of that of the working set, and the least.
+SOLVER_PART, SOLVER_TOL = 1e-3, 1e-11
+# It is asked again for a hundred times less where it fails, up to this.
+LOOSEST_TOL = 1e-3
+# Entries of the columns of a working set up to which it is small.
+CAREFUL_SIZE = 20_000
+# Times that rows join before blocks are priced again.
+ROUNDS = 12
+# A block is idle where its norm, beside the largest, is below this part of the slack of its dual norm, beside alpha.
+IDLE_PART = 0.1
+# Iterations that do not halve the gap nor find blocks, after which there is no progress to wait for.
+PATIENCE = 4
+
+
+def solve_conic(program, *, W_init=None, tol=1e-6, max_iter=None, time_limit=None, callback=None, verbose=False):
+    """Solve a program with any penalty over all its patterns, by interior points over working sets.
+
+    Parameters
+    ----------
+    program : Program
+        The program; its penalty may be a norm that is not rotation invariant.
+    W_init : ndarray of shape (n_blocks, n_features, n_outputs) or None, default=None
+        Blocks to start from, such as those of a solution at another alpha. They are projected onto their cones.
+    tol : float, default=1e-6
+        Compared with the relative gap over all given patterns.
+    max_iter : int or None, default=None
+        Limit of the iterations, each a pricing of all blocks and a solve over the working set.
+    time_limit : float or None, default=None
+        Limit in seconds, looked at between the calls of the interior-point solver, which obeys it too.
+    callback : callable or None, default=None
+        Called with each record of the history; a true value ends the run.
+    verbose : bool, default=False
+        Whether to print each record of the history.
+
+    Returns
+    -------
+    Solution
+        The best feasible point, its certificate, and a history of one record an iteration; `n_working` is the size of
+        the working set then.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
+    """
+    program.require_patterns()
+    W_init = check_blocks(program, W_init)
+
+    def iterate(monitor):
+        _run(program, W_init, tol, monitor)
+
+    limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
+    return run_watched(iterate, program, compile_kernels, **limits, callback=callback, verbose=verbose)
+
+
+def _run(whole, W_init, tol, monitor):
+    """Iterate until the monitor has a gap of `tol` or says that it is over."""
+    scaled = Simplified(whole, monitor.beta)
+    program = scaled.program
+    start = group_start(program.block_shape)
+    blocks, W = start_blocks(program, scaled.simplify(W_init))
+    beta = program.loss.fit_free(program.Y, program.free_basis[0], program.design.matvec(W, blocks))
+    _offer(monitor, scaled, W, blocks, beta)
+    V = -program.loss.grad(program.Y, program.design.matvec(W, blocks) + program.free_basis[0] @ beta)
+    working = _Working(program, scaled, monitor, start)
+    if len(blocks):
+        working.add(blocks)
+        V = working.solve(LAST_PART * tol, V)
+    gaps = []
+    while True:
+        V = program.project_dual(V)
+        alpha = program.alpha * (1 + PRICING_PART * tol)
+        limit = max(FEWEST_BLOCKS, np.count_nonzero(monitor.W.any(axis=(1, 2))))
+        prices = price_groups(program.design, program.cones, program.penalty, V, alpha, limit, start)
+        monitor.bound(program.dual_value(V, prices.bound + program.dual_rounding(V)) * scaled.unit_loss)
+        gap = monitor.certificate.gap
+        if monitor.record(len(working.blocks)) or gap <= tol:
+            return
+        found = np.setdiff1d(prices.blocks, working.blocks)
+        gaps = [gap] if len(found) else [*gaps, gap]
+        if len(gaps) > 1 and gap > 0.5 * gaps[-2]:
+            working.careful = True
+        if len(gaps) > PATIENCE and gap > 0.5 * gaps[-1 - PATIENCE]:
+            monitor.status = "stopped for lack of progress (rounding, or the limits of the inner solver)"
+            return
+        working.drop_idle()
+        working.add(found)
+        part = INNER_PART * gap if len(found) else LAST_PART * tol  # without new blocks, only rows are missing
+        V = working.solve(max(LAST_PART * tol, part), V)
+
+
+def _offer(monitor, scaled, W, blocks, beta):
+    """Offer a feasible point of the scaled program to the monitor."""
+    W, beta = scaled.restore(W, beta)
+    monitor.offer(W, blocks, beta)
+
+
+class _Inner(NamedTuple):
+    """What the interior-point method found over the working set.
+
+    Parameters
+    ----------
+    Q : ndarray of shape (n_working, n_features, n_outputs)
+        Coefficients of the blocks in the basis of the norm.
+    beta : ndarray of shape (rank, n_outputs)
+        Coefficients of the orthonormal free columns.
+    V : ndarray of shape (n_samples, n_outputs)
+        The dual vector.
+    mu : ndarray of shape (n_rows, n_outputs)
+        Multipliers of the rows, not negative.
+    """
+
+    Q: np.ndarray
+    beta: np.ndarray
+    V: np.ndarray
+    mu: np.ndarray
+
+
+class _Working:
+    """The program over some blocks and some rows of their cones.
+
+    Parameters
+    ----------
+    program : Program
+        The scaled program.
+    scaled : Simplified
+        The way back from it.
+    monitor : Monitor
+        Is offered every feasible point.
+    start : GroupStart
+        What pricing starts from: its tight rows are the first of a block, and its points are written.
+    """
+
+    def __init__(self, program, scaled, monitor, start):
+        self.program, self.scaled, self.monitor, self.start = program, scaled, monitor, start
+        self.basis, terms = program.penalty.terms(program.block_shape[1])
+        self.weights, matrix, self.norm_sizes = norm_cones(terms)
+        self.norm_parts = matrix[:, : program.block_shape[1]], matrix[:, program.block_shape[1] :]
+        self.blocks, self.rows, self.columns, self.used = np.zeros(0, np.int64), {}, {}, {}
+        self.idle, self.dropped, self.careful = np.zeros(0, bool), set(), False
+
+    def add(self, blocks):
+        """Let blocks join."""
+        for b in blocks:
+            rows = np.zeros((0, self.program.block_shape[1]))
+            if not isinstance(self.program.cones, FreeCones):
+                rows = cone_rows(self.program.cones, b)
+            columns = self.program.design.block(b)
+            self.rows[b] = rows if self.basis is None else rows @ self.basis
+            self.columns[b] = columns if self.basis is None else columns @ self.basis
+            tight = self.start.tight[b]
+            self.used[b] = np.unique(tight[tight >= 0])
+        self.blocks = np.concatenate([self.blocks, blocks]).astype(np.int64)
+        self.idle = np.concatenate([self.idle, np.zeros(len(blocks), bool)])
+
+    def drop_idle(self):
+        """Let idle blocks leave that did not leave before: so it ends."""
+        leaving = np.array([b for b in self.blocks[self.idle] if b not in self.dropped], np.int64)
+        for b in leaving:
+            del self.rows[b], self.columns[b], self.used[b]
+        self.dropped |= set(leaving)
+        kept = ~np.isin(self.blocks, leaving)
+        self.blocks, self.idle = self.blocks[kept], self.idle[kept]
+
+    def solve(self, tol, V):
+        """Solve until the cones cost a part `tol` of the objective at most; offer the points, return a dual vector.
+
+        The given V is returned where the interior-point method fails.
+        """
+        program, basis = self.program, self.program.free_basis[0]
+        for _ in range(ROUNDS):
+            inner = self._solve_rows(max(SOLVER_TOL, SOLVER_PART * tol))
+            if inner is None:
+                return V
+            V = inner.V
+            W = inner.Q if self.basis is None else self.basis @ inner.Q
+            Z = program.design.matvec(W, self.blocks) + basis @ inner.beta
+            relaxed = program.loss.value(program.Y, Z) + program.alpha * program.penalty.value(W)
+            tight = np.full(W.shape, -1, np.int32)
+            objective = self._offer(program.cones.project(W, self.blocks, tight), inner.beta)
+            self._judge(W, inner)
+            if objective - relaxed <= tol * objective or not self._join(inner.Q, tight) or self.monitor.over():
+                return V
+        return V
+
+    def _offer(self, W, beta):
+        """Offer a feasible point, also polished and with the best free coefficients; return its objective."""
+        program, (basis, free_map) = self.program, self.program.free_basis
+        whole = np.zeros(program.block_shape)
+        whole[self.blocks] = W
+        whole = polish(program, whole, free_map @ beta)
+        left = np.flatnonzero(whole.any(axis=(1, 2)))
+        fit = program.design.matvec(whole[left], left)
+        fits = [basis @ beta, basis @ program.loss.fit_free(program.Y, basis, fit)]
+        losses = [program.loss.value(program.Y, fit + free) for free in fits]
+        beta = basis.T @ fits[int(np.argmin(losses))]
+        _offer(self.monitor, self.scaled, whole[left], left, beta)
+        return min(losses) + program.alpha * program.penalty.value(whole)
+
+    def _judge(self, W, inner):
+        """Find the idle blocks, and leave the points that the multipliers prove bounds with to the pricing."""
+        program = self.program
+        H = program.design.rmatvec(inner.V, self.blocks)
+        first = 0
+        for k, b in enumerate(self.blocks):
+            last = first + len(self.used[b])
+            pull = self.rows[b][self.used[b]].T @ inner.mu[first:last]
+            H[k] += pull if self.basis is None else self.basis @ pull
+            first = last
+        self.start.points[self.blocks] = H
+        norms = np.linalg.norm(W, axis=(1, 2))
+        slack = 1.0 - program.penalty.dual_norms(H) / program.alpha
+        self.idle = norms < IDLE_PART * slack * norms.max(initial=0.0)
+
+    def _join(self, Q, tight):
+        """Let rows join that are violated, and tight where blocks are projected; return whether there are any."""
+        joined = 0
+        for k, b in enumerate(self.blocks):
+            rows = [self.used[b], tight[k][tight[k] >= 0]]
+            if len(self.rows[b]):
+                worst = self.rows[b] @ Q[k]
+                worst[self.used[b]] = 0.0
+                row = worst.min(axis=1).argmin()
+                rows.append([row] if worst[row].min() < 0 else [])
+            rows = np.unique(np.concatenate(rows)).astype(np.int64)
+            joined += len(rows) - len(self.used[b])
+            self.used[b] = rows
+        return joined > 0
+
+    def _solve_rows(self, tol):
+        """Solve over the rows in use to an accuracy; None where the interior-point method fails."""
+        program, k = self.program, len(self.blocks)
+        M = np.hstack([*(self.columns[b] for b in self.blocks), program.free_basis[0]])
+        R = sparse.block_diag([self.rows[b][self.used[b]] for b in self.blocks], format="csr")
+        solve = _solve_squared if isinstance(program.loss, Squared) else _solve_any
+        found = None
+        while found is None or not all(np.isfinite(part).all() for part in found):
+            if tol > LOOSEST_TOL or self.monitor.over():
+                return None
+            found = solve(self, M, R, tol)
+            tol *= 100.0
+        x, V, mu = found
+        size = k * program.block_shape[1]
+        return _Inner(x[:size].reshape(k, -1, x.shape[1]), x[size:], V, np.maximum(mu, 0.0))
+
+
+def _solve_squared(working, M, R, tol):
+    """Return (q, beta), the dual vector and the multipliers of the rows R q >= 0 for a squared loss, by Clarabel.
+
+    The objective is divided by alpha. Where the working set is `careful`, or small, the residuals M (q, beta) - Y are
+    variables, which costs time; else M'M is formed, which costs digits.
+    """
+    import clarabel
+
+    program, Y = working.program, working.program.Y
+    (n, size), k = M.shape, len(working.blocks)
+    weights, curvature = np.tile(working.weights, k), program.loss.curvature(Y, np.zeros_like(Y)) / program.alpha
+    A, cones = _cones_of_blocks(working, R, size)
+    careful = working.careful or M.size <= CAREFUL_SIZE
+    if careful:
+        A = sparse.block_array([[np.hstack([M, np.zeros((n, len(weights)))]), -sparse.eye_array(n)], [A, None]])
+        cones = [clarabel.ZeroConeT(n), *cones]
+    A, settings = sparse.csc_array(A), conic_settings(tol, working.monitor.remaining)
+    found = []
+    for c in range(Y.shape[1]):
+        b = np.zeros(A.shape[0])
+        if careful:
+            b[:n] = Y[:, c]
+            P = sparse.diags_array(np.concatenate([np.zeros(size + len(weights)), curvature[:, c]]), format="csc")
+            cost = np.concatenate([np.zeros(size), weights, np.zeros(n)])
+        else:
+            weighted = M * curvature[:, [c]]
+            P = sparse.block_diag([np.triu(M.T @ weighted), sparse.csr_array((len(weights),) * 2)], format="csc")
+            cost = np.concatenate([-weighted.T @ Y[:, c], weights])
+        solution = clarabel.DefaultSolver(P, cost, A, b, cones, settings).solve()
+        x, z = np.array(solution.x[:size]), program.alpha * np.array(solution.z)
+        V = -z[:n] if careful else program.alpha * curvature[:, c] * (Y[:, c] - M @ x)
+        found.append((x, V, z[n * careful :][: R.shape[0]]))
+    return [np.array(part).T for part in zip(*found, strict=True)]
+
+
+def _cones_of_blocks(working, R, size):
+    """Return A and cones that -A (q, beta, s) is to be in: first R q, then the s_t and q_t of each block."""
+    import clarabel
+
+    each = sparse.eye_array(len(working.blocks))
+    inside, bounds = (-sparse.kron(each, part) for part in working.norm_parts)
+    R, inside = (
+        sparse.hstack([part, sparse.csr_array((part.shape[0], size - part.shape[1]))]) for part in (-R, inside)
+    )
+    singles, *others = working.norm_sizes
+    cones = [clarabel.NonnegativeConeT(singles)] if singles else []
+    cones = (cones + [clarabel.SecondOrderConeT(length) for length in others]) * len(working.blocks)
+    if R.shape[0]:
+        cones = [clarabel.NonnegativeConeT(R.shape[0]), *cones]
+    return sparse.block_array([[R, sparse.csr_array((R.shape[0], bounds.shape[1]))], [inside, bounds]]), cones
+
+
+def _solve_any(working, M, R, tol):
+    """Return (q, beta), the dual vector and the multipliers of the rows R q >= 0 for any loss, by cvxpy."""
+    import cvxpy as cp
+
+    program, basis = working.program, working.basis
+    k, d, n_outputs = len(working.blocks), program.block_shape[1], program.Y.shape[1]
+    x, Z = cp.Variable((M.shape[1], n_outputs)), cp.Variable(program.Y.shape)
+    fit = Z - M @ x == 0
+    size = 0.0
+    for c in range(n_outputs):
+        Q = cp.reshape(x[: k * d, c], (k, d), order="C")
+        size = size + program.penalty.to_cvxpy(Q if basis is None else Q @ basis.T)
+    cone = [R @ x[: k * d] >= 0] if R.shape[0] else []
+    problem = cp.Problem(cp.Minimize(program.loss.to_cvxpy(program.Y, Z) + program.alpha * size), [fit, *cone])
+    limits = {} if working.monitor.remaining is None else {"time_limit": working.monitor.remaining}
+    tolerances = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tol)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+        try:
+            problem.solve(solver="CLARABEL", max_threads=1, **tolerances, **limits)
+        except cp.SolverError:
+            return None
+    if x.value is None or fit.dual_value is None:
+        return None
+    mu = cone[0].dual_value if cone else np.zeros((0, n_outputs))
+    return x.value, fit.dual_value.reshape(program.Y.shape), mu.reshape(R.shape[0], n_outputs)
