@@ -6,6 +6,9 @@ from .arrangements import Arrangements, count_arrangements, enumerate_arrangemen
 from .building import build_program
 from .certificate import Certificate
 from .certification import certify
+from .circular_estimators import CircularCNNClassifier, CircularCNNRegressor
+from .classifiers import ConvexReLUClassifier
+from .conv_estimators import ConvexCNNClassifier, ConvexCNNRegressor
 from .conversion import as_network
 from .design import transfer_blocks
 from .estimators import ConvexReLURegressor
@@ -21,6 +24,11 @@ __all__ = [
     "Architecture",
     "Arrangements",
     "Certificate",
+    "CircularCNNClassifier",
+    "CircularCNNRegressor",
+    "ConvexCNNClassifier",
+    "ConvexCNNRegressor",
+    "ConvexReLUClassifier",
     "ConvexReLURegressor",
     "Network",
     "Program",

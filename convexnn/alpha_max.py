@@ -11,6 +11,7 @@ from .proof import Prover
 from .search import CellSearch
 from .simplify import Simplified
 from .validation import check_choice, check_flag
+from .vector_search import VectorSearch
 
 __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
 
@@ -60,14 +61,15 @@ def kappa_at_zero(program):
 
 
 def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None):
-    """Return alpha_max of a ReLU network over all patterns.
+    """Return alpha_max over all patterns, of a network whose patterns are those of its weights.
 
     Parameters
     ----------
     program : Program
         Gives data, loss and free columns; its patterns and its alpha are not used.
     scope : {"auto", "local", "global"}, default="auto"
-        "local" searches only, "global" proves the value, "auto" tries to for a second.
+        "local" searches only, "global" proves the value, "auto" tries to for a second. Several outputs with weight
+        decay are searched only.
     time_limit : float or None, default=None
         Limit of the proof in seconds.
     random_state : int, RandomState instance or None, default=None
@@ -78,25 +80,31 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
     AlphaMax
         The value and its bounds.
     """
-    simplified = Simplified(program, program.zero()[1])
-    problem = simplified.program
-    V, X = problem.dual_at_zero(), problem.design.X
-    search = CellSearch(problem.design, check_random_state(random_state))
-    none, value = np.zeros((0, X.shape[1])), 0.0
     if not program.dual_at_zero().any():  # what is rounding beside y is not beside what the free part leaves of y
         return AlphaMax(0.0, 0.0, "global")
-    for factor in STARTS if scope != "local" else STARTS[:1]:
-        maxima = search.maxima(V, value, none, none[:, 0], factor * search.n_starts)
-        value = max(value, maxima.values.max(initial=0.0))
-    upper, kind = np.inf, "local"
+    simplified = Simplified(program, program.zero()[1])
+    problem = simplified.program
+    V, rng = problem.dual_at_zero(), check_random_state(random_state)
+    if program.coupled:
+        search, none = VectorSearch(problem.design, rng), np.zeros((0, problem.design.X.shape[1]))
+        value = search.maxima(V, 0.0, none, search.n_starts).values.max(initial=0.0)
+        return AlphaMax(float(value * simplified.unit_alpha), np.inf, "local")
+    searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
+    value, upper, kind = max(found for found, _ in searches), np.inf, "local"
     if scope != "local":
         limits = {"time_limit": time_limit}
         if scope == "auto":
             limits = {"time_limit": min(PROOF_SECONDS, time_limit or np.inf), "max_nodes": PROOF_NODES}
+        prover = Prover(problem)
         threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
-        result = Prover(problem).bound(V, threshold, starts=search.found, refute=False, **limits)
-        value, upper = max(value, result.lower), result.upper + problem.dual_neglected(V)
-        kind = "global" if upper <= (1 + 2 * PROVED_TOL) * value + problem.dual_rounding(V) else "local"
+        bounds = [
+            prover.bound(V[:, [c]], threshold, starts=search.found, refute=False, **limits)
+            for c, (_, search) in enumerate(searches)
+        ]
+        value = max(value, *(bound.lower for bound in bounds))
+        upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)
+        slack = 2 * PROVED_TOL + problem.relaxation - 1.0
+        kind = "global" if upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0
     return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)
 
@@ -174,3 +182,13 @@ def alpha_max(
     else:
         result = alpha_max_over_all(program, scope, time_limit, random_state)
     return result if return_bounds else result.value
+
+
+def _search(problem, v, scope, rng):
+    """Return the largest value of kappa(v) that a search finds, and the search."""
+    search = CellSearch(problem.design, rng)
+    none, value = np.zeros((0, problem.design.X.shape[1])), 0.0
+    for factor in STARTS if scope != "local" else STARTS[:1]:
+        maxima = search.maxima(v, value, none, none[:, 0], factor * search.n_starts)
+        value = max(value, maxima.values.max(initial=0.0))
+    return value, search

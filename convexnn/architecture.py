@@ -12,7 +12,8 @@ sqrt(1 + t^2) |w|, and, where 1'v = 0 (free biases include a free output bias),
     kappa_free(v) = max_{|w| <= 1, |b| <= R} |v'(Xw + b)_+| <= sqrt(1 + t^2) kappa(v)
 
 for the kappa of these rows. The program on them has the free one between its optimum at alpha / sqrt(1 + t^2) and that
-at alpha; its networks are charged |w| only. t = 1e-4 costs 5e-9 of alpha R.
+at alpha; its networks are charged |w| only. t = 1e-4 costs 5e-9 of alpha sum_j |w_j| |a_j|; solvers take a larger t,
+which is easier, where their tolerance allows it.
 """
 
 from dataclasses import dataclass, field
@@ -201,11 +202,6 @@ class Architecture:
     def signs(self):
         """Output signs of the blocks of a pattern; without cones a block has both."""
         return (1.0, -1.0) if self.constrained else (1.0,)
-
-    @property
-    def relaxation(self):
-        """Largest factor by which kappa of the rows is exceeded by that of the network: above 1 for free biases."""
-        return float(np.hypot(1.0, BIAS_UNIT)) if self.hidden_bias == "free" else 1.0
 
     def hidden_layer(self, X):
         """Return what the hidden neurons see, with the units of free biases set by data.

@@ -1,15 +1,20 @@
 """Building the convex program of a network on data: rows, patterns, free columns, loss and penalty."""
 
+from dataclasses import replace
+from math import prod
+
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 
-from .architecture import Architecture
+from .architecture import BIAS_UNIT, Architecture
 from .arrangements import Arrangements, resolve_arrangements
+from .circular import fourier_basis
 from .cones import make_cones
 from .design import Design
+from .faces import boundary_patterns
 from .losses import Hinge, Logistic, Softmax, Squared, SquaredHinge
 from .patchwise import PatchwiseDesign
-from .penalties import GroupL2, Nuclear
+from .penalties import GroupL2, GroupNorm, Nuclear, group_l1
 from .program import Program
 from .selections import resolve_selections
 from .validation import check_positive
@@ -33,8 +38,8 @@ def build_program(X, y, alpha, arrangements, architecture=None, random_state=Non
         Regularisation strength, above 0.
     arrangements : "adaptive", int, "all", Arrangements, or array-like of gates
         "adaptive": none yet, `solve_generation` finds them. Else a number of sampled patterns, all of them, or those of
-        given gates (n_gates, n_hidden_features), where a hidden bias counts as one more feature. Linear networks have
-        one pattern, whatever is asked for.
+        given gates (n_gates, n_hidden_features), where a hidden bias counts as one more feature: x.g + h. Linear
+        networks have one pattern, whatever is asked for.
     architecture : Architecture or None, default=None
         The network; None is a ReLU network with penalised hidden biases and a free output bias.
     random_state : int, RandomState instance or None, default=None
@@ -61,15 +66,18 @@ def build_program(X, y, alpha, arrangements, architecture=None, random_state=Non
     Y = _check_targets(X, y, loss)
     layer = architecture.hidden_layer(X)
     rows = layer.rows(X)
-    arrangements = _resolve(rows, arrangements, architecture, random_state)
+    arrangements = _resolve(layer, rows, arrangements, architecture, random_state)
     n_patches = len(rows) // len(X)
     values = np.ones((len(rows), 1)) if architecture.activation == "threshold" else rows
     apart = architecture.patches is not None and architecture.patches.pooling == "none"
     coupled = _is_coupled(architecture, apart or Y.shape[1] > 1)
     kind = PatchwiseDesign if apart else Design
-    design = kind(values, arrangements, architecture.signs, architecture.slope, n_patches)
+    units = np.append(np.ones(rows.shape[1] - 1), BIAS_UNIT) if architecture.hidden_bias == "free" else None
+    design = kind(values, arrangements, architecture.signs, architecture.slope, n_patches, units)
     cones, free = make_cones(design, architecture), architecture.free_columns(X)
-    return Program(Y, design, cones, loss, GroupL2(), alpha, free, architecture, layer)
+    penalty = Nuclear() if coupled else _norm(architecture, rows.shape[1])
+    bias_unit = BIAS_UNIT if architecture.hidden_bias == "free" else 0.0
+    return Program(Y, design, cones, loss, penalty, alpha, free, architecture, layer, bias_unit=bias_unit)
 
 
 def _is_coupled(architecture, several):
@@ -83,6 +91,11 @@ def _is_coupled(architecture, several):
             'pooling="none" needs activation "linear" or "gated_relu" and output_penalty="weight_decay"; got '
             f"{architecture.activation!r} and {architecture.output_penalty!r}"
         )
+    if architecture.activation == "gated_relu" and architecture.hidden_bias == "free":
+        raise ValueError(
+            'hidden_bias must be "penalized" or "none" for gated networks: the weight decay of a gated neuron that is '
+            "a free bias alone has no minimum"
+        )
     if not several or architecture.output_penalty == "l1":
         return False
     if architecture.hidden_norm != "l2":
@@ -90,12 +103,20 @@ def _is_coupled(architecture, several):
             f'output_penalty must be "l1" for several outputs with hidden_norm={architecture.hidden_norm!r}; '
             'weight decay needs "l2"'
         )
-    if architecture.activation == "gated_relu" and architecture.hidden_bias == "free":
-        raise ValueError(
-            'hidden_bias must be "penalized" or "none" for gated networks with several output weights a neuron: the '
-            "weight decay of a gated neuron that is a free bias alone has no minimum"
-        )
     return not architecture.constrained
+
+
+def _norm(architecture, n_features):
+    """Return the penalty of a block whose columns are neurons, in the norm of the hidden weights."""
+    if architecture.hidden_norm == "l1":
+        return group_l1(n_features)
+    if architecture.hidden_norm == "l2":
+        return GroupL2()
+    if architecture.circular_shape is None or prod(architecture.circular_shape) != n_features:
+        raise ValueError(
+            f"X must have as many features as circular_shape {architecture.circular_shape}; got {n_features}"
+        )
+    return GroupNorm(*fourier_basis(architecture.circular_shape))
 
 
 def _check_targets(X, y, loss):
@@ -122,7 +143,21 @@ def _check_labels(Y, loss):
         raise ValueError("y must have a column for each class, with a 1 for the class of a sample and 0 elsewhere")
 
 
-def _resolve(rows, arrangements, architecture, random_state):
+def _resolve(layer, rows, arrangements, architecture, random_state):
+    """Return the patterns asked for, sampled and enumerated with free biases in the unit of the data."""
+    if architecture.hidden_bias != "free":
+        return _patterns(rows, arrangements, architecture, random_state)
+    scale = np.append(np.ones(rows.shape[1] - 1), BIAS_UNIT)
+    if isinstance(arrangements, Arrangements):
+        arrangements = replace(arrangements, gates=arrangements.gates / scale)
+    elif np.ndim(arrangements) == 2 and np.shape(arrangements)[1] == len(scale):
+        gates = check_array(arrangements, dtype=np.float64, input_name="gates")
+        arrangements = layer.blocks(gates[:, :-1].T, gates[:, -1]).T / scale
+    found = _patterns(rows * scale, arrangements, architecture, random_state)
+    return replace(found, gates=found.gates * scale)
+
+
+def _patterns(rows, arrangements, architecture, random_state):
     """Return the patterns asked for; the only one of linear networks."""
     activation, patches = architecture.activation, architecture.patches
     if patches is not None and patches.pooling == "max":
@@ -137,4 +172,15 @@ def _resolve(rows, arrangements, architecture, random_state):
             f'arrangements="adaptive" is for networks whose patterns are those of their weights; activation '
             f"{activation!r} has patterns of its own: give a number to sample, or gates"
         )
-    return resolve_arrangements(rows, arrangements, random_state)
+    if activation != "threshold":
+        return resolve_arrangements(rows, arrangements, random_state)
+    if isinstance(arrangements, str) and arrangements == "all":
+        return boundary_patterns(rows)
+    found = resolve_arrangements(rows, arrangements, random_state)
+    if not found.complete:
+        return found
+    # all cells: a threshold network has patterns of points on walls, too
+    everything = boundary_patterns(rows)
+    if isinstance(arrangements, Arrangements):
+        return replace(found, complete=len(found) == len(everything))
+    return everything if len(everything) <= arrangements else replace(found, complete=False)

@@ -2,15 +2,7 @@
 
 A lower bound of the objective over all networks of the same kind, of any width, comes from the dual of the convex
 program, so from a good dual vector, not from the network. Generation is started at the network and run to the optimum.
-
-Hidden biases that weight decay leaves out (scikit-learn's) are bounded through a program with penalised ones. With the
-rows moved to x - m and R their largest norm, a bias |b| > R |w| makes a neuron linear or dead on the data, so that
-
-    kappa_free(v) = max_{|w| <= 1, |b| <= R} |v'((X - 1 m')w + b)_+|,    1'v = 0.
-
-On the rows (x - m, R / d) the point (w, d b / R) has a norm of at most sqrt(1 + d^2), so kappa_free is at most that
-many times the kappa of these rows: the program on them at alpha / sqrt(1 + d^2) bounds the problem with free biases
-from below. d = 1e-2 costs 5e-5 of the bound at most.
+Hidden biases may be penalised, absent, or free, as scikit-learn's are (`convexnn.architecture`).
 """
 
 import warnings
@@ -18,19 +10,18 @@ from dataclasses import replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
 from sklearn.utils import check_array
 
 from .architecture import Architecture
 from .arrangements import Arrangements
 from .building import build_program
 from .conversion import as_network
+from .losses import Logistic
 from .solvers import solve_generation
 from .validation import check_choice, check_flag, check_positive
 
 __all__ = ["certify"]
-
-# d of the module docstring.
-BIAS_UNIT = 1e-2
 
 
 def certify(
@@ -40,6 +31,7 @@ def certify(
     alpha,
     *,
     scope="auto",
+    loss=None,
     hidden_bias=None,
     fit_intercept=None,
     tol=1e-4,
@@ -49,8 +41,9 @@ def certify(
 ):
     """Bound how far a two-layer ReLU network is from the best network of any width.
 
-    The objective is 1/2 sum_k (f(x_k) - y_k)^2 + alpha / 2 sum_j (|w_j|^2 + b_j^2 + a_j^2), without the b_j^2 if hidden
-    biases are free; that of MLPRegressor, times n_samples, if batches are full. Output biases and skips are free.
+    The objective is L(f(X)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + a_j^2), without the b_j^2 if hidden biases are free;
+    L = 1/2 sum_k (f(x_k) - y_k)^2 by default. It is that of MLPRegressor, or of MLPClassifier with the logistic loss,
+    times n_samples, if batches are full. Output biases and skips are free.
 
     Parameters
     ----------
@@ -61,13 +54,15 @@ def certify(
     X : array-like of shape (n_samples, n_features)
         Inputs.
     y : array-like of shape (n_samples,)
-        Targets.
+        Targets; of an MLPClassifier the labels that it was trained on; else as the loss takes them.
     alpha : float
         Strength of the weight decay, above 0.
     scope : {"auto", "local", "global"}, default="auto"
         Kind of the bound. "local": as far as a search over all patterns finds, an estimate that proves nothing.
         "global": proved, in seconds up to six features or so; beyond it give a `time_limit`. "auto": "global" where a
         short attempt proves it, else "local", with what the attempt did prove in `proved_bound`.
+    loss : object or None, default=None
+        A loss of `convexnn.losses`; None is the logistic one for an MLPClassifier, the squared one otherwise.
     hidden_bias : {"penalized", "none", "free"} or None, default=None
         What weight decay does with hidden biases; None is as the model has it: "free" for scikit-learn, "penalized"
         otherwise, "none" without biases.
@@ -91,7 +86,7 @@ def certify(
     Raises
     ------
     TypeError, ValueError
-        If the model is not a two-layer ReLU network with one output and squared loss, or does not fit the data.
+        If the model is not a two-layer ReLU network with one output, or does not fit the data.
 
     Examples
     --------
@@ -106,8 +101,10 @@ def certify(
     alpha = check_positive("alpha", alpha)
     network = _check_network(model, hidden_bias)
     X = check_array(X, dtype=np.float64, input_name="X")
-    objective = network.objective(X, y, alpha)
-    program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept))
+    if isinstance(model, MLPClassifier):
+        y, loss = _encode(model, y), Logistic() if loss is None else loss
+    objective = network.objective(X, y, alpha, loss)
+    program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept), loss)
     with warnings.catch_warnings():  # the certificate says how far it is
         warnings.simplefilter("ignore", ConvergenceWarning)
         solution = solve_generation(
@@ -118,13 +115,19 @@ def certify(
 
 def _check_network(model, hidden_bias):
     network = as_network(model, hidden_bias)
-    if type(model).__name__ == "MLPClassifier":
-        raise ValueError("model: the logistic loss of MLPClassifier is not supported yet; certify takes regressors")
     if network.activation != "relu":
         raise ValueError(f"model must be a ReLU network; got activation {network.activation!r}")
     if network.W2.shape[1] != 1:
-        raise ValueError(f"model must have one output; got {network.W2.shape[1]}")
+        raise ValueError(f"model must have one output, a classifier two classes; got {network.W2.shape[1]} outputs")
     return network
+
+
+def _encode(model, y):
+    """Return the labels of a classifier of two classes as -1 and 1."""
+    y = np.asarray(y)
+    if not np.isin(y, model.classes_).all():
+        raise ValueError(f"y must have the classes of model, {', '.join(map(str, model.classes_))}")
+    return np.where(y == model.classes_[1], 1.0, -1.0)
 
 
 def _has_intercept(model, network, fit_intercept):
@@ -137,28 +140,17 @@ def _has_intercept(model, network, fit_intercept):
     return fit_intercept
 
 
-def _program_at(network, X, y, alpha, fit_intercept):
+def _program_at(network, X, y, alpha, fit_intercept, loss):
     """Return the program of a network's kind, over the patterns of its neurons, and the network as its blocks."""
-    hidden, kind = np.vstack([network.W1, network.b1]), network.hidden_bias
-    rows = X
-    if kind == "free":
-        centre = X.mean(axis=0)
-        radius = np.linalg.norm(X - centre, axis=1).max() or 1.0
-        rows = np.column_stack([X - centre, np.full(len(X), radius / BIAS_UNIT)])
-        hidden[-1] += centre @ network.W1
-        hidden[-1] *= BIAS_UNIT / radius
-        alpha, kind = alpha / np.sqrt(1 + BIAS_UNIT**2), "none"
-    elif kind == "none":
-        hidden = hidden[:-1]
-    architecture = Architecture("relu", kind, fit_intercept, network.skip is not None)
-    blocks = hidden.T * np.abs(network.W2)
+    architecture = Architecture("relu", network.hidden_bias, fit_intercept, network.skip is not None)
+    layer = architecture.hidden_layer(X)
+    blocks = layer.blocks(network.W1, network.b1).T * np.abs(network.W2)
     alive = blocks.any(axis=1)
     if not alive.any():
-        program = build_program(rows, y, alpha, "adaptive", architecture)
-        return program, None
+        return build_program(X, y, alpha, "adaptive", architecture, loss=loss), None
     blocks, signs = blocks[alive], np.sign(network.W2[alive, 0])
-    arrangements = Arrangements.from_gates(architecture.hidden_rows(rows), blocks)
-    program = build_program(rows, y, alpha, arrangements, architecture)
+    arrangements = Arrangements.from_gates(layer.rows(X), blocks)
+    program = build_program(X, y, alpha, arrangements, architecture, loss=loss)
     place = {bits.tobytes(): index for index, bits in enumerate(arrangements.bits)}
     patterns = np.packbits(blocks @ program.design.X.T >= 0, axis=1)
     index = np.array([place[bits.tobytes()] for bits in patterns])

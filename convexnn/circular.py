@@ -26,7 +26,8 @@ from math import prod
 import numpy as np
 from sklearn.utils import check_array
 
-from .validation import check_choice, check_count
+from .losses import Squared
+from .validation import check_choice, check_count, check_positive
 
 __all__ = [
     "CIRCULAR_ACTIVATIONS",
@@ -64,6 +65,8 @@ class CircularNetwork:
     gates : ndarray of shape (n_features + 1, n_neurons) or None, default=None
         Gates of gated ReLU neurons, the last row their biases. Which side an input is on that lies on the wall of a
         gate is left to rounding.
+    output_penalty : {"weight_decay", "l1"}, default="weight_decay"
+        Norm of the output weights of a neuron in the weight decay: Euclidean, or l1.
 
     Raises
     ------
@@ -87,9 +90,11 @@ class CircularNetwork:
     shape: tuple
     activation: str = "relu"
     gates: np.ndarray | None = None
+    output_penalty: str = "weight_decay"
 
     def __post_init__(self):
         check_choice("activation", self.activation, CIRCULAR_ACTIVATIONS)
+        check_choice("output_penalty", self.output_penalty, ("weight_decay", "l1"))
         object.__setattr__(self, "shape", _check_shape(self.shape))
         for name in ("U", "W1", "W2", "b2", "gates"):
             if getattr(self, name) is not None:
@@ -180,7 +185,40 @@ class CircularNetwork:
 
     def weight_decay(self):
         """Return 1/2 sum_j (|w_j|^2 + |a_j|^2); the filters u_j have a bounded length and no decay."""
-        return 0.5 * float(np.sum(self.W1**2) + np.sum(self.W2**2))
+        sizes = np.linalg.norm(self.W2, 1 if self.output_penalty == "l1" else 2, axis=1)
+        return 0.5 * float(np.sum(self.W1**2) + np.sum(sizes**2))
+
+    def objective(self, X, y, alpha, loss=None):
+        """Compute the training objective L(f(X)) + alpha times the weight decay.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs, each in the C order of `shape`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, as the loss takes them.
+        alpha : float
+            Regularisation strength, above 0.
+        loss : object or None, default=None
+            A loss of `convexnn.losses`; None is the squared one, 1/2 |f(X) - y|^2.
+
+        Returns
+        -------
+        float
+            The objective; with the squared loss in the squared unit of y.
+
+        Raises
+        ------
+        ValueError
+            If X and y do not fit the network and one another.
+        """
+        alpha, Z = check_positive("alpha", alpha), self.predict(X)
+        Z = Z.reshape(len(Z), -1)
+        y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False)
+        if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:
+            raise ValueError(f"y must have shape {Z.shape} to fit X and the network; got {y.shape}")
+        loss = Squared() if loss is None else loss
+        return loss.value(y.reshape(Z.shape), Z) + alpha * self.weight_decay()
 
 
 def circulant(u, shape):

@@ -5,7 +5,7 @@ projection is one onto the cone of a few of them, to which the most violated one
 returns until then is longer than the projection.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -13,20 +13,11 @@ from sklearn.utils import gen_batches
 
 from .design import Design
 from .projection import ACCEPTED_TOL, FEASIBILITY_TOL, face_bases, project, project_blocks, unit_columns
+from .selections import selected_patches, selection_rows, write_row
 from .threads import map_batches
 
-__all__ = [
-    "NOISE",
-    "ArrangementCones",
-    "FreeCones",
-    "SelectionCones",
-    "make_cones",
-    "selected_patches",
-    "selection_rows",
-]
+__all__ = ["ArrangementCones", "FreeCones", "SelectionCones", "gates_in_cones", "make_cones", "project_selection"]
 
-# Differences of patches below this, relative to the patches and times the number of features, are rounding.
-NOISE = 4 * np.finfo(float).eps
 # Rows of selections that are added to a projection at a time, one a sample at most.
 ADDED_ROWS = 4
 # Products of a batch of projections that are worth a thread.
@@ -140,6 +131,12 @@ class SelectionCones:
 
     design: Design
 
+    def __post_init__(self):
+        if not _project_all.signatures:  # compile the kernels, or load them, before the clock of a solver starts
+            X, one = np.ones((1, 1)), np.ones((1, 1), np.int64)
+            _project_selections(X, 0 * one, X, np.full((1, 1), -1, np.int32), 0.0)
+            selection_rows(X, 0 * one, 0 * one[0])
+
     def rows(self, b):
         """Return the rows of the cone of a block, {u : rows u >= 0}.
 
@@ -233,6 +230,27 @@ class SelectionCones:
         return selected_patches(patterns, self.design.n_patches)
 
 
+def gates_in_cones(solution):
+    """Return a trimmed solution whose gates are in the cones of their patterns, in those of max pooling too.
+
+    Parameters
+    ----------
+    solution : Solution
+        Of `Solution.trimmed`.
+
+    Returns
+    -------
+    Solution
+        With gates made of its blocks, where cones are `SelectionCones`.
+    """
+    program, W = solution.program, solution.W
+    if not isinstance(program.cones, SelectionCones) or not len(W):
+        return solution
+    # a sum of points of a cone is in the cone
+    points = W.reshape(len(program.design.signs), -1, *W.shape[1:]).sum(axis=(0, 3))
+    return replace(solution, program=program.over(replace(program.design.arrangements, gates=points)))
+
+
 def make_cones(design, architecture):
     """Return the cones that the blocks of a design have in an architecture.
 
@@ -255,48 +273,6 @@ def make_cones(design, architecture):
     return ArrangementCones(design)
 
 
-def selected_patches(patterns, n_patches):
-    """Return the selected patch of each sample, -1 for none.
-
-    Parameters
-    ----------
-    patterns : ndarray of bool, shape (n_selected, n_rows)
-        Selections.
-    n_patches : int
-        Number of patches of a sample.
-
-    Returns
-    -------
-    integer array of shape (n_selected, n_samples)
-        The patches.
-    """
-    chosen = patterns.reshape(len(patterns), -1, n_patches)
-    return np.where(chosen.any(axis=2), chosen.argmax(axis=2), -1)
-
-
-def selection_rows(X, selected, rows):
-    """Return rows of the cones of selections at unit length (zero rows stay).
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples * n_patches, n_features)
-        The rows.
-    selected : integer array of shape (n_selected, n_samples)
-        The selection of each row that is asked for.
-    rows : integer array of shape (n_selected,)
-        Their numbers, as in `SelectionCones`.
-
-    Returns
-    -------
-    ndarray of shape (n_selected, n_features)
-        The rows; zero for differences of patches that are rounding.
-    """
-    out, sizes = np.empty((len(rows), X.shape[1])), np.linalg.norm(X, axis=1)
-    for j, r in enumerate(rows):
-        _write_row(X, sizes, selected[j], r, out[j])
-    return out
-
-
 def _project_selections(X, selected, G, tight, least):
     """Project the rows of G onto the cones of selections, as `project_blocks` does onto those of patterns."""
     sizes, out, finished = np.linalg.norm(X, axis=1), np.empty(G.shape), np.empty(len(G), bool)
@@ -311,47 +287,32 @@ def _project_selections(X, selected, G, tight, least):
     return out
 
 
-@njit(cache=True)
-def _write_rows(X, sizes, selected, rows, out):
-    for b in range(len(rows)):
-        _write_row(X, sizes, selected[b], rows[b], out[b])
-
-
-@njit(cache=True)
-def _write_row(X, sizes, selected, r, out):
-    """Write row r of the cone of a selection, at unit length or zero, to `out`; return its length."""
-    n_patches = len(X) // len(selected)
-    i = r // n_patches
-    base = i * n_patches + selected[i]
-    noise = 0.0
-    if selected[i] < 0:
-        out[:] = -X[r]
-    elif base == r:
-        out[:] = X[r]
-    else:
-        out[:] = X[base] - X[r]
-        noise = NOISE * len(out) * max(sizes[base], sizes[r])
-    largest = np.abs(out).max()
-    if largest == 0.0:
-        return 0.0
-    out /= largest
-    length = np.sqrt((out * out).sum())
-    out /= length
-    if largest * length <= noise:
-        out[:] = 0.0
-        return 0.0
-    return largest * length
-
-
 @njit(cache=True, nogil=True)
 def _project_all(X, sizes, selected, G, tight, least, out, finished):
     for b in range(len(G)):
-        finished[b] = _project(X, sizes, selected[b], G[b], tight[b], least, out[b], np.zeros(X.shape[1]))
+        finished[b] = project_selection(X, sizes, selected[b], G[b], tight[b], least, out[b], np.zeros(X.shape[1]))
 
 
 @njit(cache=True)
-def _project(X, sizes, selected, g, tight, least, u, mu):
-    """Project g onto the cone of a selection; `tight` and `mu` as in `convexnn.projection.project`."""
+def project_selection(X, sizes, selected, g, tight, least, u, mu):
+    """Project g onto the cone of a selection: a compiled kernel for others.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples * n_patches, n_features)
+        The rows.
+    sizes : ndarray of shape (n_samples * n_patches,)
+        Their lengths.
+    selected : integer array of shape (n_samples,)
+        The selection, of `selected_patches`.
+    g, tight, least, u, mu
+        As in `convexnn.projection.project`, for the rows of the cone at unit length.
+
+    Returns
+    -------
+    bool
+        Whether no row is violated.
+    """
     d = X.shape[1]
     length = np.sqrt((g * g).sum())
     u[:] = g
@@ -366,7 +327,7 @@ def _project(X, sizes, selected, g, tight, least, u, mu):
     n_tight, worst = m, 0.0
     for _ in range(100 + 30 * d):
         for q in range(m):
-            _write_row(X, sizes, selected, rows[q], row)
+            write_row(X, sizes, selected, rows[q], row)
             columns[:, q] = row
         local[:] = -1
         for q in range(n_tight):
@@ -413,7 +374,7 @@ def _violated(X, sizes, selected, u, known, least, found):
                 for j in range(d):
                     t += (base[j] - X[r, j]) * u[j]
             if t < 0.0:
-                length = _write_row(X, sizes, selected, r, row)
+                length = write_row(X, sizes, selected, r, row)
                 if length > 0.0 and t < length * min(worst, least) and not (known == r).any():
                     worst, at = t / length, r
         if at < 0:

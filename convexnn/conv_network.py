@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
+from sklearn.utils import check_array
 
+from .losses import Squared
 from .patches import Patches
-from .validation import check_choice
+from .validation import check_choice, check_positive
 
 __all__ = ["CONV_ACTIVATIONS", "OUTPUT_PENALTIES", "ConvNetwork"]
 
@@ -50,6 +52,10 @@ class ConvNetwork:
     gates : ndarray of shape (patch_size + 1, n_filters) or None, default=None
         Gates of gated ReLU filters, the last row their biases. Which side a patch is on that lies on the wall of a
         gate is left to rounding.
+    hidden_bias : {"penalized", "none", "free"}, default="penalized"
+        Whether weight decay includes the hidden biases ("free": it does not); with "none" they are zero.
+    output_penalty : {"weight_decay", "l1"}, default="weight_decay"
+        Norm of the output weights of a filter in the weight decay: Euclidean, or l1.
 
     Raises
     ------
@@ -77,11 +83,15 @@ class ConvNetwork:
     activation: str = "relu"
     negative_slope: float = 0.0
     gates: np.ndarray | None = None
+    hidden_bias: str = "penalized"
+    output_penalty: str = "weight_decay"
 
     def __post_init__(self):
         if not isinstance(self.patches, Patches):
             raise TypeError(f"patches must be Patches; got {type(self.patches).__name__}")
         check_choice("activation", self.activation, CONV_ACTIVATIONS)
+        check_choice("hidden_bias", self.hidden_bias, ("penalized", "none", "free"))
+        check_choice("output_penalty", self.output_penalty, OUTPUT_PENALTIES)
         _check_slope(self.negative_slope, self.activation)
         for name in ("W1", "b1", "W2", "b2", "gates"):
             if getattr(self, name) is not None:
@@ -163,15 +173,15 @@ class ConvNetwork:
         Z = hidden.reshape(len(hidden), -1) @ self.W2.reshape(-1, self.W2.shape[-1]) + self.b2
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
-    def weight_decay(self, hidden_bias="penalized", output_penalty="weight_decay"):
+    def weight_decay(self, hidden_bias=None, output_penalty=None):
         """Compute 1/2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2).
 
         Parameters
         ----------
-        hidden_bias : {"penalized", "none", "free"}, default="penalized"
-            Whether the b_j^2 are included ("free": they are not); with "none" they must be zero.
-        output_penalty : {"weight_decay", "l1"}, default="weight_decay"
-            With "l1", |a_j|_1^2 in place of |a_j|^2.
+        hidden_bias : {"penalized", "none", "free"} or None, default=None
+            Whether the b_j^2 are included ("free": they are not); with "none" they must be zero. None is the network's.
+        output_penalty : {"weight_decay", "l1"} or None, default=None
+            With "l1", |a_j|_1^2 in place of |a_j|^2. None is the network's.
 
         Returns
         -------
@@ -183,6 +193,8 @@ class ConvNetwork:
         ValueError
             If a name is not among those accepted, or b1 is not zero with hidden_bias="none".
         """
+        hidden_bias = self.hidden_bias if hidden_bias is None else hidden_bias
+        output_penalty = self.output_penalty if output_penalty is None else output_penalty
         check_choice("hidden_bias", hidden_bias, ("penalized", "none", "free"))
         check_choice("output_penalty", output_penalty, OUTPUT_PENALTIES)
         if hidden_bias == "none" and self.b1.any():
@@ -194,6 +206,38 @@ class ConvNetwork:
         else:
             outputs = np.sum(self.W2**2)
         return 0.5 * float(np.sum(self.W1**2) + biases + outputs)
+
+    def objective(self, X, y, alpha, loss=None):
+        """Compute the training objective L(f(X)) + alpha times the weight decay.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs, each in the C order of `patches.input_shape`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, as the loss takes them.
+        alpha : float
+            Regularisation strength, above 0.
+        loss : object or None, default=None
+            A loss of `convexnn.losses`; None is the squared one, 1/2 |f(X) - y|^2.
+
+        Returns
+        -------
+        float
+            The objective; with the squared loss in the squared unit of y.
+
+        Raises
+        ------
+        ValueError
+            If X and y do not fit the network and one another.
+        """
+        alpha, Z = check_positive("alpha", alpha), self.predict(X)
+        Z = Z.reshape(len(Z), -1)
+        y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False)
+        if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:
+            raise ValueError(f"y must have shape {Z.shape} to fit X and the network; got {y.shape}")
+        loss = Squared() if loss is None else loss
+        return loss.value(y.reshape(Z.shape), Z) + alpha * self.weight_decay()
 
     def _activations(self, P):
         """Return act(p_k.w_j + b_j), (n_samples, n_patches, n_filters)."""

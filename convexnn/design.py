@@ -40,6 +40,8 @@ class Design:
         Slope of the activation where the pattern is zero.
     n_patches : int, default=1
         Rows of a sample, one after the other.
+    units : ndarray of shape (n_features,) or None, default=None
+        Typical sizes of the coordinates of blocks, for search and descent; None is ones.
     """
 
     X: np.ndarray
@@ -47,6 +49,7 @@ class Design:
     signs: tuple
     slope: float = 0.0
     n_patches: int = 1
+    units: np.ndarray | None = None
 
     @property
     def n_samples(self):

@@ -1,4 +1,4 @@
-"""Designs in which outputs are coupled: an output weight for every patch, and neurons with output weights that are fixed.
+"""Designs of coupled outputs: an output weight for every patch, and neurons with output weights that are fixed.
 
     A(W)_o = sum_b sum_k D_b^k X_k W_b[:, k n_outputs + o]        PatchwiseDesign, for the K patches X_k of the samples
     A(W) = sum_b S D_b X W_b g_b'                                 DirectedDesign, for unit vectors g_b
@@ -51,7 +51,7 @@ class PatchwiseDesign(Design):
         return self.n_patches * n_outputs
 
     def sums(self):
-        """Return matrices S_k (n_samples, n_rows) that pick patch k: column k n_outputs + o adds S_k D X w to output o."""
+        """Return sparse S_k (n_samples, n_rows) that pick patch k: column k n_outputs + o adds S_k D X w to output o."""
         eye = sparse.eye_array(self.n_samples)
         return [sparse.kron(eye, np.eye(self.n_patches)[[k]], format="csr") for k in range(self.n_patches)]
 

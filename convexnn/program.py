@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from .architecture import Architecture, HiddenLayer
 from .arrangements import Arrangements
@@ -59,6 +60,8 @@ class Program:
         What the neurons see, and their weights in terms of blocks.
     neglected : float, default=0
         Spectral norm of what was left out of the data, in `in_row_space`.
+    bias_unit : float, default=0
+        The t of `convexnn.architecture` where hidden biases are free, else 0.
     """
 
     Y: np.ndarray
@@ -71,6 +74,7 @@ class Program:
     architecture: Architecture
     hidden: HiddenLayer
     neglected: float = 0.0
+    bias_unit: float = 0.0
 
     @property
     def scope(self):
@@ -80,6 +84,11 @@ class Program:
         """
         fixed = self.architecture.activation == "gated_relu"
         return "global" if self.design.arrangements.complete and not fixed else "sampled"
+
+    @property
+    def relaxation(self):
+        """Largest factor by which kappa of the network exceeds that of the rows: above 1 for free hidden biases."""
+        return float(np.hypot(1.0, self.bias_unit))
 
     @property
     def block_shape(self):
@@ -146,7 +155,7 @@ class Program:
 
         It is one for the network, whose kappa is larger where hidden biases are free.
         """
-        return self.scaled_value(V, norm * self.architecture.relaxation)
+        return self.scaled_value(V, norm * self.relaxation)
 
     def scaled_value(self, V, norm):
         """Return the largest D(t V) with |t| norm <= alpha."""
@@ -246,6 +255,8 @@ class Program:
         X = self.design.X
         if not self.penalty.rotation_invariant:
             return self, np.eye(X.shape[1])
+        if self.architecture.hidden_bias == "free":  # its column stays apart
+            return self._in_row_space_of_weights(most)
         scale = np.linalg.norm(X, axis=0)
         scale[scale == 0] = 1.0
         relative = np.linalg.svd(X / scale, compute_uv=False)  # a small unit is no reason to drop a column
@@ -257,6 +268,26 @@ class Program:
         basis = Vt[:kept].T
         design = replace(self.design, X=X @ basis)
         neglected = float(singular[kept]) if kept < len(singular) else 0.0
+        return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
+
+    def with_bias_unit(self, unit):
+        """Return the program with another t: the last coordinate of blocks is in units of t."""
+        X, units = self.design.X.copy(), self.design.units.copy()
+        X[:, -1] *= self.bias_unit / unit
+        units[-1] = unit
+        design = replace(self.design, X=X, units=units)
+        return replace(self, design=design, cones=make_cones(design, self.architecture), bias_unit=unit)
+
+    def _in_row_space_of_weights(self, most):
+        """Return the program and the basis of `in_row_space` with the last column left as it is."""
+        weights = replace(self, design=replace(self.design, X=self.design.X[:, :-1]), architecture=Architecture())
+        reduced, basis = weights.in_row_space(most)
+        if reduced is weights:
+            return self, np.eye(self.design.X.shape[1])
+        basis = block_diag(basis, np.eye(1))
+        units = np.append(np.ones(basis.shape[1] - 1), self.bias_unit)
+        design = replace(self.design, X=self.design.X @ basis, units=units)
+        neglected = reduced.neglected
         return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
 
     @cached_property

@@ -6,7 +6,8 @@ Hanson: the most violated row joins the tight ones, g is projected onto their nu
 (Gram-Schmidt, done twice), and rows whose multiplier turns negative leave on the way, by rotations of the basis. Every
 step shortens |g + A' mu|, so the method ends; and as mu >= 0 throughout, the length returned does not fall below
 |Proj_K(g)|, but for rounding, which grows with the condition number of the tight rows. It may start from the tight rows
-of a similar vector, and stop where the length is small enough.
+of a similar vector, and stop where the length is small enough. Of many rows, those most violated in their chunks are
+tried again before all are looked at.
 
 References
 ----------
@@ -183,14 +184,16 @@ def project(columns, pattern, g, tight, least, u, mu):
     Q, R = np.empty((d, d)), np.zeros((d, d))
     n_tight = _warm_start(columns, pattern, side, g, tight, mu, s, Q, R)
     remaining = _residual(Q, n_tight, g, u)
-    worst = 0.0
+    worst, candidates, n_candidates = 0.0, np.empty(columns.shape[1] // CHUNK + 1, np.int64), 0
     for _ in range(100 + 30 * d):
         if remaining <= max(least, ROUNDING * length):
             if remaining <= ROUNDING * length:
                 u[:] = 0.0
             worst = 0.0
             break
-        k, worst = _most_violated(columns, side, u, -FEASIBILITY_TOL * remaining)
+        k, worst = _worst_of(columns, side, u, candidates[:n_candidates], -FEASIBILITY_TOL * remaining)
+        if k < 0:
+            k, worst, n_candidates = _most_violated(columns, side, u, -FEASIBILITY_TOL * remaining, candidates)
         if k < 0 or n_tight == d:
             break
         side[k] = 0.0
@@ -251,11 +254,25 @@ def _residual(Q, m, g, u):
     return np.sqrt(_dot(u, u))
 
 
+@njit(cache=True)
+def _worst_of(columns, side, u, candidates, worst):
+    """Return the one of some rows with the least side * (row.u) below `worst`, -1 if there is none, and that value."""
+    found = -1
+    for k in candidates:
+        value = 0.0
+        for i in range(len(u)):
+            value += columns[i, k] * u[i]
+        value *= side[k]
+        if value < worst:
+            found, worst = k, value
+    return found, worst
+
+
 @njit(cache=True, fastmath={"contract"})
-def _most_violated(columns, side, u, worst):
-    """Return the row of the least side * (row.u) below `worst`, -1 if there is none, and that value."""
+def _most_violated(columns, side, u, least, candidates):
+    """As `_worst_of` all rows; the worst of each chunk is written to `candidates`, and how many there are returned."""
     d, n = columns.shape
-    k, products = -1, np.empty(min(n, CHUNK))
+    found, worst, n_candidates, products = -1, least, 0, np.empty(min(n, CHUNK))
     for first in range(0, n, CHUNK):
         last = min(n, first + CHUNK)
         z = products[: last - first]
@@ -270,12 +287,17 @@ def _most_violated(columns, side, u, worst):
             a, ta = columns[i, first:last], u[i]
             for j in range(len(z)):
                 z[j] += a[j] * ta
-        sides = side[first:last]
+        sides, k, lowest = side[first:last], -1, least
         for j in range(len(z)):
             value = sides[j] * z[j]
-            if value < worst:
-                k, worst = first + j, value
-    return k, worst
+            if value < lowest:
+                k, lowest = first + j, value
+        if k >= 0:
+            candidates[n_candidates] = k
+            n_candidates += 1
+            if lowest < worst:
+                found, worst = k, lowest
+    return found, worst, n_candidates
 
 
 @njit(cache=True)

@@ -14,13 +14,14 @@ cells with one selection are one.
 """
 
 import warnings
+from contextlib import suppress
 from numbers import Integral
 
 import numpy as np
+from numba import njit
 from sklearn.utils import check_array, check_random_state, gen_batches
 
 from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements
-from .cones import NOISE, selected_patches, selection_rows
 from .enumeration import ThinCellsError, cell_points, distinct_walls
 from .validation import check_count
 
@@ -28,9 +29,14 @@ __all__ = [
     "enumerate_selections",
     "resolve_selections",
     "sample_selections",
+    "selected_patches",
     "selection_bits",
+    "selection_rows",
+    "write_row",
 ]
 
+# Differences of patches below this, relative to the patches and times the number of features, are rounding.
+NOISE = 4 * np.finfo(float).eps
 # Entries of the differences of patches up to which their arrangement is looked at.
 MOST_ENTRIES = 50_000_000
 # Sampling gives up after this many batches in a row without a new selection.
@@ -67,6 +73,47 @@ def selection_bits(X, gates, n_patches):
     return bits
 
 
+def selected_patches(patterns, n_patches):
+    """Return the selected patch of each sample, -1 for none.
+
+    Parameters
+    ----------
+    patterns : ndarray of bool, shape (n_selected, n_rows)
+        Selections.
+    n_patches : int
+        Number of patches of a sample.
+
+    Returns
+    -------
+    integer array of shape (n_selected, n_samples)
+        The patches.
+    """
+    chosen = patterns.reshape(len(patterns), patterns.shape[1] // n_patches, n_patches)
+    return np.where(chosen.any(axis=2), chosen.argmax(axis=2), -1)
+
+
+def selection_rows(X, selected, rows):
+    """Return rows of the cones of selections at unit length (zero rows stay).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples * n_patches, n_features)
+        The rows.
+    selected : integer array of shape (n_selected, n_samples)
+        The selection of each row that is asked for.
+    rows : integer array of shape (n_selected,)
+        Their numbers: i n_patches + l for r_il.
+
+    Returns
+    -------
+    ndarray of shape (n_selected, n_features)
+        The rows; zero for differences of patches that are rounding.
+    """
+    out, sizes = np.empty((len(rows), X.shape[1])), np.linalg.norm(X, axis=1)
+    _write_rows(X, sizes, selected, rows, out)
+    return out
+
+
 def enumerate_selections(X, n_patches, max_cells=1_000_000):
     """Enumerate the selections of all full-dimensional cells.
 
@@ -100,12 +147,11 @@ def enumerate_selections(X, n_patches, max_cells=1_000_000):
     """
     X = _check_rows(X, n_patches)
     max_cells = check_count("max_cells", max_cells)
-    walls, predicted = _walls(X, n_patches)
-    if predicted is None or predicted > max_cells:
-        cells = "too many" if predicted is None else f"up to {predicted:,}"
+    walls, predicted = _walls(X, n_patches) if X.size * (n_patches + 1) // 2 <= MOST_ENTRIES else (None, np.inf)
+    if predicted > max_cells:
         raise ValueError(
-            f"the arrangement of the differences of the {n_patches} patches of {len(X) // n_patches:,} samples has "
-            f"{cells} cells, more than max_cells={max_cells:,}: sample selections, by giving a number of arrangements"
+            f"the arrangement of the {n_patches} patches of {len(X) // n_patches:,} samples and of their differences "
+            f"may have {predicted:,} cells, more than max_cells={max_cells:,}: give a number of selections to sample"
         )
     return _enumerate(X, n_patches, walls)
 
@@ -137,12 +183,11 @@ def sample_selections(X, n_patches, n_selections, random_state=None):
         If X is not a finite array of that many patches a sample, or `n_selections` is not a positive integer.
     """
     X, n_selections = _check_rows(X, n_patches), check_count("n_selections", n_selections)
-    walls, predicted = _walls(X, n_patches)
-    if predicted is not None and predicted <= n_selections:
-        try:
-            return _enumerate(X, n_patches, walls)
-        except ThinCellsError:
-            pass  # sampling finds the cells that are not too thin
+    if len(X) * (n_patches + 1) // 2 <= n_selections:  # else there are more cells, unless walls coincide
+        walls, predicted = _walls(X, n_patches)
+        if predicted <= n_selections:
+            with suppress(ThinCellsError):  # sampling finds the cells that are not too thin
+                return _enumerate(X, n_patches, walls)
     rng = check_random_state(random_state)
     found, stale = {}, 0
     size = min(max(64, n_selections), max(1, BLOCK_ENTRIES // len(X)))
@@ -207,6 +252,51 @@ def resolve_selections(X, arrangements, n_patches, random_state=None):
     return _distinct(X, gates, n_patches)
 
 
+@njit(cache=True)
+def write_row(X, sizes, selected, r, out):
+    """Write row r of the cone of a selection: a compiled kernel for others.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples * n_patches, n_features)
+        The rows.
+    sizes : ndarray of shape (n_samples * n_patches,)
+        Their lengths.
+    selected : integer array of shape (n_samples,)
+        The selection, of `selected_patches`.
+    r : int
+        The number of the row, as in `selection_rows`.
+    out : ndarray of shape (n_features,)
+        Overwritten by the row at unit length, zero where it is rounding.
+
+    Returns
+    -------
+    float
+        Its length before.
+    """
+    n_patches = len(X) // len(selected)
+    i = r // n_patches
+    base = i * n_patches + selected[i]
+    noise = 0.0
+    if selected[i] < 0:
+        out[:] = -X[r]
+    elif base == r:
+        out[:] = X[r]
+    else:
+        out[:] = X[base] - X[r]
+        noise = NOISE * len(out) * max(sizes[base], sizes[r])
+    largest = np.abs(out).max()
+    if largest == 0.0:
+        return 0.0
+    out /= largest
+    length = np.sqrt((out * out).sum())
+    out /= length
+    if largest * length <= noise:
+        out[:] = 0.0
+        return 0.0
+    return largest * length
+
+
 def _check_rows(X, n_patches):
     X = check_array(X, dtype=np.float64, input_name="X")
     if len(X) % check_count("n_patches", n_patches):
@@ -236,10 +326,8 @@ def _check_fit(X, arrangements, n_patches):
 
 
 def _walls(X, n_patches):
-    """Return the walls of the rows and of their differences, and a bound of the number of cells; None if too large."""
+    """Return the walls of the rows and of their differences, and an upper bound of the number of cells."""
     d, (k, m) = X.shape[1], np.triu_indices(n_patches, 1)
-    if (len(k) + n_patches) * len(X) // n_patches * d > MOST_ENTRIES:
-        return None, None
     patches = X.reshape(-1, n_patches, d)
     sizes, differences = np.linalg.norm(patches, axis=2), patches[:, k] - patches[:, m]
     noise = NOISE * d * np.maximum(sizes[:, k], sizes[:, m])
@@ -273,3 +361,9 @@ def _inside(X, selected, gates):
         if (rows[rows.any(axis=1)] @ gate <= 0.0).any():
             return False
     return True
+
+
+@njit(cache=True)
+def _write_rows(X, sizes, selected, rows, out):
+    for j in range(len(rows)):
+        write_row(X, sizes, selected[j], rows[j], out[j])

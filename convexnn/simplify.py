@@ -4,6 +4,9 @@ import numpy as np
 
 __all__ = ["Simplified"]
 
+# The unit t of free biases, relative to the root of the relative gap: t^2 / 2 is what it may cost of the bound.
+BIAS_PART = 0.3
+
 
 class Simplified:
     """An equal `program` that is easier to solve, and the way there and back.
@@ -19,15 +22,22 @@ class Simplified:
         Coefficients of the free columns that are taken away, where the loss is translation invariant.
     rank : int or None, default=None
         Leading singular vectors of X that are kept; None is all.
+    tol : float or None, default=None
+        The relative gap wanted: free hidden biases are in the largest unit that allows it. None leaves their unit.
     """
 
-    def __init__(self, whole, beta, rank=None):
+    def __init__(self, whole, beta, rank=None, tol=None):
         program, self.rotation = whole.in_row_space(rank)
+        self.unit_bias = 1.0
+        if whole.bias_unit and tol is not None:
+            unit = max(whole.bias_unit, BIAS_PART * np.sqrt(tol))
+            program, self.unit_bias = program.with_bias_unit(unit), whole.bias_unit / unit
         self.offset, self.free_map = np.zeros_like(beta), whole.free_basis[1]
         if program.loss.translation_invariant:
             program, self.offset = program.centred(beta), beta
             self.free_map = self.free_map @ program.free_basis[1]
-        unit_x, self.unit_y = _power_of_two(program.design.X), 1.0
+        units = 1.0 if program.design.units is None else program.design.units
+        unit_x, self.unit_y = _power_of_two(program.design.X * units), 1.0
         if program.loss.degree is not None:
             self.unit_y = _power_of_two(program.Y)
         self.program = program.rescaled(unit_x, self.unit_y)
@@ -37,13 +47,15 @@ class Simplified:
 
     def simplify(self, W):
         """Return blocks of the whole program as blocks of `program`."""
-        return np.einsum("bdc,dr->brc", W, self.rotation) / self.unit_w
+        W = np.einsum("bdc,dr->brc", W, self.rotation) / self.unit_w
+        W[:, -1] /= self.unit_bias
+        return W
 
     def restore(self, W, beta):
         """Return blocks and free coefficients of `program` as those of the whole."""
-        return np.einsum(
-            "brc,dr->bdc", W, self.rotation
-        ) * self.unit_w, self.offset + self.free_map @ beta * self.unit_y
+        W = W * self.unit_w
+        W[:, -1] *= self.unit_bias
+        return np.einsum("brc,dr->bdc", W, self.rotation), self.offset + self.free_map @ beta * self.unit_y
 
 
 def _power_of_two(values):

@@ -22,7 +22,10 @@ Y = np.abs(X[:, 0]) + 0.3 * X[:, 1] + 0.1 * RNG.standard_normal(12)
 
 
 @parametrize_with_checks(
-    [ConvexReLURegressor(max_iter=4, scope="local"), ConvexReLURegressor(activation="gated_relu", skip=True)]
+    [
+        ConvexReLURegressor(max_iter=2, scope="local", output_penalty="l1"),
+        ConvexReLURegressor(activation="gated_relu", arrangements=20, skip=True),
+    ]
 )
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
@@ -190,7 +193,7 @@ def test_fewer_samples_than_features():
         (np.empty((3, 0)), [1, 2, 3], "0 feature"),
         (X, Y[:-1], "inconsistent numbers of samples"),
         (X[:, 0], Y, "Expected 2D array"),
-        (X, np.column_stack([Y, Y]), "y should be a 1d array"),
+        (X, np.zeros((12, 2, 2)), "dim 3"),
         ([["a", "b"], ["c", "d"]], [1, 2], "could not convert string to float"),
     ],
 )
@@ -215,13 +218,19 @@ def test_bad_data_raise(bad_X, bad_y, message):
         ({"arrangements": 0}, ValueError, "arrangements must be an integer of at least 1; got 0"),
         ({"arrangements": 2.5}, ValueError, 'arrangements must be "adaptive", a number'),
         ({"arrangements": np.ones((2, 2))}, ValueError, r"gates must have one column a feature.*\(n_gates, 3\)"),
-        ({"hidden_bias": "free"}, ValueError, "hidden_bias must be one of 'none', 'penalized'"),
+        ({"hidden_bias": "all"}, ValueError, "hidden_bias must be one of 'none', 'penalized', 'free'"),
+        ({"loss": "logistic"}, ValueError, "loss must be one of 'squared', 'huber', 'quantile', 'absolute'"),
+        ({"loss": "huber", "delta": 0}, ValueError, "delta must be a finite number above 0"),
+        ({"loss": "quantile", "quantile": 1.5}, ValueError, "quantile must be a number above 0 and below 1"),
+        ({"negative_slope": 1.0}, ValueError, "negative_slope must be a finite number below 1"),
+        ({"hidden_norm": "circular"}, ValueError, "hidden_norm must be one of 'l2', 'l1'"),
+        ({"output_penalty": "l2"}, ValueError, "output_penalty must be one of"),
         ({"fit_intercept": 1}, ValueError, "fit_intercept must be True or False"),
         ({"skip": "yes"}, ValueError, "skip must be True or False"),
         (
             {"solver": "adam"},
             ValueError,
-            "solver must be one of 'auto', 'generation', 'newton', 'fista', 'cvxpy'.*got 'adam'",
+            "solver must be one of 'auto', 'conic', 'generation', 'newton', 'fista', 'cvxpy'.*got 'adam'",
         ),
         ({"solver": None}, ValueError, "solver must be one of"),
         ({"tol": 0}, ValueError, "tol must be a finite number above 0"),
@@ -236,6 +245,42 @@ def test_bad_parameters_raise_at_fit(bad, error, message):
     model = ConvexReLURegressor(**{"arrangements": 10, **bad})
     with pytest.raises(error, match=message):
         model.fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"activation": "threshold", "hidden_bias": "free"}, 'hidden_bias="free" is for .* other than "threshold"'),
+        ({"activation": "gated_relu", "hidden_bias": "free"}, 'hidden_bias must be "penalized" or "none" for gated'),
+        ({"hidden_norm": "l1", "hidden_bias": "free"}, 'hidden_bias="free" is for hidden_norm="l2"'),
+        ({"hidden_bias": "free", "fit_intercept": False}, "fit_intercept must be True"),
+        ({"activation": "gated_relu", "rank": 1}, "rank must be None but for"),
+        ({"activation": "threshold", "scope": "global"}, "scope must be 'auto' but for"),
+        ({"hidden_norm": "l1", "scope": "local"}, "scope must be 'auto' but for"),
+        ({"arrangements": 5, "scope": "local"}, "scope must be 'auto' but for"),
+        ({"hidden_norm": "l1", "solver": "newton"}, 'solver must be "auto", "conic" or "cvxpy" for hidden_norm=\'l1\''),
+        ({"hidden_norm": "l1", "solver": "generation"}, "solve_generation needs hidden_norm"),
+        ({"activation": "gated_relu", "solver": "generation"}, "solve_generation is for activations"),
+        ({"solver": "newton"}, 'arrangements="adaptive" is for solve_generation'),
+    ],
+)
+def test_combinations_that_are_not_supported_say_what_is(bad, message):
+    with pytest.raises(ValueError, match=message):
+        ConvexReLURegressor(0.1, **bad).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.zeros(12), "zero"),
+        (-np.ones(12), "sample_weight must not be negative"),
+        (np.ones(11), "sample_weight"),
+        (np.full(12, np.nan), "NaN"),
+    ],
+)
+def test_bad_sample_weights_raise(weights, message):
+    with pytest.raises(ValueError, match=message):
+        ConvexReLURegressor(0.1, arrangements=10).fit(X, Y, sample_weight=weights)
 
 
 def test_too_many_cells_say_how_many():
@@ -295,3 +340,44 @@ def test_the_network_stands_alone():
     )
     new = RNG.standard_normal((5, 2))
     assert np.allclose(copy.predict(new), model.predict(new))
+
+
+def test_patterns_are_those_of_all_samples():
+    rows, targets = np.repeat(X, 2, axis=0)[::-1], np.repeat(Y, 2)[::-1]
+    model = ConvexReLURegressor(0.1, arrangements="all").fit(rows, targets)
+    found = model.arrangements_
+    assert found.complete
+    assert np.array_equal(found.patterns(), found.gates @ np.column_stack([rows, np.ones(24)]).T >= 0)
+    again = ConvexReLURegressor(0.1, arrangements=found).fit(rows, targets)
+    assert again.certificate_.scope == "global"
+    assert again.certificate_.objective == pytest.approx(model.certificate_.objective, rel=1e-4)
+
+
+def test_gates_of_free_biases_are_in_units_of_the_data():
+    gates = np.column_stack([RNG.standard_normal((30, 2)), RNG.standard_normal(30)])
+    far = X + 100.0
+    model = ConvexReLURegressor(0.1, hidden_bias="free", arrangements=gates, tol=1e-6).fit(X, Y)
+    moved = gates - np.outer(100.0 * gates[:, :2].sum(axis=1), [0.0, 0.0, 1.0])
+    other = ConvexReLURegressor(0.1, hidden_bias="free", arrangements=moved, tol=1e-6).fit(far, Y)
+    assert model.certificate_.objective == pytest.approx(other.certificate_.objective, rel=1e-5)
+    expected = {tuple(row) for row in gates @ np.column_stack([X, np.ones(12)]).T >= 0}
+    assert {tuple(row) for row in model.arrangements_.patterns()} == expected
+    sampled = ConvexReLURegressor(0.1, hidden_bias="free", arrangements=40, random_state=0).fit(X, Y)
+    assert len(sampled.arrangements_) == 40
+
+
+def test_free_biases_are_below_every_seed_of_mlp_regressor():
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((30, 2)) + 5.0
+    y = np.sin(x[:, 0]) + 0.5 * np.abs(x[:, 1] - 5)
+    model = ConvexReLURegressor(0.3, hidden_bias="free", tol=1e-6, random_state=0).fit(x, y)
+    assert model.certificate_.gap <= 1e-6
+    for seed in range(5):
+        mlp = MLPRegressor(
+            hidden_layer_sizes=(20,), solver="lbfgs", alpha=0.3, max_iter=3000, tol=1e-9, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mlp.fit(x, y)
+        assert model.certificate_.lower_bound <= len(x) * mlp.loss_
+        assert model.certificate_.objective <= len(x) * mlp.loss_ * (1 + 1e-6)

@@ -42,7 +42,7 @@ def crippled(monkeypatch):
     """The search finds nothing but the cells it is given."""
 
     def stay(self, V, signs, patterns, n_cells=None):
-        U = climb(self.columns, *self._response(V), signs, patterns.copy(), 0.0, 1)
+        U = climb(self.columns, V[:, 0] * self.lengths, np.zeros(self.X.shape[1]), signs, patterns.copy(), 0.0, 1)
         values = np.linalg.norm(U, axis=1)
         return Maxima(values, U / np.where(values > 0, values, 1.0)[:, None], signs, np.packbits(patterns, axis=1))
 

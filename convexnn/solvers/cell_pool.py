@@ -126,6 +126,15 @@ class CellPool:
         new = [j for j, key in enumerate(map(bytes, cell_keys(maxima.bits, maxima.signs))) if key not in known]
         return maxima.select(new[:limit])
 
+    def outputs_of(self, maxima, V):
+        """Return the output for which h is largest at each of some maxima."""
+        design = self.program.design
+        T, values = maxima.directions @ design.X.T, []
+        for v in V.T:
+            weights, linear = design.response(v)
+            values.append(np.maximum(T, 0.0) @ weights + maxima.directions @ linear)
+        return np.argmax(maxima.signs * np.array(values), axis=0)
+
     def merge(self, directions, beta, part):
         """Put neurons of one maximum together in one cell, if the objective grows by this part at most.
 

@@ -2,9 +2,9 @@
 
     L(sum_j a_j act(X w_j) e_j' + Q b) + alpha/2 sum_j (|w_j|^2 + a_j^2)
 
-for the output e_j of each neuron; losses with kinks are smoothed. It crosses many walls a step and ends within a percent
-or so of the optimum, where it stalls: optimal neurons lie on walls, at which the objective has kinks. Convex programs go
-on from there.
+for the output e_j of each neuron; losses with kinks are smoothed. It crosses many walls a step and ends within a
+percent or so of the optimum, where it stalls: optimal neurons lie on walls, at which the objective has kinks. Convex
+programs go on from there.
 """
 
 from contextlib import suppress
@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils import gen_batches
 
+from ..cones import SelectionCones
 from ..threads import map_batches
 
 __all__ = ["descend"]
@@ -58,10 +59,14 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
         The neurons and coefficients reached; neurons may have changed their sign or died.
     """
     design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
-    X, slope, (m, d), n_outputs = design.X, design.slope, U.shape, Y.shape[1]
+    slope, (m, d), n_outputs = design.slope, U.shape, Y.shape[1]
+    units = np.ones(d) if design.units is None else design.units  # W is in these, for the curvature to be alike
+    X = design.X * units
+    maximum = isinstance(program.cones, SelectionCones)
     loss = program.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
     roots = np.sqrt(np.linalg.norm(U, axis=1))
-    last = np.concatenate([(U / roots[:, None]).ravel(), signs * roots, beta.ravel()])
+    last = np.concatenate([(U / units / roots[:, None]).ravel(), signs * roots, beta.ravel()])
+    decay = np.concatenate([np.tile(units**2, m), np.ones(m)])
     step = max(1, BATCH_ENTRIES // (m * design.n_patches))
     batches = [(batch, loss.select(batch)) for batch in gen_batches(len(Y), step)]
     own = outputs == np.arange(n_outputs)[:, None]  # (n_outputs, n_neurons)
@@ -77,7 +82,7 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
             samples, loss = batch
             rows = X[samples.start * design.n_patches : samples.stop * design.n_patches]
             T = rows @ W.T
-            activity = np.where(T > 0, 1.0, slope)
+            activity = _largest(T, design.n_patches) if maximum else np.where(T > 0, 1.0, slope)
             T *= activity
             hidden = T.reshape(-1, design.n_patches, m).sum(axis=1) if design.n_patches > 1 else T
             Z = hidden @ A.T + basis[samples] @ b
@@ -89,8 +94,8 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
 
         value, gradient = (sum(parts) for parts in zip(*map_batches(part, batches), strict=True))
         decayed = p[: m * (d + 1)]
-        gradient[: m * (d + 1)] += alpha * decayed
-        return value + 0.5 * alpha * (decayed @ decayed), gradient
+        gradient[: m * (d + 1)] += alpha * decay * decayed
+        return value + 0.5 * alpha * (decay @ decayed**2), gradient
 
     def after(p):
         last[:] = p
@@ -101,4 +106,12 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
     with suppress(_Stopped):
         last[:] = minimize(objective, last, jac=True, method="L-BFGS-B", callback=after, options=options).x
     W, a, b = split(last)
-    return W * np.abs(a)[:, None], np.sign(a), outputs, b.copy()
+    return W * units * np.abs(a)[:, None], np.sign(a), outputs, b.copy()
+
+
+def _largest(T, n_patches):
+    """Return 1 where a patch is the first of the largest of its sample and positive, and 0 elsewhere."""
+    T = T.reshape(-1, n_patches, T.shape[1])
+    at, activity = T.argmax(axis=1)[:, None], np.zeros(T.shape)
+    np.put_along_axis(activity, at, np.take_along_axis(T, at, axis=1) > 0, axis=1)
+    return activity.reshape(-1, T.shape[2])

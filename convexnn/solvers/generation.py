@@ -26,6 +26,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..ascent import compile_ascent
+from ..cones import SelectionCones, gates_in_cones
 from ..projection import compile_kernels
 from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
@@ -41,10 +42,13 @@ from .working_set import start_blocks
 __all__ = ["solve_generation"]
 
 # Neurons of the descent that generation starts from, one for two samples within limits, and its iterations.
-FEWEST_NEURONS, MOST_NEURONS, DESCENT_STEPS = 40, 300, 300
+FEWEST_NEURONS, FEWEST_OF_OUTPUT, MOST_NEURONS, DESCENT_STEPS = 40, 15, 300, 300
 # Products of a step of the first descent from which it has fewer neurons, and the length of new neurons of later ones,
 # relative to the longest.
 DESCENT_WORK, NEW_NEURON = 2e8, 1e-2
+# Entries of X from which cells are so thin that neurons are moved between convex programs, while the gap is more than so
+# many times the target.
+THIN_DATA, MOVING = 2e5, 1.0
 # Neurons shorter than this part of the longest are left out of the start.
 NEGLIGIBLE = 1e-3
 # The program over the cells at hand is solved to this gap at first, then to a part of the gap, or of tol.
@@ -69,7 +73,7 @@ PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
 # Parts of a time limit that are left to a proof that was asked for, and of tol that the dual vector may take of it.
 PROOF_RESERVE, PROOF_SLACK = 0.3, 0.5
 # Relative decrease at which the descent ends, as a part of tol.
-DESCENT_PART = 0.1
+DESCENT_PART = 1e-3
 # Relative excess over alpha that counts as rounding.
 EXCESS_TOL = 1e-11
 
@@ -108,7 +112,7 @@ def solve_generation(
     scope : {"auto", "local", "global"}, default="auto"
         "local" ends when search finds no violated pattern, which proves nothing. "global" goes on until the gap is
         proved (seconds up to rank 6 or so, more beyond it; a time limit keeps the best bound). "auto" tries a proof for
-        half as long as the solution took: the certificate says which of the two it is.
+        half as long as the solution took: the certificate says which of the two it is. Max pooling has "local" only.
     rank : int or None, default=None
         Train in the leading `rank` singular directions of the hidden rows only, which is faster and easier to prove.
         The certificate is for the whole data: where kappa of the data of this rank is at most k, that of all is at most
@@ -133,6 +137,9 @@ def solve_generation(
     """
     check_choice("scope", scope, ("auto", "local", "global"))
     check_supported(program)
+    if isinstance(program.cones, SelectionCones):  # whose patterns are searched, but nothing is proved
+        check_choice("scope", scope, ("auto", "local"))
+        scope = "local"
     W_init = check_blocks(program, W_init)
     rank = None if rank is None else check_count("rank", rank)
     rng = check_random_state(random_state)
@@ -148,7 +155,7 @@ def solve_generation(
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
     shown = {"callback": callback, "verbose": verbose, "scope": "local"}
-    return run_watched(iterate, program, compile_all, **limits, **shown).trimmed()
+    return gates_in_cones(run_watched(iterate, program, compile_all, **limits, **shown).trimmed())
 
 
 def check_supported(program):
@@ -166,8 +173,6 @@ def check_supported(program):
             f"solve_generation is for activations whose patterns are those of the weights (relu, leaky_relu, abs); the "
             f"patterns of {activation!r} networks are given"
         )
-    if architecture.patches is not None and architecture.patches.pooling == "max":
-        raise ValueError('solve_generation does not search the patterns of max pooling: give a number, or "all"')
     if not program.penalty.rotation_invariant:
         raise ValueError(
             f'solve_generation needs hidden_norm="l2"; for {architecture.hidden_norm!r} give patterns: a number, '
@@ -184,12 +189,13 @@ class _Generation:
         self.whole, self.tol, self.scope, self.rank, self.rng = whole, tol, scope, rank, rng
         self.monitor = monitor
         monitor.reserve = PROOF_RESERVE if scope == "global" else 0.0
-        self.simplified = Simplified(whole, monitor.beta, rank)
+        self.simplified = Simplified(whole, monitor.beta, rank, tol)
         self.program = self.simplified.program
         self.pool = CellPool(self.program, whole)
-        search = CellSearch(self.program.design, rng)
+        search = CellSearch(self.program.design, rng, isinstance(whole.cones, SelectionCones))
         self.searches = [copy(search) for _ in range(whole.Y.shape[1])]  # one an output: each remembers its maxima
         self.large, self.n_starts, self.prover = search.large, search.n_starts, Prover(self.program)
+        self.thin = self.program.design.X.size > THIN_DATA
         self.target = tol if scope == "local" else PROOF_SLACK * tol
         self.V, self.step, self.gap = None, 0.0, 1.0
 
@@ -234,8 +240,9 @@ class _Generation:
                 return
             if not proving:
                 self._merge(MERGING_PART * self.gap)
-            self._renew(found)
-            if self.large:
+            moving = self.large or (self.thin and self.gap > MOVING * self.target)
+            self._renew(found, moving)
+            if moving:
                 self._move()
 
     def _given(self, W_init):
@@ -248,13 +255,18 @@ class _Generation:
     def _random(self):
         """Return cells, signs and blocks of random neurons, their signs and outputs at random."""
         rows, d = self.program.design.X.shape
-        m = int(np.clip(min(len(self.program.Y) // 2, DESCENT_WORK / (rows * d)), FEWEST_NEURONS, MOST_NEURONS))
+        afforded = DESCENT_WORK / (rows * d * np.sqrt(self.program.design.n_patches))
+        least = max(FEWEST_NEURONS, FEWEST_OF_OUTPUT * self.program.Y.shape[1])
+        m = int(np.clip(min(len(self.program.Y) // 2, afforded), least, MOST_NEURONS))
         U = self.rng.standard_normal((m, d)) / (4 * np.sqrt(d))
-        U *= np.linalg.norm(U, axis=1, keepdims=True)
+        U *= np.linalg.norm(U, axis=1, keepdims=True) * self.searches[0].units
         self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0])
         n_outputs = self.program.Y.shape[1]
         outputs = self.rng.randint(0, n_outputs, m) if n_outputs > 1 else np.zeros(m, int)
-        return self.pool.cells_of(U, self.rng.choice([-1.0, 1.0], m), outputs)
+        return self._cells_of(U, self.rng.choice([-1.0, 1.0], m), outputs)
+
+    def _cells_of(self, U, signs, outputs):
+        return self.searches[0].bits(U), *self.pool.cells_of(U, signs, outputs)[1:]
 
     def _take(self, bits, signs, W, tight=None):
         self.pool.take(bits, signs, W, tight)
@@ -299,7 +311,7 @@ class _Generation:
         )
         sizes = np.linalg.norm(U, axis=1)
         kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
-        self._take(*pool.cells_of(U[kept], signs[kept], outputs[kept]))
+        self._take(*self._cells_of(U[kept], signs[kept], outputs[kept]))
         self.V = program.project_dual(-program.loss.grad(program.Y, pool.sub.fit(pool.W, self.beta)))
 
     def _price(self, n_starts):
@@ -339,16 +351,17 @@ class _Generation:
             self.beta = self.pool.merge(self.directions, self.beta, part)
             self._observe(self.pool.W, self.beta)
 
-    def _renew(self, found):
+    def _renew(self, found, moving):
         """Drop the cells that are far from active, and add those found."""
         pool = self.pool
         kept = pool.W.any(axis=(1, 2))
         if not self.large:
             kept |= pool.prices(self.V, NEARLY_ACTIVE) > NEARLY_ACTIVE * self.program.alpha
         new = np.zeros((len(found), *pool.W.shape[1:]))
-        if self.large:  # the descent has to have neurons to move
+        if moving:  # the descent has to have neurons to move
             length = NEW_NEURON * np.linalg.norm(pool.W, axis=1).max(initial=0.0)
-            new += length * found.directions[:, :, None]
+            outputs = pool.outputs_of(found, self.V)
+            new[np.arange(len(found)), :, outputs] = length * found.directions
         pool.keep(kept, found.bits, found.signs, new)
         self._observe(pool.W, self.beta)
 

@@ -40,6 +40,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
 from scipy.sparse.linalg import LinearOperator, cg
 
+from .coupled import is_coupled, joint_direction
 from .subproblem import Iterate
 
 __all__ = ["solve_newton"]
@@ -176,14 +177,15 @@ def _proximal_point(sub, center, Z, square, observe):
         if (n_steps and np.sum(residual**2) <= square) or not residual.any() or observe():
             return point, n_steps
         curvature = loss.curvature(Y, point.Z)
-        if loss.separable:
+        if is_coupled(sub.program):
+            direction = joint_direction(sub, center, point, curvature, residual)
+        elif loss.separable:
             direction = np.empty_like(residual)
             for c in range(residual.shape[1]):
                 direction[:, c] = _direction(Face(sub, center, point, c), curvature[:, c], residual[:, c])
-            change = curvature * direction
         else:
             direction = _coupled_direction(sub, center, point, curvature, residual)
-            change = np.einsum("nkl,nl->nk", curvature, direction)
+        change = curvature * direction if loss.separable else np.einsum("nkl,nl->nk", curvature, direction)
         slope = -float(np.sum(residual * change))
         t = 1.0
         while True:

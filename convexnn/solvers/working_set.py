@@ -15,11 +15,13 @@ M. Massias, A. Gramfort and J. Salmon (2018), Celer: a fast solver for the Lasso
 
 import numpy as np
 
+from ..penalties import Nuclear
 from ..pricing import price
 from ..projection import compile_kernels
 from ..simplify import Simplified
 from ..validation import check_choice
 from .fista import solve_fista
+from .low_rank import solve_low_rank
 from .monitor import check_blocks, run_watched
 from .newton import solve_newton
 from .subproblem import Iterate, Subproblem
@@ -69,7 +71,8 @@ def solve_working_set(
     verbose : bool, default=False
         Whether to print each record of the history.
     inner : {"newton", "fista"}, default="newton"
-        Solver of the working set: semismooth Newton, or accelerated proximal gradient for loose tolerances.
+        Solver of the working set: semismooth Newton (for nuclear norms, Newton's method on neurons), or accelerated
+        proximal gradient for loose tolerances.
     precision : {"double", "single"}, default="double"
         Precision of the products with X. With "single", double precision takes over at a gap of 1e-3 or `tol`; points
         and certificates are always in double precision.
@@ -100,7 +103,8 @@ def solve_working_set(
     W_init = check_blocks(program, W_init)
 
     def iterate(monitor):
-        _run(program, W_init, tol, INNER_SOLVERS[inner], precision, monitor)
+        coupled = inner == "newton" and isinstance(program.penalty, Nuclear)
+        _run(program, W_init, tol, solve_low_rank if coupled else INNER_SOLVERS[inner], precision, monitor)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
     return run_watched(iterate, program, compile_kernels, **limits, callback=callback, verbose=verbose)
@@ -108,7 +112,7 @@ def solve_working_set(
 
 def _run(whole, W_init, tol, solve_inner, precision, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
-    simplified = Simplified(whole, monitor.beta)
+    simplified = Simplified(whole, monitor.beta, tol=tol)
     program = simplified.program
     products, last = program.design, tol
     if precision == "single":

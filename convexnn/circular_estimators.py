@@ -1,0 +1,377 @@
+"""scikit-learn estimators of circular networks: the l1 norm of the discrete Fourier transform behind fit."""
+
+from math import prod
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from .architecture import Architecture
+from .circular import CIRCULAR_ACTIVATIONS
+from .classifiers import class_probabilities, class_values, fit_classifier, predicted_classes, require_probabilities
+from .training import check_weights, checked_targets, fit_network, flat_inputs, predict_inputs, regression_loss
+from .validation import check_choice, check_count
+
+__all__ = ["CircularCNNClassifier", "CircularCNNRegressor"]
+
+
+class CircularCNNRegressor(RegressorMixin, BaseEstimator):
+    """Three-layer circular convolutional network for regression, trained by a convex program.
+
+    The network f(x) = sum_j act(x circ(u_j) w_j) a_j + b_0 with filters |u_j| <= 1 minimises
+
+        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + |a_j|_1^2)
+
+    over all networks whose neurons have the patterns of `arrangements` [1]_. x circ(u) is the circular
+    cross-correlation of x with u. The weight decay is the l1 norm of the discrete Fourier transform of what the neurons
+    see of x, so that few frequencies are used.
+
+    Parameters
+    ----------
+    input_shape : tuple of int or None, default=None
+        (length,) or (height, width); None is (n_features,).
+    alpha : float or "auto", default="auto"
+        Strength of the weight decay, above 0. "auto" is 0.01 alpha_max.
+    loss : {"squared", "huber", "quantile", "absolute"}, default="squared"
+        As in `ConvexReLURegressor`.
+    delta : float, default=1.0
+        Of the Huber loss, in units of y.
+    quantile : float, default=0.5
+        Of the quantile loss, in (0, 1).
+    activation : {"relu", "gated_relu", "linear"}, default="relu"
+        ReLU, gated ReLU with the gates of `arrangements`, or the identity, which has one pattern.
+    arrangements : "adaptive", int, "all", or array-like of shape (n_gates, n_features), default="adaptive"
+        Activation patterns: a number to sample, where "adaptive" means 1000; all, enumerated (exact, for few
+        features); or those of gates.
+    fit_intercept : bool, default=True
+        Whether there is a free output bias b_0.
+    solver : str, default="auto"
+        "auto" and "conic" are `solve_conic`, "cvxpy" is the reference, by Clarabel or the name of a solver of cvxpy.
+    tol : float, default=1e-4
+        Compared with the relative gap (objective - lower_bound) / objective of `certificate_`.
+    max_iter : int or None, default=None
+        Limit of the solver's iterations; None is the solver's own.
+    time_limit : float or None, default=None
+        Limit of the solver's run in seconds.
+    random_state : int, RandomState instance or None, default=None
+        Source of the sampled patterns.
+    verbose : bool, default=False
+        Whether the solver prints its progress.
+
+    Attributes
+    ----------
+    network_ : CircularNetwork
+        The trained network.
+    filters_ : ndarray of shape (n_neurons, *input_shape)
+        The filters u_j, of length 1.
+    certificate_ : Certificate
+        Objective (that of `network_` on the data at `alpha_`), lower bound, relative gap, and scope, as in
+        `ConvexReLURegressor`.
+    alpha_ : float
+        The alpha used. 1.0 for "auto" when no alpha activates a neuron.
+    alpha_max_ : float
+        Smallest alpha at which no neuron is active, over the patterns used.
+    arrangements_ : Arrangements
+        The patterns used, of the samples of positive weight.
+    n_neurons_ : int
+        Number of neurons, each with a filter and weights of its own.
+    coefs_ : list of ndarray, shapes (n_features, n_neurons), (n_features, n_neurons) and (n_neurons, n_outputs)
+        Filters u_j, weights w_j and output weights a_j.
+    intercepts_ : list of ndarray, shape (n_outputs,)
+        The output biases.
+    n_iter_ : int
+        Iterations of the solver.
+    history_ : list of dict
+        Records of time (s), objective, lower_bound, gap, scope, n_blocks.
+    n_features_in_ : int
+        Number of features, prod(input_shape).
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, when X has string names.
+
+    References
+    ----------
+    .. [1] T. Ergen and M. Pilanci (2021), Implicit convex regularizers of CNN architectures: convex optimization of
+       two- and three-layer networks in polynomial time, ICLR.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import CircularCNNRegressor
+    >>> X = np.random.default_rng(0).standard_normal((20, 4))
+    >>> y = np.abs(X @ [1.0, -1.0, 1.0, -1.0])
+    >>> model = CircularCNNRegressor((4,), alpha=1e-3, arrangements=50, random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.99
+    True
+    """
+
+    def __init__(
+        self,
+        input_shape=None,
+        *,
+        alpha="auto",
+        loss="squared",
+        delta=1.0,
+        quantile=0.5,
+        activation="relu",
+        arrangements="adaptive",
+        fit_intercept=True,
+        solver="auto",
+        tol=1e-4,
+        max_iter=None,
+        time_limit=None,
+        random_state=None,
+        verbose=False,
+    ):
+        self.input_shape = input_shape
+        self.alpha = alpha
+        self.loss = loss
+        self.delta = delta
+        self.quantile = quantile
+        self.activation = activation
+        self.arrangements = arrangements
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y, sample_weight=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Factors of the losses of samples, not negative: k is k copies of a sample.
+
+        Returns
+        -------
+        CircularCNNRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data are not as described, or parameters do not go together.
+        RuntimeError
+            If the solver fails.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the relative gap stays above `tol`.
+        """
+        make = regression_loss(self)
+        X, Y, weights = checked_targets(self, flat_inputs(X, self.input_shape), y, sample_weight)
+        architecture = _architecture(self)
+        fit_network(self, X, Y, weights, architecture, make)
+        self.filters_ = self.network_.U.T.reshape(-1, *self.network_.shape)
+        self.coefs_ = [self.network_.U, self.network_.W1, self.network_.W2]
+        self.intercepts_ = [self.network_.b2]
+        return self
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions, in the unit of y.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite or has another number of features than in `fit`.
+        """
+        return predict_inputs(self, X)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class CircularCNNClassifier(ClassifierMixin, BaseEstimator):
+    """Three-layer circular convolutional network for classification, trained by a convex program.
+
+    The network f(x) = sum_j act(x circ(u_j) w_j) a_j + b_0 with filters |u_j| <= 1 minimises
+
+        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + |a_j|_1^2)
+
+    over all networks whose neurons have the patterns of `arrangements`. x circ(u) is the circular
+    cross-correlation of x with u. The weight decay is the l1 norm of the discrete Fourier transform of what the neurons
+    see of x, so that few frequencies are used.
+
+    Parameters
+    ----------
+    input_shape, alpha
+        As in `CircularCNNRegressor`.
+    loss : {"logistic", "softmax", "hinge", "squared_hinge"}, default="logistic"
+        As in `ConvexReLUClassifier`: softmax with more than two classes; the hinges are for two.
+    activation, arrangements, fit_intercept, solver, tol, max_iter, time_limit, random_state, verbose
+        As in `CircularCNNRegressor`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes.
+    network_ : CircularNetwork
+        The trained network, of one output for two classes, but with loss="softmax" one for each class.
+    filters_, certificate_, alpha_, alpha_max_, arrangements_, n_neurons_, coefs_, intercepts_, n_iter_, history_
+        As in `CircularCNNRegressor`.
+    n_features_in_, feature_names_in_
+        As in `CircularCNNRegressor`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import CircularCNNClassifier
+    >>> X = np.random.default_rng(0).standard_normal((20, 4))
+    >>> y = np.abs(X @ [1.0, -1.0, 1.0, -1.0])
+    >>> model = CircularCNNClassifier((4,), alpha=1e-3, arrangements=50, random_state=0).fit(X, y > 1)
+    >>> model.score(X, y > 1) > 0.99
+    True
+    """
+
+    def __init__(
+        self,
+        input_shape=None,
+        *,
+        alpha="auto",
+        loss="logistic",
+        activation="relu",
+        arrangements="adaptive",
+        fit_intercept=True,
+        solver="auto",
+        tol=1e-4,
+        max_iter=None,
+        time_limit=None,
+        random_state=None,
+        verbose=False,
+    ):
+        self.input_shape = input_shape
+        self.alpha = alpha
+        self.loss = loss
+        self.activation = activation
+        self.arrangements = arrangements
+        self.fit_intercept = fit_intercept
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y, sample_weight=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            Classes.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Factors of the losses of samples, not negative: k is k copies of a sample.
+
+        Returns
+        -------
+        CircularCNNClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `CircularCNNRegressor.fit`, which may warn, too.
+        """
+        X, y = validate_data(self, flat_inputs(X, self.input_shape), y, dtype=np.float64)
+        X, y, weights = check_weights(sample_weight, X, y)
+        architecture = _architecture(self)
+        fit_classifier(self, X, y, weights, architecture)
+        self.filters_ = self.network_.U.T.reshape(-1, *self.network_.shape)
+        self.coefs_ = [self.network_.U, self.network_.W1, self.network_.W2]
+        self.intercepts_ = [self.network_.b2]
+        return self
+
+    def decision_function(self, X):
+        """Compute what the network predicts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+            As in `ConvexReLUClassifier`.
+        """
+        return class_values(predict_inputs(self, X))
+
+    def predict(self, X):
+        """Predict classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The classes of the largest decision function.
+        """
+        values = self.decision_function(X)
+        return predicted_classes(self.classes_, values)
+
+    @available_if(require_probabilities)
+    def predict_proba(self, X):
+        """Predict the probabilities of the classes, for the logistic and the softmax loss.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; rows sum to one.
+        """
+        return class_probabilities(self.decision_function(X))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = self.loss not in ("hinge", "squared_hinge")
+        return tags
+
+
+def _architecture(model):
+    """Return the architecture that the parameters of an estimator describe, for the features it was given."""
+    shape = (model.n_features_in_,) if model.input_shape is None else model.input_shape
+    if not isinstance(shape, (tuple, list)) or len(shape) not in (1, 2):
+        raise ValueError(f"input_shape must be (length,) or (height, width); got {shape!r}")
+    shape = tuple(check_count("input_shape", size) for size in shape)
+    if prod(shape) != model.n_features_in_:
+        raise ValueError(f"X must have {prod(shape)} features, as input_shape {shape}; got {model.n_features_in_}")
+    return Architecture(
+        check_choice("activation", model.activation, CIRCULAR_ACTIVATIONS),
+        "none",
+        model.fit_intercept,
+        hidden_norm="circular",
+        output_penalty="l1",
+        circular_shape=shape,
+    )

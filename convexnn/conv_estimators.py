@@ -1,0 +1,399 @@
+"""scikit-learn estimators of convolutional networks: patches in, filters out.
+
+References
+----------
+T. Ergen and M. Pilanci (2021), Implicit convex regularizers of CNN architectures: convex optimization of two- and
+three-layer networks in polynomial time. ICLR.
+"""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from .architecture import Architecture
+from .classifiers import class_probabilities, class_values, fit_classifier, predicted_classes, require_probabilities
+from .conv_network import CONV_ACTIVATIONS
+from .patches import Patches
+from .training import check_weights, checked_targets, fit_network, flat_inputs, predict_inputs, regression_loss
+from .validation import check_choice
+
+__all__ = ["ConvexCNNClassifier", "ConvexCNNRegressor"]
+
+
+class ConvexCNNRegressor(RegressorMixin, BaseEstimator):
+    """Two-layer convolutional network for regression, trained to the global optimum of a convex program.
+
+    The network f(x) = sum_j pool_k act(p_k.w_j + b_j) a_j + b_0 over the patches p_k of x minimises
+
+        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
+
+    over all filters, of any number. A filter is applied as deep-learning libraries do it, by cross-correlation.
+    The activation patterns are those of patches, in the dimension of the filter: the number of patterns grows with the
+    size of the filter, not of the image.
+
+    Parameters
+    ----------
+    input_shape : tuple of int or None, default=None
+        (channels, length) or (channels, height, width); None is (1, n_features).
+    kernel_size : int or tuple of int, default=3
+        Size of the filters along each spatial axis.
+    stride : int or tuple of int, default=1
+        Steps between patches.
+    padding : int or tuple of int, default=0
+        Zeros on either side of the input.
+    pooling : {"mean", "sum", "max", "none"}, default="mean"
+        How the activations at all patches become one; "none" gives each patch an output weight of its own, for
+        activation "linear" and "gated_relu"; "max" is for "relu".
+    alpha : float or "auto", default="auto"
+        Strength of the weight decay, above 0. "auto" is 0.01 alpha_max.
+    loss : {"squared", "huber", "quantile", "absolute"}, default="squared"
+        As in `ConvexReLURegressor`.
+    delta, quantile
+        Of the Huber and the quantile loss.
+    activation : {"relu", "gated_relu", "leaky_relu", "abs", "linear"}, default="relu"
+        As in `ConvexReLURegressor`.
+    arrangements : "adaptive", int, "all", or array-like of shape (n_gates, n_hidden_features), default="adaptive"
+        Activation patterns of the patches of all samples. "adaptive" generates those that matter, among all; for gated
+        networks and max pooling it means 1000. A number to sample, "all", or gates, as in `ConvexReLURegressor`.
+    hidden_bias, fit_intercept, negative_slope
+        Biases b_j of the filters and b_0 of the output, slope of "leaky_relu": as in `ConvexReLURegressor`.
+    output_penalty : {"weight_decay", "l1"}, default="weight_decay"
+        Norm |a_j| of the output weights of a filter, where there are several outputs: Euclidean, or l1, with which each
+        output has filters of its own.
+    solver, scope
+        As in `ConvexReLURegressor`.
+    rank : int or None, default=None
+        Where patterns are generated: train in this many leading singular directions of the patches.
+    tol, max_iter, time_limit, random_state, verbose
+        As in `ConvexReLURegressor`.
+
+    Attributes
+    ----------
+    network_ : ConvNetwork
+        The trained network.
+    filters_ : ndarray of shape (n_filters, channels, *kernel_size)
+        Filters, laid out as the weight of a convolution of PyTorch.
+    certificate_ : Certificate
+        Objective (of `network_` on the data at `alpha_`), lower bound, gap and scope, as in `ConvexReLURegressor`.
+    alpha_ : float
+        The alpha used. 1.0 for "auto" when no alpha activates a neuron.
+    alpha_max_ : float
+        Smallest alpha at which no filter is active, over the patterns used, or over all where they are generated.
+    arrangements_ : Arrangements
+        The patterns used, of the patches of samples of positive weight.
+    coefs_ : list of ndarray, shapes (patch_size, n_filters) and (n_filters, n_outputs)
+        Weights; with pooling="none" the second has a first axis for the patches. `intercepts_` are the biases.
+    intercepts_, n_neurons_, n_iter_, history_, n_features_in_, feature_names_in_
+        As in `ConvexReLURegressor`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import ConvexCNNRegressor
+    >>> X = np.random.default_rng(0).standard_normal((20, 6))
+    >>> y = np.abs(X[:, 1:] - X[:, :-1]).mean(axis=1)
+    >>> model = ConvexCNNRegressor((1, 6), 2, alpha=1e-3).fit(X, y)
+    >>> model.filters_.shape[1:], model.score(X, y) > 0.99
+    ((1, 2), True)
+    """
+
+    def __init__(
+        self,
+        input_shape=None,
+        kernel_size=3,
+        *,
+        stride=1,
+        padding=0,
+        pooling="mean",
+        alpha="auto",
+        loss="squared",
+        delta=1.0,
+        quantile=0.5,
+        activation="relu",
+        negative_slope=0.01,
+        arrangements="adaptive",
+        hidden_bias="penalized",
+        fit_intercept=True,
+        output_penalty="weight_decay",
+        solver="auto",
+        scope="auto",
+        rank=None,
+        tol=1e-4,
+        max_iter=None,
+        time_limit=None,
+        random_state=None,
+        verbose=False,
+    ):
+        self.input_shape = input_shape
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.pooling = pooling
+        self.alpha = alpha
+        self.loss = loss
+        self.delta = delta
+        self.quantile = quantile
+        self.activation = activation
+        self.negative_slope = negative_slope
+        self.arrangements = arrangements
+        self.hidden_bias = hidden_bias
+        self.fit_intercept = fit_intercept
+        self.output_penalty = output_penalty
+        self.solver = solver
+        self.scope = scope
+        self.rank = rank
+        self.tol = tol
+        self.max_iter = max_iter
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y, sample_weight=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Factors of the losses of samples, not negative: k is k copies of a sample.
+
+        Returns
+        -------
+        ConvexCNNRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data are not as described, or parameters do not go together.
+        RuntimeError
+            If the solver fails.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the relative gap stays above `tol`.
+        """
+        make = regression_loss(self)
+        X, Y, weights = checked_targets(self, flat_inputs(X, self.input_shape), y, sample_weight)
+        architecture = _architecture(self)
+        fit_network(self, X, Y, weights, architecture, make)
+        self.filters_ = self.network_.filters
+        self.coefs_ = [self.network_.W1, self.network_.W2]
+        self.intercepts_ = [self.network_.b1, self.network_.b2]
+        return self
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions, in the unit of y.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite or has another number of features than in `fit`.
+        """
+        return predict_inputs(self, X)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class ConvexCNNClassifier(ClassifierMixin, BaseEstimator):
+    """Two-layer convolutional network for classification, trained to the global optimum of a convex program.
+
+    The network f(x) = sum_j pool_k act(p_k.w_j + b_j) a_j + b_0 over the patches p_k of x minimises
+
+        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
+
+    over all filters, of any number. A filter is applied as deep-learning libraries do it, by cross-correlation.
+    The activation patterns are those of patches, in the dimension of the filter: the number of patterns grows with the
+    size of the filter, not of the image.
+
+    Parameters
+    ----------
+    input_shape, kernel_size, stride, padding, pooling
+        As in `ConvexCNNRegressor`.
+    alpha : float or "auto", default="auto"
+        Strength of the weight decay, above 0. "auto" is 0.01 alpha_max.
+    loss : {"logistic", "softmax", "hinge", "squared_hinge"}, default="logistic"
+        As in `ConvexReLUClassifier`: softmax with more than two classes; the hinges are for two.
+    activation, negative_slope, arrangements, hidden_bias, fit_intercept, output_penalty
+        As in `ConvexCNNRegressor`; with output_penalty="l1" each class has filters of its own.
+    solver, scope, rank, tol, max_iter, time_limit, random_state, verbose
+        As in `ConvexCNNRegressor`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes.
+    network_ : ConvNetwork
+        The trained network, of one output for two classes, but with loss="softmax" one for each class.
+    filters_, certificate_, alpha_, alpha_max_, arrangements_, coefs_, intercepts_, and others
+        As in `ConvexCNNRegressor`.
+    """
+
+    def __init__(
+        self,
+        input_shape=None,
+        kernel_size=3,
+        *,
+        stride=1,
+        padding=0,
+        pooling="mean",
+        alpha="auto",
+        loss="logistic",
+        activation="relu",
+        negative_slope=0.01,
+        arrangements="adaptive",
+        hidden_bias="penalized",
+        fit_intercept=True,
+        output_penalty="weight_decay",
+        solver="auto",
+        scope="auto",
+        rank=None,
+        tol=1e-4,
+        max_iter=None,
+        time_limit=None,
+        random_state=None,
+        verbose=False,
+    ):
+        self.input_shape = input_shape
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.pooling = pooling
+        self.alpha = alpha
+        self.loss = loss
+        self.activation = activation
+        self.negative_slope = negative_slope
+        self.arrangements = arrangements
+        self.hidden_bias = hidden_bias
+        self.fit_intercept = fit_intercept
+        self.output_penalty = output_penalty
+        self.solver = solver
+        self.scope = scope
+        self.rank = rank
+        self.tol = tol
+        self.max_iter = max_iter
+        self.time_limit = time_limit
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y, sample_weight=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+        y : array-like of shape (n_samples,)
+            Classes.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Factors of the losses of samples, not negative: k is k copies of a sample.
+
+        Returns
+        -------
+        ConvexCNNClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `ConvexCNNRegressor.fit`, which may warn, too.
+        """
+        X, y = validate_data(self, flat_inputs(X, self.input_shape), y, dtype=np.float64)
+        X, y, weights = check_weights(sample_weight, X, y)
+        architecture = _architecture(self)
+        fit_classifier(self, X, y, weights, architecture)
+        self.filters_ = self.network_.filters
+        self.coefs_ = [self.network_.W1, self.network_.W2]
+        self.intercepts_ = [self.network_.b1, self.network_.b2]
+        return self
+
+    def decision_function(self, X):
+        """Compute what the network predicts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+            As in `ConvexReLUClassifier`.
+        """
+        return class_values(predict_inputs(self, X))
+
+    def predict(self, X):
+        """Predict classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The classes of the largest decision function.
+        """
+        values = self.decision_function(X)
+        return predicted_classes(self.classes_, values)
+
+    @available_if(require_probabilities)
+    def predict_proba(self, X):
+        """Predict the probabilities of the classes, for the logistic and the softmax loss.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; rows sum to one.
+        """
+        return class_probabilities(self.decision_function(X))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = self.loss not in ("hinge", "squared_hinge")
+        return tags
+
+
+def _architecture(model):
+    """Return the architecture that the parameters of an estimator describe, for the features it was given."""
+    shape = (1, model.n_features_in_) if model.input_shape is None else model.input_shape
+    patches = Patches(shape, model.kernel_size, model.stride, model.padding, model.pooling)
+    if patches.n_features != model.n_features_in_:
+        raise ValueError(
+            f"X must have {patches.n_features} features, as input_shape {patches.input_shape}; got "
+            f"{model.n_features_in_}"
+        )
+    return Architecture(
+        check_choice("activation", model.activation, CONV_ACTIVATIONS),
+        model.hidden_bias,
+        model.fit_intercept,
+        negative_slope=model.negative_slope,
+        output_penalty=model.output_penalty,
+        patches=patches,
+    )

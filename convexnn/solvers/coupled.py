@@ -1,0 +1,126 @@
+"""Newton directions of programs whose blocks touch several outputs: nuclear norms, and neurons of fixed directions.
+
+    (I + step A M A' H + free Q Q' H) dZ = residual
+
+for the derivative M of the prox at the projections P and the curvature H = B B' of the loss. With w = B' dZ it is the
+symmetric system (I + B' K B) w = B' residual, K = step A M A' + free Q Q', solved by conjugate gradients; then
+dZ = residual - K B w. The derivative of the threshold of singular values, P = U diag(s) V', f = (s - step alpha)_+, is
+
+    E -> U (F1 * S + F2 * T) V' + (I - U U') E V diag(f / s) V' + U diag(f / s) U' E (I - V V'),
+    F1_ij = (f_i - f_j) / (s_i - s_j),   F2_ij = (f_i + f_j) / (s_i + s_j),
+
+S and T the symmetric and the skew part of U' E V.
+
+References
+----------
+C. Ding, D. Sun, J. Sun and K.-C. Toh (2018), Spectral operators of matrices. Mathematical Programming 168.
+"""
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, cg
+
+from ..patchwise import DirectedDesign
+from ..penalties import Nuclear
+
+__all__ = ["is_coupled", "joint_direction"]
+
+CG_TOL, CG_ITERATIONS = 1e-4, 300
+
+
+def is_coupled(program):
+    """Return whether the blocks of a program touch several outputs."""
+    return isinstance(program.penalty, Nuclear) or isinstance(program.design, DirectedDesign)
+
+
+def joint_direction(sub, center, point, curvature, residual):
+    """Return the Newton direction of a proximal point step.
+
+    Parameters
+    ----------
+    sub : Subproblem
+        A program of coupled outputs over its working set.
+    center : Center
+        Where the proximal point step starts, of `newton`.
+    point : Point
+        A point of its equation, of `newton`.
+    curvature : ndarray of shape (n_samples, n_outputs) or (n_samples, n_outputs, n_outputs)
+        The curvature of the loss.
+    residual : ndarray of shape (n_samples, n_outputs)
+        The residual.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_outputs)
+        dZ.
+    """
+    program, loss = sub.program, center.loss
+    active = np.flatnonzero(point.W.any(axis=(1, 2)))
+    derive = _of_singular_values if isinstance(program.penalty, Nuclear) else _of_lengths
+    derivative, blocks = derive(sub, center, point, active), sub.blocks[active]
+    if loss.separable:
+        root = np.sqrt(curvature)
+
+        def outer(w):
+            return root * w
+
+        inner = outer
+    else:
+        root = loss.curvature_root(program.Y, point.Z)
+
+        def outer(w):
+            return np.einsum("nkl,nl->nk", root, w)
+
+        def inner(R):
+            return np.einsum("nkl,nk->nl", root, R)
+
+    def product(R):
+        spread = center.free_step * (sub.basis @ (sub.basis.T @ R))
+        if len(active):
+            spread += center.step * sub.products.matvec(derivative(sub.products.rmatvec(R, blocks)), blocks)
+        return spread
+
+    def system(w):
+        w = w.reshape(residual.shape)
+        return (w + inner(product(outer(w)))).ravel()
+
+    operator = LinearOperator((residual.size,) * 2, matvec=system, dtype=np.float64)
+    w = cg(operator, inner(residual).ravel(), rtol=CG_TOL, maxiter=CG_ITERATIONS)[0].reshape(residual.shape)
+    return residual - product(outer(w))
+
+
+def _of_lengths(sub, center, point, active):
+    """Return the derivative of the threshold of the lengths of projections, a map of gradients of active blocks."""
+    P, tight = point.P[active, :, 0], np.ascontiguousarray(sub.tight[active, :, 0])
+    shrink = center.step * sub.program.alpha / np.linalg.norm(P, axis=1)
+    T, offsets = sub.program.cones.face_bases(P, tight, sub.blocks[active])
+    scale = np.repeat(np.sqrt(1.0 - shrink), np.diff(offsets))
+    scale[offsets[:-1]] = 1.0  # along P
+    M = np.array([part @ part.T for part in np.split(T * scale, offsets[1:-1], axis=1)])
+    return lambda G: M @ G
+
+
+def _of_singular_values(sub, center, point, active):
+    """Return the derivative of the threshold of singular values, a map of gradients of active blocks."""
+    left, s, right = np.linalg.svd(point.P[active], full_matrices=False)
+    f = np.maximum(s - center.step * sub.program.alpha, 0.0)
+    rows, columns = s[:, :, None], s[:, None, :]
+    tiny = np.finfo(float).tiny
+    apart = np.abs(rows - columns) > 1e-12 * s[:, :1, None]
+    first = np.where(
+        apart, (f[:, :, None] - f[:, None, :]) / np.where(apart, rows - columns, 1.0), (f > 0)[:, :, None] & (f > 0)[:, None, :]
+    )
+    second = (f[:, :, None] + f[:, None, :]) / np.maximum(rows + columns, tiny)
+    ratio = (f / np.maximum(s, tiny))[:, :, None]
+    up, down = left.transpose(0, 2, 1), right.transpose(0, 2, 1)
+
+    def derivative(E):
+        from_left, from_right = up @ E, E @ down
+        inside = from_left @ down
+        symmetric = 0.5 * (inside + inside.transpose(0, 2, 1))
+        core = first * symmetric + second * (inside - symmetric)
+        out = left @ core @ right
+        out += (from_right - left @ inside) @ (ratio * right)
+        out += left @ (ratio * (from_left - inside @ right))
+        return out
+
+    return derivative

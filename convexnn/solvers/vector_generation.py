@@ -1,0 +1,379 @@
+"""Several outputs with true weight decay: neurons with output weights of their own, found over all cells.
+
+    minimise over neurons   L(sum_j act(X u_j) a_j' + F b) + alpha sum_j |u_j| |a_j|
+
+The convex program has an atom for every cell and every direction g of output weights, and its dual vectors V are
+feasible where
+
+    kappa(V) = max over |u| <= 1 of |V' act(X u)| <= alpha
+
+for the Euclidean norm: NP-hard to find in general, though for a given g it is the pricing of one output with v = V g.
+Start from a network trained by L-BFGS, and repeat:
+
+1. Move the neurons by Newton's method on the faces of their cells, over walls where phi falls behind them (`factors`).
+2. Climb from every neuron, in turn in u for v = V g over the cells (`ascent`), and to g = V' act(X u), normalised.
+   Neurons of one maximum are put together where that costs no more than a part of the gap.
+3. Price: the same from many starts. The largest maximum found scales V, which gives the bound, of scope "local"; those
+   above alpha are new neurons.
+
+A solution is the convex program over the cells and directions of its neurons (`patchwise.DirectedDesign`).
+
+References
+----------
+A. Sahiner, T. Ergen, J. Pauly and M. Pilanci (2021), Vector-output ReLU neural network problems are copositive
+programs: convex analysis of two-layer networks and polynomial-time algorithms. ICLR.
+"""
+
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.utils import check_random_state
+
+from ..arrangements import Arrangements
+from ..ascent import compile_ascent
+from ..cones import make_cones
+from ..design import Design
+from ..enumeration import interior_gates
+from ..patchwise import DirectedDesign
+from ..projection import compile_kernels
+from ..simplify import Simplified
+from ..validation import check_choice
+from ..vector_search import VectorSearch, join_vector_maxima
+from .factors import solve_factors
+from .monitor import check_blocks, run_watched
+from .neurons import FIRST_MU, LAST_MU, MU_FACTOR, Neurons, enlarge
+
+__all__ = ["solve_vector_generation"]
+
+# Neurons of the descent, one for two samples within limits, its iterations, and the smoothing of kinks as in `descent`.
+FEWEST_NEURONS, MOST_NEURONS, DESCENT_STEPS, SMOOTHING = 20, 200, 300, 0.05
+# Relative decrease at which the descent ends.
+DESCENT_TOL = 1e-7
+# Neurons below this part of the largest are left out of the start.
+NEGLIGIBLE = 1e-4
+# The part of the gap to which neurons are moved, and that merging them may cost.
+INNER_PART, MERGING_PART = 0.01, 0.1
+# Starts of a search: as many times the usual number a level; the level that has to find nothing before the end.
+ESCALATION, LAST_LEVEL = 4, 1
+# Searches that find no more than this many neurons are followed by larger ones.
+FEW_FOUND = 3
+# New neurons at a time: this many, or as many as there are.
+FEWEST_NEW = 20
+# Part of tol by which kappa has to exceed alpha to be worth a neuron.
+EXCESS_PART = 0.05
+# Iterations that do not halve the gap, after which there is no progress to wait for.
+PATIENCE = 12
+# Cosine above which directions of maxima are one.
+SAME_MAXIMUM = 1 - 1e-7
+
+
+def solve_vector_generation(
+    program,
+    *,
+    W_init=None,
+    tol=1e-6,
+    max_iter=None,
+    time_limit=None,
+    callback=None,
+    verbose=False,
+    scope="auto",
+    random_state=None,
+):
+    """Solve the problem of a network with several outputs and weight decay over all activation patterns.
+
+    Parameters
+    ----------
+    program : Program
+        Made by `build_program`, with arrangements="adaptive" or any patterns: they matter for `W_init` only. Or that of
+        a solution of this solver, perhaps at another alpha.
+    W_init : ndarray of shape (n_blocks, n_features, n_columns) or None, default=None
+        Blocks of the program to start from; None starts from a network trained by L-BFGS.
+    tol : float, default=1e-6
+        Compared with the relative gap of scope "local".
+    max_iter : int or None, default=None
+        Limit of the iterations, each a solve for the neurons at hand and a search over all.
+    time_limit : float or None, default=None
+        Limit in seconds.
+    callback : callable or None, default=None
+        Called with each record of the history; a true value ends the run.
+    verbose : bool, default=False
+        Whether to print each record of the history.
+    scope : {"auto", "local"}, default="auto"
+        Both end when search finds no neuron that lowers the objective, which proves nothing.
+    random_state : int, RandomState instance or None, default=None
+        Source of the starts of descent and search.
+
+    Returns
+    -------
+    Solution
+        The best network found; its program has a block for each neuron, with its cell and its direction of outputs, so
+        that W has shape (n_neurons, n_features, 1). `recover` makes the network.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described, or the patterns of the network are not those of its weights.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
+    """
+    check_choice("scope", scope, ("auto", "local"))
+    _check_supported(program)
+    W_init = check_blocks(program, W_init)
+    rng = check_random_state(random_state)
+
+    def compile_all():
+        compile_kernels()
+        compile_ascent()
+
+    def iterate(monitor):
+        _VectorGeneration(program, tol, rng, monitor).run(W_init)
+
+    limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
+    shown = {"callback": callback, "verbose": verbose, "scope": "local"}
+    solution = run_watched(iterate, program, compile_all, **limits, **shown)
+    return _trimmed(solution)
+
+
+def _check_supported(program):
+    architecture = program.architecture
+    if not architecture.constrained or not program.penalty.rotation_invariant or architecture.hidden_norm != "l2":
+        raise ValueError(
+            "solve_vector_generation is for activations whose patterns are those of the weights (relu, leaky_relu, "
+            f'abs) and hidden_norm="l2"; got {architecture.activation!r} and {architecture.hidden_norm!r}'
+        )
+    if architecture.output_penalty != "weight_decay" and program.Y.shape[1] > 1:
+        raise ValueError('solve_vector_generation is for output_penalty="weight_decay"; for "l1" use solve_generation')
+    if architecture.patches is not None and architecture.patches.pooling not in ("sum", "mean"):
+        raise ValueError(
+            f'solve_vector_generation takes pooling "sum" and "mean"; got {architecture.patches.pooling!r}'
+        )
+    if not np.isfinite(program.loss.value(program.Y, program.Y + 1.0)):
+        raise ValueError("solve_vector_generation needs a loss that is finite everywhere")
+
+
+def _trimmed(solution):
+    """Return a solution without zero blocks, with gates inside the cells."""
+    program, active = solution.program, np.flatnonzero(solution.W.any(axis=(1, 2)))
+    design, W = program.design, solution.W[active]
+    if not isinstance(design, DirectedDesign):  # the zero network
+        active, W = active[:0], solution.W[:0, :, :1]
+        return replace(solution, program=_directed(program, W[:, :, 0], np.zeros((0, program.Y.shape[1]))), W=W)
+    return replace(solution, program=_directed(program, W[:, :, 0], design.directions[active], design, active), W=W)
+
+
+def _directed(program, U, directions, source=None, index=None):
+    """Return the program over the cells of neurons (those of `source` where given) and directions."""
+    design = program.design
+    patterns = U @ design.X.T >= 0 if source is None else source.arrangements.patterns(index)
+    bits = np.packbits(patterns, axis=1).reshape(len(U), -(-len(design.X) // 8))
+    gates = interior_gates(design.X, U, patterns) if source is not None and len(U) else np.zeros(U.shape)
+    arrangements = Arrangements(bits, gates, len(design.X))
+    design = DirectedDesign(design.X, arrangements, (1.0,), design.slope, design.n_patches, directions=directions)
+    return replace(program, design=design, cones=make_cones(design, program.architecture))
+
+
+class _Stopped(Exception):
+    """The monitor wants to stop."""
+
+
+class _VectorGeneration:
+    """The state of a run: the neurons, the dual vector V, the smoothing of a loss with kinks, the gap."""
+
+    def __init__(self, whole, tol, rng, monitor):
+        self.whole, self.tol, self.rng, self.monitor = whole, tol, rng, monitor
+        self.simplified = Simplified(whole, monitor.beta)
+        self.program = self.simplified.program
+        self.search = VectorSearch(self.program.design, rng)
+        self.gap, self.mu, self.V = 1.0, None, None
+
+    def run(self, W_init):
+        """Iterate until the gap is reached or the monitor says that it is over."""
+        self.neurons = self._given(W_init) if W_init.any() else self._trained()
+        program, level, gaps = self.program, 0, []
+        self.V = program.project_dual(-program.loss.grad(program.Y, self.neurons.fit()))
+        while True:
+            self._move()
+            found = self._price(self.search.n_starts * ESCALATION**level)
+            if self.monitor.record(len(self.neurons)):
+                return
+            gaps.append(self.gap)
+            if self.gap <= self.tol and level >= LAST_LEVEL:
+                return
+            if self.gap <= self.tol or len(found) <= FEW_FOUND:
+                level = min(level + 1, LAST_LEVEL)
+            elif len(gaps) > PATIENCE and self.gap > 0.5 * gaps[-1 - PATIENCE]:
+                self.monitor.status = "stopped for lack of progress (rounding, or neurons that search does not find)"
+                return
+            self._merge()
+            self._add(found)
+
+    def _given(self, W_init):
+        """Return the neurons of W_init, scaled until they beat zero."""
+        program, whole = self.program, self.whole
+        blocks, columns = np.nonzero(W_init.any(axis=1))
+        W, design = self.simplified.simplify(W_init), whole.design
+        if isinstance(design, DirectedDesign):
+            directions = design.directions[blocks]
+        else:
+            directions = np.eye(W.shape[2])[columns] * design.sign(blocks)[:, None]
+        patterns = design.arrangements.patterns(design.pattern_index(blocks))
+        free = program.loss.fit_free(program.Y, program.free_basis[0])
+        neurons = Neurons.in_cells(self._plain(), patterns, W[blocks, :, columns], directions, free)
+        neurons = neurons.balanced()
+        loss = self._smoothed(neurons)
+        return enlarge(neurons, len(neurons), loss)
+
+    def _plain(self):
+        """Return the program with a plain design, whose blocks have a column for each output."""
+        design = self.program.design
+        if not isinstance(design, DirectedDesign):
+            return self.program
+        plain = Design(design.X, design.arrangements, (1.0, -1.0), design.slope, design.n_patches)
+        return replace(self.program, design=plain, cones=make_cones(plain, self.program.architecture))
+
+    def _smoothed(self, neurons):
+        """Return the loss, smoothed around the dual vector where it has kinks."""
+        loss, Y = self.program.loss, self.program.Y
+        if loss.smooth:
+            return loss
+        if self.mu is None:
+            fit = neurons.fit()
+            self.V = self.program.project_dual(-loss.grad(Y, fit))
+            self.mu = FIRST_MU * max(np.linalg.norm(Y), np.linalg.norm(fit)) / (np.linalg.norm(self.V) or 1.0)
+            self.last_mu = LAST_MU * self.mu
+        return loss.smoothed(Y, -self.V, self.mu)
+
+    def _trained(self):
+        """Return the neurons of a network trained by L-BFGS from random weights."""
+        program, d = self._plain(), self.program.design.X.shape[1]
+        n_outputs = program.Y.shape[1]
+        m = int(np.clip(len(program.Y) // 2, FEWEST_NEURONS, MOST_NEURONS))
+        U = self.rng.standard_normal((m, d)) / (2 * np.sqrt(d))
+        A = self.rng.standard_normal((m, n_outputs)) / (2 * np.sqrt(n_outputs))
+        free = program.loss.fit_free(program.Y, program.free_basis[0])
+        U, A, free = _descend(program, U, A, free, self.monitor.over)
+        sizes = np.linalg.norm(U, axis=1) * np.linalg.norm(A, axis=1)
+        kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
+        U, A = U[kept], A[kept]
+        return Neurons.in_cells(program, U @ program.design.X.T >= 0, U, A, free)
+
+    def _move(self):
+        """Move the neurons by Newton's method; leave the dual vector in V."""
+        program, monitor = self.program, self.monitor
+        loss = self._smoothed(self.neurons)
+        tol = INNER_PART * max(INNER_PART * self.gap, self.tol) * monitor.objective / self.simplified.unit_loss
+        self.neurons = solve_factors(self.neurons, loss, tol, monitor.over)
+        if not len(self.neurons):
+            self.neurons = replace(self.neurons, beta=loss.fit_free(program.Y, program.free_basis[0]))
+        fit = self.neurons.fit()
+        self.V = program.project_dual(-loss.grad(program.Y, fit))
+        if not program.loss.smooth:
+            self.mu = max(self.last_mu, MU_FACTOR * self.mu)
+        self._observe()
+
+    def _observe(self):
+        """Show the neurons to the monitor, with the best free coefficients."""
+        neurons, program = self.neurons.balanced(), self.program
+        basis = program.free_basis[0]
+        free = program.loss.fit_free(program.Y, basis, neurons.fit() - basis @ neurons.beta)
+        sizes = np.linalg.norm(neurons.A, axis=1, keepdims=True)
+        W, beta = self.simplified.restore((neurons.U * sizes)[:, :, None], free)
+        design = self.whole.design
+        bits = np.packbits(neurons.patterns, axis=1)
+        arrangements = Arrangements(bits, np.zeros((len(bits), 0)), len(design.X))
+        directions = neurons.A / sizes
+        design = DirectedDesign(design.X, arrangements, (1.0,), design.slope, design.n_patches, directions=directions)
+        shown = replace(self.whole, design=design, cones=make_cones(design, self.whole.architecture))
+        self.monitor.offer(W, np.arange(len(W)), beta, shown)
+
+    def _price(self, n_starts):
+        """Search for neurons above alpha, and estimate the lower bound; return those found.
+
+        Leaves in `climbed` the maxima that the neurons belong to.
+        """
+        program, neurons, search, V = self.program, self.neurons, self.search, self.V
+        units = neurons.A / np.linalg.norm(neurons.A, axis=1, keepdims=True)
+        self.climbed = search.climb(V, units, neurons.patterns)
+        directions = neurons.U / np.linalg.norm(neurons.U, axis=1, keepdims=True)
+        maxima = search.maxima(V, program.alpha, directions, n_starts, self.monitor.over)
+        maxima = join_vector_maxima([maxima, self.climbed])
+        kappa = max(program.alpha, maxima.values.max(initial=0.0))
+        kappa += program.dual_rounding(V) + program.dual_neglected(V)
+        self.monitor.estimate = self.simplified.unit_loss * program.dual_value(V, kappa)
+        self.gap = self.monitor.certificate.gap
+        above = maxima.select(maxima.values > (1 + EXCESS_PART * self.tol) * program.alpha).distinct(SAME_MAXIMUM)
+        same = (above.directions @ directions.T > SAME_MAXIMUM) & (above.outputs @ units.T > SAME_MAXIMUM)
+        return above.select(~same.any(axis=1)).select(slice(max(FEWEST_NEW, len(neurons))))
+
+    def _merge(self):
+        """Put neurons of one maximum together, if phi grows by a part of the gap at most."""
+        neurons, maxima = self.neurons, self.climbed
+        same = maxima.directions @ maxima.directions.T > SAME_MAXIMUM
+        same &= maxima.outputs @ maxima.outputs.T > SAME_MAXIMUM
+        np.fill_diagonal(same, True)
+        leader = np.argmax(same, axis=1)
+        first = np.unique(leader)
+        if len(first) == len(neurons):
+            return
+        roots = np.sqrt(np.bincount(leader, neurons.sizes, len(neurons))[first])[:, None]
+        U, A = maxima.directions[first] * roots, maxima.outputs[first] * roots
+        merged = Neurons.in_cells(neurons.program, maxima.patterns[first], U, A, neurons.beta)
+        loss = self._smoothed(neurons)
+        value = neurons.value(loss)
+        tol = INNER_PART * self.gap * value
+        merged = solve_factors(merged, loss, tol, self.monitor.over)
+        if merged.value(loss) <= (1 + MERGING_PART * self.gap) * value:
+            self.neurons = merged
+
+    def _add(self, found):
+        """Add neurons found, as much as phi falls for."""
+        if not len(found):
+            return
+        neurons, excess = self.neurons, np.sqrt(found.values - self.program.alpha)[:, None]
+        patterns = np.concatenate([neurons.patterns, found.patterns])
+        U = np.concatenate([neurons.U, found.directions * excess])
+        A = np.concatenate([neurons.A, found.outputs * excess])
+        joined = Neurons.in_cells(neurons.program, patterns, U, A, neurons.beta)
+        self.neurons = enlarge(joined, len(found), self._smoothed(neurons))
+
+
+def _descend(program, U, A, free, over):
+    """Return neurons and free coefficients after L-BFGS on the network's own objective, kinks of the loss smoothed."""
+    design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
+    loss = program.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
+    last = np.concatenate([U.ravel(), A.ravel(), free.ravel()])
+    ends = [U.size, U.size + A.size]
+
+    def split(p):
+        parts = np.split(p, ends)
+        return parts[0].reshape(U.shape), parts[1].reshape(A.shape), parts[2].reshape(free.shape)
+
+    def objective(p):
+        U, A, b = split(p)
+        T = design.X @ U.T
+        activity = np.where(T > 0, 1.0, design.slope)
+        T *= activity
+        hidden = design.pool(T)
+        Z = hidden @ A + basis @ b
+        slopes = loss.grad(Y, Z)
+        activity *= design.spread(slopes @ A.T)
+        parts = activity.T @ design.X, hidden.T @ slopes, basis.T @ slopes
+        gradient = np.concatenate([part.ravel() for part in parts])
+        decayed = p[: ends[1]]
+        gradient[: ends[1]] += alpha * decayed
+        return loss.value(Y, Z) + 0.5 * alpha * (decayed @ decayed), gradient
+
+    def after(p):
+        last[:] = p
+        if over():
+            raise _Stopped
+
+    options = {"maxiter": DESCENT_STEPS, "maxfun": 3 * DESCENT_STEPS, "ftol": DESCENT_TOL, "gtol": 0.0}
+    with suppress(_Stopped):
+        last[:] = minimize(objective, last, jac=True, method="L-BFGS-B", callback=after, options=options).x
+    return split(last)
