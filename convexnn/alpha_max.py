@@ -69,7 +69,7 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
         Gives data, loss and free columns; its patterns and its alpha are not used.
     scope : {"auto", "local", "global"}, default="auto"
         "local" searches only, "global" proves the value, "auto" tries to for a second. Several outputs with weight
-        decay are searched only.
+        decay, and max pooling, are searched only.
     time_limit : float or None, default=None
         Limit of the proof in seconds.
     random_state : int, RandomState instance or None, default=None
@@ -91,7 +91,7 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
         return AlphaMax(float(value * simplified.unit_alpha), np.inf, "local")
     searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
     value, upper, kind = max(found for found, _ in searches), np.inf, "local"
-    if scope != "local":
+    if scope != "local" and not problem.selects:
         limits = {"time_limit": time_limit}
         if scope == "auto":
             limits = {"time_limit": min(PROOF_SECONDS, time_limit or np.inf), "max_nodes": PROOF_NODES}
@@ -186,7 +186,7 @@ def alpha_max(
 
 def _search(problem, v, scope, rng):
     """Return the largest value of kappa(v) that a search finds, and the search."""
-    search = CellSearch(problem.design, rng)
+    search = CellSearch(problem.design, rng, problem.selects)
     none, value = np.zeros((0, problem.design.X.shape[1])), 0.0
     for factor in STARTS if scope != "local" else STARTS[:1]:
         maxima = search.maxima(v, value, none, none[:, 0], factor * search.n_starts)

@@ -12,11 +12,27 @@ from numba import njit
 from sklearn.utils import gen_batches
 
 from .design import Design
-from .projection import ACCEPTED_TOL, FEASIBILITY_TOL, face_bases, project, project_blocks, unit_columns
+from .face_bases import compile_bases, face_bases
+from .projection import (
+    ACCEPTED_TOL,
+    FEASIBILITY_TOL,
+    compile_projection,
+    project,
+    project_blocks,
+    unit_columns,
+)
 from .selections import selected_patches, selection_rows, write_row
 from .threads import map_batches
 
-__all__ = ["ArrangementCones", "FreeCones", "SelectionCones", "gates_in_cones", "make_cones", "project_selection"]
+__all__ = [
+    "ArrangementCones",
+    "FreeCones",
+    "SelectionCones",
+    "compile_kernels",
+    "gates_in_cones",
+    "make_cones",
+    "project_selection",
+]
 
 # Rows of selections that are added to a projection at a time, one a sample at most.
 ADDED_ROWS = 4
@@ -389,3 +405,9 @@ def _violated(X, sizes, selected, u, known, least, found):
         values[q], found[q] = worst, at
         n_found = min(n_found + 1, len(found))
     return n_found, values[0]
+
+
+def compile_kernels():
+    """Compile the kernels of projections and faces, or load them where they were compiled before."""
+    compile_projection()
+    compile_bases()

@@ -51,7 +51,7 @@ class PatchwiseDesign(Design):
         return self.n_patches * n_outputs
 
     def sums(self):
-        """Return sparse S_k (n_samples, n_rows) that pick patch k: column k n_outputs + o adds S_k D X w to output o."""
+        """Return sparse S_k that pick patch k: column k n_outputs + o of a block adds S_k D X w to output o."""
         eye = sparse.eye_array(self.n_samples)
         return [sparse.kron(eye, np.eye(self.n_patches)[[k]], format="csr") for k in range(self.n_patches)]
 

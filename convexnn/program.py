@@ -22,7 +22,7 @@ from scipy.linalg import block_diag
 from .architecture import Architecture, HiddenLayer
 from .arrangements import Arrangements
 from .certificate import Certificate
-from .cones import make_cones
+from .cones import SelectionCones, make_cones
 from .design import Design
 from .enumeration import interior_gates
 from .group_pricing import kappa_groups
@@ -205,6 +205,11 @@ class Program:
         """Return -grad L at the best free fit, the dual vector of the zero network; kappa of it is alpha_max."""
         W, beta = self.zero()
         return self.project_dual(-self.loss.stationary_grad(self.Y, self.predict(W, beta), self.free_basis[0]))
+
+    @property
+    def selects(self):
+        """Whether patches are pooled by their maximum: patterns are then selections of a patch for each sample."""
+        return isinstance(self.cones, SelectionCones)
 
     @property
     def coupled(self):

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 from numba import get_num_threads, njit, prange, set_num_threads
 
-__all__ = ["compile_kernels", "face_bases", "project", "project_blocks", "unit_columns"]
+__all__ = ["compile_projection", "dot", "project", "project_blocks", "subtract", "threads_for", "unit_columns"]
 
 # Violation of a unit row, relative to the length of the projection, that counts as rounding.
 FEASIBILITY_TOL = 1e-13
@@ -81,49 +81,22 @@ def project_blocks(columns, patterns, G, tight, least):
     RuntimeError
         If the active-set method was stopped by its limit of steps.
     """
-    with _threads(len(G) * columns.size):
+    with threads_for(len(G) * columns.size):
         out, finished = _project_blocks(columns, patterns, np.ascontiguousarray(G), tight, float(least))
     if not finished.all():
         raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
     return out
 
 
-def face_bases(columns, P, tight):
-    """Return orthonormal bases of the null spaces of tight rows, each with P_b / |P_b| as its first vector.
-
-    Parameters
-    ----------
-    columns : ndarray of shape (n_features, n_samples)
-        Unit rows.
-    P : ndarray of shape (n_selected, n_features)
-        Vectors that are not zero, orthogonal to their tight rows.
-    tight : int32 array of shape (n_selected, n_features)
-        Independent rows, filled up with -1.
-
-    Returns
-    -------
-    T : ndarray of shape (n_features, n_columns)
-        The bases side by side.
-    offsets : integer array of shape (n_selected + 1,)
-        The basis of row j is T[:, offsets[j] : offsets[j + 1]].
-    """
-    offsets = np.concatenate([[0], np.cumsum(P.shape[1] - (tight >= 0).sum(axis=1))])
-    T = np.empty((P.shape[1], offsets[-1]))
-    with _threads(P.size * P.shape[1] ** 2):
-        _write_bases(columns, P, tight, offsets, T)
-    return T, offsets
-
-
-def compile_kernels():
+def compile_projection():
     """Compile the kernels, or load them where they were compiled before, unless this process has them."""
-    if not (_project_blocks.signatures and _write_bases.signatures):
+    if not _project_blocks.signatures:
         columns, tight = np.ones((1, 1)), np.full((1, 1), -1, np.int32)
         project_blocks(columns, np.ones((1, 1), bool), np.ones((1, 1)), tight, 0.0)
-        face_bases(columns, np.ones((1, 1)), tight)
 
 
 @contextmanager
-def _threads(work):
+def threads_for(work):
     """Use one thread for little work: waiting for the others, on a busy machine, would take longer than doing it."""
     threads = get_num_threads()
     set_num_threads(threads if work > THREADED_WORK else 1)
@@ -142,7 +115,8 @@ def _project_blocks(columns, patterns, G, tight, least):
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _dot(a, b):
+def dot(a, b):
+    """Return the product of two vectors."""
     t = 0.0
     for i in range(len(a)):
         t += a[i] * b[i]
@@ -150,7 +124,7 @@ def _dot(a, b):
 
 
 @njit(cache=True)
-def _subtract(a, t, b):
+def subtract(a, t, b):
     """Set a to a - t b."""
     for i in range(len(a)):
         a[i] -= t * b[i]
@@ -175,7 +149,7 @@ def project(columns, pattern, g, tight, least, u, mu):
         Whether no row is violated.
     """
     d = len(columns)
-    length = np.sqrt(_dot(g, g))
+    length = np.sqrt(dot(g, g))
     u[:] = g
     if length <= least:
         return True
@@ -250,8 +224,8 @@ def _residual(Q, m, g, u):
     u[:] = g
     for _ in range(2):
         for q in range(m):
-            _subtract(u, _dot(Q[q], u), Q[q])
-    return np.sqrt(_dot(u, u))
+            subtract(u, dot(Q[q], u), Q[q])
+    return np.sqrt(dot(u, u))
 
 
 @njit(cache=True)
@@ -310,10 +284,10 @@ def _orthonormalise(columns, pattern, tight, first, last, Q, R):
         R[: q + 1, q] = 0.0
         for _ in range(2):
             for p in range(q):
-                t = _dot(Q[p], Q[q])
+                t = dot(Q[p], Q[q])
                 R[p, q] += t
-                _subtract(Q[q], t, Q[p])
-        R[q, q] = np.sqrt(_dot(Q[q], Q[q]))
+                subtract(Q[q], t, Q[p])
+        R[q, q] = np.sqrt(dot(Q[q], Q[q]))
         if R[q, q] <= DEPENDENCE_TOL:
             return False
         for i in range(len(columns)):
@@ -325,7 +299,7 @@ def _orthonormalise(columns, pattern, tight, first, last, Q, R):
 def _multipliers(Q, R, m, g, s):
     """Solve R s = -Q g, the multipliers of least |g + A' s| on the m tight rows."""
     for q in range(m - 1, -1, -1):
-        t = -_dot(Q[q], g)
+        t = -dot(Q[q], g)
         for p in range(q + 1, m):
             t -= R[q, p] * s[p]
         s[q] = t / R[q, q]
@@ -362,46 +336,3 @@ def _delete(k, tight, mu, m, Q, R):
         for i in range(len(Q)):
             Q[q, i], Q[q + 1, i] = a * Q[q, i] + b * Q[q + 1, i], a * Q[q + 1, i] - b * Q[q, i]
     return m - 1
-
-
-@njit(cache=True, parallel=True)
-def _write_bases(columns, P, tight, offsets, T):
-    """Write, for each row of P, an orthonormal basis of its face, first P_b / |P_b|, to columns of T."""
-    for b in prange(len(P)):
-        d = P.shape[1]
-        m = d - (offsets[b + 1] - offsets[b])
-        Q = np.empty((d, d))
-        length = np.sqrt(_dot(P[b], P[b]))
-        for i in range(d):
-            Q[0, i] = P[b, i] / length
-        for q in range(m):
-            for i in range(d):
-                Q[q + 1, i] = columns[i, tight[b, q]]
-        _complete(Q, m + 1)
-        for i in range(d):
-            T[i, offsets[b]] = P[b, i] / length
-            for q in range(m + 1, d):
-                T[i, offsets[b] + q - m] = Q[q, i]
-
-
-@njit(cache=True)
-def _complete(Q, m):
-    """Write to the rows of Q after the first m an orthonormal basis of the complement of the first m (Householder)."""
-    d = len(Q)
-    reflectors = np.zeros((m, d))
-    for q in range(m):
-        for p in range(q):
-            _subtract(Q[q], 2.0 * _dot(reflectors[p], Q[q]), reflectors[p])
-        v = reflectors[q]
-        v[q:] = Q[q, q:]
-        size = np.sqrt(_dot(v, v))
-        v[q] += size if v[q] >= 0.0 else -size
-        size = np.sqrt(_dot(v, v))
-        if size > 0.0:
-            for i in range(d):
-                v[i] /= size
-    for q in range(m, d):
-        Q[q] = 0.0
-        Q[q, q] = 1.0
-        for p in range(m - 1, -1, -1):
-            _subtract(Q[q], 2.0 * _dot(reflectors[p], Q[q]), reflectors[p])

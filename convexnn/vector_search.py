@@ -60,10 +60,10 @@ class VectorMaxima:
         """Return some of the maxima."""
         return VectorMaxima(self.values[index], self.directions[index], self.outputs[index], self.patterns[index])
 
-    def distinct(self, cosine):
-        """Return one of those within this cosine, the largest values first."""
+    def distinct(self, cosine, by_value=True):
+        """Return the first of those within this cosine, those of large values first, or all in their order."""
         kept = []
-        for j in np.argsort(-self.values, kind="stable"):
+        for j in np.argsort(-self.values, kind="stable") if by_value else range(len(self)):
             near = self.directions[kept] @ self.directions[j] > cosine
             if not (near & (self.outputs[kept] @ self.outputs[j] > cosine)).any():
                 kept.append(j)

@@ -246,7 +246,7 @@ def check_design(design, n_outputs, rng):
     """Dense blocks, and the adjoint, for all blocks and for some in any order; single precision; X X'."""
     W = rng.standard_normal((design.n_blocks, design.X.shape[1], n_outputs))
     W[rng.random(design.n_blocks) < 0.3] = 0.0
-    V = rng.standard_normal((len(design.X), n_outputs))
+    V = rng.standard_normal((design.n_samples, n_outputs))
     dense = np.array([design.block(b) for b in range(design.n_blocks)])
     predictions, gradients = np.einsum("bnd,bdc->nc", dense, W), np.einsum("bnd,nc->bdc", dense, V)
     assert np.allclose(design.matvec(W), predictions)
@@ -261,7 +261,7 @@ def check_design(design, n_outputs, rng):
     assert np.linalg.norm(products[0] - predictions) <= 1e-5 * np.linalg.norm(predictions)
     assert np.linalg.norm(products[1] - gradients) <= 1e-5 * np.linalg.norm(gradients)
     assert np.allclose(design.gram, [[x @ other for other in design.X] for x in design.X])
-    assert np.isclose(design.squared_norm, np.linalg.svd(design.X)[1].max() ** 2)
+    assert np.isclose(design.squared_norm, design.n_patches * np.linalg.svd(design.X)[1].max() ** 2)
 
 
 def check_cones(cones, design, U, tol=1e-10):

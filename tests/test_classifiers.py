@@ -244,3 +244,15 @@ def test_squared_hinge_of_far_labels_is_half_the_squared_loss():
     assert (SIGNS * squared.predict(X) < 1).all()
     hinge = ConvexReLUClassifier(alpha, loss="squared_hinge", **options).fit(X, LABELS)
     assert hinge.certificate_.objective == pytest.approx(squared.certificate_.objective, rel=1e-8)
+
+
+def test_weight_decay_of_several_classes_is_the_default():
+    model = ConvexReLUClassifier(0.3, tol=1e-5, random_state=0).fit(X, THREE)
+    apart = ConvexReLUClassifier(0.3, output_penalty="l1", tol=1e-5, random_state=0).fit(X, THREE)
+    assert model.certificate_.gap <= 1e-5
+    assert model.certificate_.scope == "local"
+    assert model.certificate_.objective < apart.certificate_.objective
+    assert model.alpha_max_ >= apart.alpha_max_
+    Z = model.decision_function(X)
+    loss = np.sum(logsumexp(Z, axis=1) - Z[np.arange(14), THREE])
+    assert loss + 0.3 * decay(model) == pytest.approx(model.certificate_.objective, rel=1e-9)

@@ -21,10 +21,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from ..cones import FreeCones
+from ..cones import FreeCones, compile_kernels
 from ..group_pricing import cone_rows, conic_settings, group_start, norm_cones, price_groups
 from ..losses import Squared
-from ..projection import compile_kernels
 from ..simplify import Simplified
 from .monitor import check_blocks, run_watched
 from .polish import polish

@@ -17,6 +17,7 @@ C. Ding, D. Sun, J. Sun and K.-C. Toh (2018), Spectral operators of matrices. Ma
 """
 
 import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse.linalg import LinearOperator, cg
 
 from ..patchwise import DirectedDesign
@@ -24,7 +25,11 @@ from ..penalties import Nuclear
 
 __all__ = ["is_coupled", "joint_direction"]
 
+# Columns up to which a system of neurons of fixed directions is factored.
+LARGEST_SYSTEM = 1000
 CG_TOL, CG_ITERATIONS = 1e-4, 300
+# Difference of singular values, relative to the largest, below which they are equal.
+EQUAL = 1e-12
 
 
 def is_coupled(program):
@@ -54,6 +59,10 @@ def joint_direction(sub, center, point, curvature, residual):
         dZ.
     """
     program, loss = sub.program, center.loss
+    if isinstance(program.design, DirectedDesign):
+        columns = _columns(sub, center, point)
+        if columns.shape[2] <= LARGEST_SYSTEM:
+            return _by_columns(columns, center, curvature, residual)
     active = np.flatnonzero(point.W.any(axis=(1, 2)))
     derive = _of_singular_values if isinstance(program.penalty, Nuclear) else _of_lengths
     derivative, blocks = derive(sub, center, point, active), sub.blocks[active]
@@ -88,14 +97,49 @@ def joint_direction(sub, center, point, curvature, residual):
     return residual - product(outer(w))
 
 
-def _of_lengths(sub, center, point, active):
-    """Return the derivative of the threshold of the lengths of projections, a map of gradients of active blocks."""
+def _columns(sub, center, point):
+    """Return C with C C' = A M A' + free / step Q Q' for fixed directions, (n_samples, n_outputs, n_columns)."""
+    design, n_outputs = sub.program.design, point.Z.shape[1]
+    active = np.flatnonzero(point.W.any(axis=(1, 2)))
+    T, offsets = _roots(sub, center, point, active)
+    index = np.repeat(sub.blocks[active], np.diff(offsets))
+    C = design.pool(design.X @ T * design.activity(index).T)[:, None, :] * design.directions[index].T
+    free = np.sqrt(center.free_step / center.step) * np.kron(sub.basis, np.eye(n_outputs))
+    return np.concatenate([C, free.reshape(*point.Z.shape, -1)], axis=2)
+
+
+def _by_columns(columns, center, curvature, residual):
+    """Return dZ = residual - C (I / step + C' H C)^-1 C' H residual."""
+    C = columns.reshape(residual.size, -1)
+    if center.loss.separable:
+        bent = curvature.ravel()[:, None] * C
+    else:
+        bent = np.einsum("nkl,nlr->nkr", curvature, columns, optimize=True).reshape(C.shape)
+    S, right = C.T @ bent, bent.T @ residual.ravel()
+    S.flat[:: len(S) + 1] += 1.0 / center.step
+    for regularisation in (0.0, 1e-14, 1e-11, 1e-8):
+        S.flat[:: len(S) + 1] *= 1.0 + regularisation
+        try:
+            return residual - (C @ cho_solve(cho_factor(S, lower=True), right)).reshape(residual.shape)
+        except LinAlgError:
+            continue
+    raise LinAlgError("the Newton system is not positive definite: X or y is out of range")
+
+
+def _roots(sub, center, point, active):
+    """Return the square roots of the derivatives M_b of active blocks as columns, and where those of each end."""
     P, tight = point.P[active, :, 0], np.ascontiguousarray(sub.tight[active, :, 0])
     shrink = center.step * sub.program.alpha / np.linalg.norm(P, axis=1)
     T, offsets = sub.program.cones.face_bases(P, tight, sub.blocks[active])
     scale = np.repeat(np.sqrt(1.0 - shrink), np.diff(offsets))
     scale[offsets[:-1]] = 1.0  # along P
-    M = np.array([part @ part.T for part in np.split(T * scale, offsets[1:-1], axis=1)])
+    return T * scale, offsets
+
+
+def _of_lengths(sub, center, point, active):
+    """Return the derivative of the threshold of the lengths of projections, a map of gradients of active blocks."""
+    T, offsets = _roots(sub, center, point, active)
+    M = np.array([part @ part.T for part in np.split(T, offsets[1:-1], axis=1)])
     return lambda G: M @ G
 
 
@@ -105,10 +149,9 @@ def _of_singular_values(sub, center, point, active):
     f = np.maximum(s - center.step * sub.program.alpha, 0.0)
     rows, columns = s[:, :, None], s[:, None, :]
     tiny = np.finfo(float).tiny
-    apart = np.abs(rows - columns) > 1e-12 * s[:, :1, None]
-    first = np.where(
-        apart, (f[:, :, None] - f[:, None, :]) / np.where(apart, rows - columns, 1.0), (f > 0)[:, :, None] & (f > 0)[:, None, :]
-    )
+    apart, left_over = np.abs(rows - columns) > EQUAL * s[:, :1, None], (f > 0).astype(float)
+    change = (f[:, :, None] - f[:, None, :]) / np.where(apart, rows - columns, 1.0)
+    first = np.where(apart, change, left_over[:, :, None] * left_over[:, None, :])
     second = (f[:, :, None] + f[:, None, :]) / np.maximum(rows + columns, tiny)
     ratio = (f / np.maximum(s, tiny))[:, :, None]
     up, down = left.transpose(0, 2, 1), right.transpose(0, 2, 1)

@@ -13,7 +13,6 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils import gen_batches
 
-from ..cones import SelectionCones
 from ..threads import map_batches
 
 __all__ = ["descend"]
@@ -62,7 +61,7 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
     slope, (m, d), n_outputs = design.slope, U.shape, Y.shape[1]
     units = np.ones(d) if design.units is None else design.units  # W is in these, for the curvature to be alike
     X = design.X * units
-    maximum = isinstance(program.cones, SelectionCones)
+    maximum = program.selects
     loss = program.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
     roots = np.sqrt(np.linalg.norm(U, axis=1))
     last = np.concatenate([(U / units / roots[:, None]).ravel(), signs * roots, beta.ravel()])

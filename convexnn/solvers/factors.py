@@ -35,7 +35,6 @@ from .neurons import Neurons
 
 __all__ = ["solve_factors"]
 
-MAX_STEPS = 60
 # Shifts of the Hessian relative to alpha: the first, the factor to the next, that after a good step, the largest.
 FIRST_SHIFT, SHIFT_FACTOR, SHIFT_DECAY, LARGEST_SHIFT = 1e-8, 10.0, 0.1, 1e4
 # The step length from which on the shift falls.
@@ -50,7 +49,7 @@ ROUNDING = 1e-15
 ON_WALL, CROSSING_TOL = 1e-11, 1e-11
 
 
-def solve_factors(neurons, loss, tol, over):
+def solve_factors(neurons, loss, tol, over, max_steps=60):
     """Minimise phi from some neurons.
 
     Parameters
@@ -63,6 +62,8 @@ def solve_factors(neurons, loss, tol, over):
         Absolute decrease that a Newton step has to promise for another one.
     over : callable
         Whether to stop, asked at each step.
+    max_steps : int, default=60
+        Most steps.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def solve_factors(neurons, loss, tol, over):
     """
     neurons, shift, t = neurons.balanced(), FIRST_SHIFT, 1.0 / neurons.program.alpha
     value = neurons.value(loss)
-    for _ in range(MAX_STEPS):
+    for _ in range(max_steps):
         if not len(neurons) or over():
             break
         before = value
@@ -172,8 +173,9 @@ def _moved(neurons, dU, dA, db, loss):
     inside = program.cones.project(U[:, :, None], neurons.blocks)[:, :, 0]
     trials = [replace(neurons, U=inside, A=A, beta=beta)]
     products = U @ program.design.unit_columns
-    patterns = np.where(np.abs(products) <= ON_WALL * np.linalg.norm(U, axis=1, keepdims=True), neurons.patterns, products > 0)
-    trials.append(Neurons.in_cells(program, patterns.astype(bool), U, A, beta))
+    on_wall = np.abs(products) <= ON_WALL * np.linalg.norm(U, axis=1, keepdims=True)
+    patterns = np.where(on_wall, neurons.patterns, products > 0)
+    trials.append(Neurons.in_cells(program, patterns, U, A, beta))
     values = [trial.value(loss) for trial in trials]
     best = int(np.argmin(values))
     return trials[best], values[best]
@@ -186,6 +188,10 @@ class _Model:
         program = neurons.program
         self.offsets = offsets = np.cumsum([0] + [N.shape[1] for N in on_face])
         self.neurons, self.on_face = neurons, on_face
+        sizes = np.diff(offsets)
+        self.inside = np.arange(sizes.max(initial=0)) < sizes[:, None]
+        self.padded = np.zeros((*neurons.U.shape, self.inside.shape[1]))  # the bases, with zeros behind
+        self.padded.transpose(0, 2, 1)[self.inside] = np.hstack(on_face).T
         self.alpha, self.basis = program.alpha, program.free_basis[0]
         Z = neurons.fit()
         V = -loss.grad(program.Y, Z)
@@ -231,8 +237,8 @@ class _Model:
 
     def _join(self, of_U, of_A, of_b):
         """Return derivatives with respect to U, A and b as one in the coordinates of the faces."""
-        of_faces = [N.T @ u for N, u in zip(self.on_face, of_U, strict=True)]
-        return np.concatenate([*of_faces, of_A.ravel(), of_b.ravel()])
+        of_faces = (of_U[:, None, :] @ self.padded)[:, 0][self.inside]
+        return np.concatenate([of_faces, of_A.ravel(), of_b.ravel()])
 
     def _by_gradients(self, shift):
         """Return a step by conjugate gradients, as far as the curvature is positive."""
@@ -289,7 +295,8 @@ class _Model:
     def split(self, step):
         """Return the changes of U, A and beta of a step."""
         m, q = self.neurons.A.shape
-        of_faces = np.split(step[: self.n_faces], self.offsets[1:-1])
-        dU = np.array([N @ x for N, x in zip(self.on_face, of_faces, strict=True)])
+        x = np.zeros(self.inside.shape)
+        x[self.inside] = step[: self.n_faces]
+        dU = (self.padded @ x[:, :, None])[:, :, 0]
         dA, db = np.split(step[self.n_faces :], [m * q])
         return dU, dA.reshape(m, q), db.reshape(self.neurons.beta.shape)

@@ -26,8 +26,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..ascent import compile_ascent
-from ..cones import SelectionCones, gates_in_cones
-from ..projection import compile_kernels
+from ..cones import compile_kernels, gates_in_cones
 from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
 from ..simplify import Simplified
@@ -46,8 +45,8 @@ FEWEST_NEURONS, FEWEST_OF_OUTPUT, MOST_NEURONS, DESCENT_STEPS = 40, 15, 300, 300
 # Products of a step of the first descent from which it has fewer neurons, and the length of new neurons of later ones,
 # relative to the longest.
 DESCENT_WORK, NEW_NEURON = 2e8, 1e-2
-# Entries of X from which cells are so thin that neurons are moved between convex programs, while the gap is more than so
-# many times the target.
+# Entries of X from which cells are so thin that neurons are moved between convex programs, while the gap is more than
+# so many times the target.
 THIN_DATA, MOVING = 2e5, 1.0
 # Neurons shorter than this part of the longest are left out of the start.
 NEGLIGIBLE = 1e-3
@@ -137,7 +136,7 @@ def solve_generation(
     """
     check_choice("scope", scope, ("auto", "local", "global"))
     check_supported(program)
-    if isinstance(program.cones, SelectionCones):  # whose patterns are searched, but nothing is proved
+    if program.selects:  # whose patterns are searched, but nothing is proved
         check_choice("scope", scope, ("auto", "local"))
         scope = "local"
     W_init = check_blocks(program, W_init)
@@ -192,7 +191,7 @@ class _Generation:
         self.simplified = Simplified(whole, monitor.beta, rank, tol)
         self.program = self.simplified.program
         self.pool = CellPool(self.program, whole)
-        search = CellSearch(self.program.design, rng, isinstance(whole.cones, SelectionCones))
+        search = CellSearch(self.program.design, rng, whole.selects)
         self.searches = [copy(search) for _ in range(whole.Y.shape[1])]  # one an output: each remembers its maxima
         self.large, self.n_starts, self.prover = search.large, search.n_starts, Prover(self.program)
         self.thin = self.program.design.X.size > THIN_DATA

@@ -5,8 +5,7 @@
 A block is a sum of neurons u a' with |W_b|_* = sum |u| |a|, its singular vectors. Repeat: make neurons of the blocks;
 add the singular vectors of X' D_b V of values above alpha, which are the neurons by which the objective falls; move all
 of them by Newton's method (`factors`); add them up to blocks. The gap over the blocks decides when that is enough: it
-needs no second-order condition, as the program is convex in W. Losses with kinks are smoothed around the last dual
-vector, the proximal method of multipliers of `newton`.
+needs no second-order condition, as the program is convex in W. The loss has to be smooth.
 
 References
 ----------
@@ -20,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from .factors import solve_factors
-from .neurons import FIRST_MU, LAST_MU, MU_FACTOR, NEGLIGIBLE, Neurons, enlarge
+from .neurons import NEGLIGIBLE, Neurons, enlarge
 from .subproblem import Iterate
 
 __all__ = ["solve_low_rank"]
@@ -54,21 +53,18 @@ def solve_low_rank(sub, start, tol, observe):
         Blocks, and the dual vector.
     """
     program, loss, Y = sub.program, sub.program.loss, sub.program.Y
-    W, beta, V = start.W, start.beta, program.project_dual(start.V)
-    mu = FIRST_MU * max(np.linalg.norm(Y), np.linalg.norm(sub.fit(W, beta))) / (np.linalg.norm(V) or 1.0)
-    last, gap, objective, stalled = LAST_MU * mu, 1.0, sub.objective(W, beta), 0
+    W, beta = start.W, start.beta
+    gap, objective, stalled = 1.0, sub.objective(W, beta), 0
     for _ in range(MAX_ROUNDS):
-        smooth = loss.smoothed(Y, -V, mu)
-        neurons = _grown(sub, _of_blocks(sub, W, beta), smooth)
-        neurons = solve_factors(neurons, smooth, INNER_PART * max(tol, INNER_PART * gap) * objective, observe)
+        neurons = _grown(sub, _of_blocks(sub, W, beta), loss)
+        neurons = solve_factors(neurons, loss, INNER_PART * max(tol, INNER_PART * gap) * objective, observe)
         W, beta = _assembled(sub, neurons), neurons.beta
-        V = -smooth.grad(Y, sub.fit(W, beta))
+        V = -loss.grad(Y, sub.fit(W, beta))
         refitted, reached, bound = sub.measure(W, V)
         stalled = 0 if (reached - bound) <= 0.9 * gap * reached else stalled + 1
         objective, gap = reached, (reached - bound) / reached if reached > 0 else 0.0
         if observe(W, refitted, objective) or gap <= tol or stalled > PATIENCE:
             break
-        mu = max(last, MU_FACTOR * mu)
     return Iterate(W, refitted, program.project_dual(V), start.step)
 
 

@@ -33,17 +33,18 @@ from sklearn.utils import check_random_state
 
 from ..arrangements import Arrangements
 from ..ascent import compile_ascent
-from ..cones import make_cones
+from ..cones import compile_kernels, make_cones
 from ..design import Design
 from ..enumeration import interior_gates
 from ..patchwise import DirectedDesign
-from ..projection import compile_kernels
 from ..simplify import Simplified
 from ..validation import check_choice
-from ..vector_search import VectorSearch, join_vector_maxima
+from ..vector_search import VectorMaxima, VectorSearch, join_vector_maxima
 from .factors import solve_factors
 from .monitor import check_blocks, run_watched
 from .neurons import FIRST_MU, LAST_MU, MU_FACTOR, Neurons, enlarge
+from .newton import solve_newton
+from .subproblem import Iterate, Subproblem
 
 __all__ = ["solve_vector_generation"]
 
@@ -54,13 +55,17 @@ DESCENT_TOL = 1e-7
 # Neurons below this part of the largest are left out of the start.
 NEGLIGIBLE = 1e-4
 # The part of the gap to which neurons are moved, and that merging them may cost.
-INNER_PART, MERGING_PART = 0.01, 0.1
+INNER_PART, MERGING_PART, LAST_PART = 0.01, 0.1, 0.1
 # Starts of a search: as many times the usual number a level; the level that has to find nothing before the end.
 ESCALATION, LAST_LEVEL = 4, 1
 # Searches that find no more than this many neurons are followed by larger ones.
 FEW_FOUND = 3
 # New neurons at a time: this many, or as many as there are.
 FEWEST_NEW = 20
+# Steps of Newton's method between two convex programs.
+MOVES = 8
+# Neurons found that are kept for the convex program, the last ones.
+POOL_SIZE = 300
 # Part of tol by which kappa has to exceed alpha to be worth a neuron.
 EXCESS_PART = 0.05
 # Iterations that do not halve the gap, after which there is no progress to wait for.
@@ -189,7 +194,9 @@ class _VectorGeneration:
         self.simplified = Simplified(whole, monitor.beta)
         self.program = self.simplified.program
         self.search = VectorSearch(self.program.design, rng)
-        self.gap, self.mu, self.V = 1.0, None, None
+        self.gap, self.mu, self.V, self.step = 1.0, None, None, 0.0
+        no_outputs, (n_rows, d) = np.zeros((0, whole.Y.shape[1])), self.program.design.X.shape
+        self.pool = VectorMaxima(np.zeros(0), np.zeros((0, d)), no_outputs, np.zeros((0, n_rows), bool))
 
     def run(self, W_init):
         """Iterate until the gap is reached or the monitor says that it is over."""
@@ -198,6 +205,7 @@ class _VectorGeneration:
         self.V = program.project_dual(-program.loss.grad(program.Y, self.neurons.fit()))
         while True:
             self._move()
+            self._solve()
             found = self._price(self.search.n_starts * ESCALATION**level)
             if self.monitor.record(len(self.neurons)):
                 return
@@ -210,7 +218,8 @@ class _VectorGeneration:
                 self.monitor.status = "stopped for lack of progress (rounding, or neurons that search does not find)"
                 return
             self._merge()
-            self._add(found)
+            self.pool = join_vector_maxima([found, self.pool]).distinct(SAME_MAXIMUM, by_value=False)
+            self.pool = self.pool.select(slice(POOL_SIZE))
 
     def _given(self, W_init):
         """Return the neurons of W_init, scaled until they beat zero."""
@@ -262,12 +271,34 @@ class _VectorGeneration:
         U, A = U[kept], A[kept]
         return Neurons.in_cells(program, U @ program.design.X.T >= 0, U, A, free)
 
+    def _solve(self):
+        """Solve the convex program over the cells and directions of the neurons at hand."""
+        neurons, pool, part = self.neurons, self.pool, max(INNER_PART * self.gap, LAST_PART * self.tol)
+        if not len(neurons) + len(pool):
+            return
+        sizes = np.linalg.norm(neurons.A, axis=1, keepdims=True)
+        directions = np.concatenate([neurons.A / sizes, pool.outputs])
+        W = np.concatenate([neurons.U * sizes, np.zeros_like(pool.directions)])[:, :, None]
+        patterns = np.concatenate([neurons.patterns, pool.patterns])
+        design, bits = self.program.design, np.packbits(patterns, axis=1)
+        arrangements = Arrangements(bits, np.zeros((len(bits), 0)), len(design.X))
+        design = DirectedDesign(design.X, arrangements, (1.0,), design.slope, design.n_patches, directions=directions)
+        program = replace(self.program, design=design, cones=make_cones(design, self.program.architecture))
+        sub = Subproblem(program, np.arange(len(W)), np.full(W.shape, -1, np.int32), design)
+        start = Iterate(W, neurons.beta, self.V, self.step)
+        W, beta, self.V, self.step = solve_newton(sub, start, part, lambda *point: self.monitor.over())
+        left = W.any(axis=(1, 2))
+        U, A = W[left, :, 0], directions[left]
+        self.neurons = Neurons.in_cells(neurons.program, patterns[left], U, A, beta).balanced()
+        self._observe()
+
     def _move(self):
         """Move the neurons by Newton's method; leave the dual vector in V."""
         program, monitor = self.program, self.monitor
         loss = self._smoothed(self.neurons)
-        tol = INNER_PART * max(INNER_PART * self.gap, self.tol) * monitor.objective / self.simplified.unit_loss
-        self.neurons = solve_factors(self.neurons, loss, tol, monitor.over)
+        tol = INNER_PART * max(INNER_PART * self.gap, LAST_PART * self.tol)
+        tol *= monitor.objective / self.simplified.unit_loss
+        self.neurons = solve_factors(self.neurons, loss, tol, monitor.over, MOVES)
         if not len(self.neurons):
             self.neurons = replace(self.neurons, beta=loss.fit_free(program.Y, program.free_basis[0]))
         fit = self.neurons.fit()
@@ -326,20 +357,9 @@ class _VectorGeneration:
         loss = self._smoothed(neurons)
         value = neurons.value(loss)
         tol = INNER_PART * self.gap * value
-        merged = solve_factors(merged, loss, tol, self.monitor.over)
+        merged = solve_factors(merged, loss, tol, self.monitor.over, MOVES)
         if merged.value(loss) <= (1 + MERGING_PART * self.gap) * value:
             self.neurons = merged
-
-    def _add(self, found):
-        """Add neurons found, as much as phi falls for."""
-        if not len(found):
-            return
-        neurons, excess = self.neurons, np.sqrt(found.values - self.program.alpha)[:, None]
-        patterns = np.concatenate([neurons.patterns, found.patterns])
-        U = np.concatenate([neurons.U, found.directions * excess])
-        A = np.concatenate([neurons.A, found.outputs * excess])
-        joined = Neurons.in_cells(neurons.program, patterns, U, A, neurons.beta)
-        self.neurons = enlarge(joined, len(found), self._smoothed(neurons))
 
 
 def _descend(program, U, A, free, over):

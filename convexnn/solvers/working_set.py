@@ -15,9 +15,9 @@ M. Massias, A. Gramfort and J. Salmon (2018), Celer: a fast solver for the Lasso
 
 import numpy as np
 
+from ..cones import compile_kernels
 from ..penalties import Nuclear
 from ..pricing import price
-from ..projection import compile_kernels
 from ..simplify import Simplified
 from ..validation import check_choice
 from .fista import solve_fista
@@ -71,8 +71,8 @@ def solve_working_set(
     verbose : bool, default=False
         Whether to print each record of the history.
     inner : {"newton", "fista"}, default="newton"
-        Solver of the working set: semismooth Newton (for nuclear norms, Newton's method on neurons), or accelerated
-        proximal gradient for loose tolerances.
+        Solver of the working set: semismooth Newton (for nuclear norms and smooth losses, Newton's method on neurons),
+        or accelerated proximal gradient for loose tolerances.
     precision : {"double", "single"}, default="double"
         Precision of the products with X. With "single", double precision takes over at a gap of 1e-3 or `tol`; points
         and certificates are always in double precision.
@@ -94,8 +94,10 @@ def solve_working_set(
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
     """
     program.require_patterns()
-    if not program.penalty.rotation_invariant:
-        raise ValueError("solve_working_set needs a penalty of Euclidean norms; solve_conic takes any")
+    if not program.penalty.rotation_invariant and (program.architecture.constrained or inner != "fista"):
+        raise ValueError(
+            'solve_working_set needs a penalty of Euclidean norms, or inner="fista" and no cones; solve_conic takes any'
+        )
     if inner == "fista" and not program.loss.smooth:
         raise ValueError(f'inner must be "newton" for a loss with kinks; got "fista" for {type(program.loss).__name__}')
     check_choice("inner", inner, tuple(INNER_SOLVERS))
@@ -103,7 +105,7 @@ def solve_working_set(
     W_init = check_blocks(program, W_init)
 
     def iterate(monitor):
-        coupled = inner == "newton" and isinstance(program.penalty, Nuclear)
+        coupled = inner == "newton" and isinstance(program.penalty, Nuclear) and program.loss.smooth
         _run(program, W_init, tol, solve_low_rank if coupled else INNER_SOLVERS[inner], precision, monitor)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}

@@ -1,0 +1,398 @@
+"""Handwritten digits: convex convolutional networks beside Adam, MLPClassifier and logistic regression.
+
+    python -m benchmarks.digits --output results/digits
+
+The 8 x 8 digits of scikit-learn, divided by 16, a stratified third held out. Two tasks: odd or even (logistic loss),
+and the ten classes (softmax). The convex CNN and the one that Adam trains minimise the same objective at the same alpha,
+
+    sum of losses + alpha / 2 (|filters|^2 + |filter biases|^2 + |output weights|^2),   an output for each filter,
+
+once at an alpha whose optimum a minute should find, once at that of the best accuracy on a quarter of the training
+part.
+Prints a table, and writes digits.json (every number), digits.txt and digits.png.
+"""
+
+import argparse
+import logging
+import time
+import warnings
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
+
+from benchmarks.digits_figures import describe, draw_all, findings
+from benchmarks.harness import environment, write_json
+from convexnn import CircularCNNClassifier, ConvexCNNClassifier
+from convexnn.conv_network import ConvNetwork
+from convexnn.losses import make_loss
+from convexnn.patches import Patches
+
+logger = logging.getLogger("benchmarks.digits")
+
+HELD_OUT = 1 / 3
+# Part of the training part on which alpha is chosen.
+VALIDATION_PART = 0.25
+# Weights of the reference models to choose from.
+REFERENCE_ALPHAS = (0.01, 0.1, 1.0, 10.0)
+PATCHES = Patches((1, 8, 8), kernel_size=3, pooling="mean")
+# Adam: learning rates of which the one of the least objective of the first seed is taken, and samples of a batch.
+RATES = (1e-2, 3e-2)
+BATCH = 100
+MISSING_TORCH = "PyTorch is not installed: the rows of Adam are left out (pip install convexnn[torch])"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be told apart, and the settings of its models.
+
+    `fast_alpha` is the alpha of the convex CNN that a minute is meant for, `alphas` those to choose from,
+    `circular_alpha` and `circular_patterns` are for the circular CNN, `n_filters` is for Adam.
+    """
+
+    name: str
+    loss: str
+    fast_alpha: float
+    alphas: tuple
+    circular_alpha: float
+    circular_patterns: int
+    n_filters: int
+
+
+TASKS = (
+    Task("odd/even", "logistic", 0.5, (0.02, 0.1, 0.5, 2.0), 1.0, 100, 50),
+    Task("ten classes", "softmax", 5.0, (0.02, 0.1, 0.5, 2.0), 1.0, 20, 100),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Images as rows and labels: the training and the held-out part."""
+
+    X_train: np.ndarray
+    y_train: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
+def main(arguments=None):
+    """Run the benchmark; return the results as written to digits.json."""
+    options = parse(arguments)
+    logging.basicConfig(format="%(message)s")
+    logger.setLevel(logging.INFO)
+    start = time.perf_counter()
+    tasks = [quick_task(task) for task in TASKS] if options.quick else TASKS
+    parts = Parallel(n_jobs=options.jobs)(delayed(run_task)(task, options) for task in tasks)
+    rows = [row for part in parts for row in part["rows"]]
+    torch = import_torch()
+    results = {
+        "environment": environment() | {"torch": None if torch is None else str(torch.__version__)},
+        "options": vars(options),
+        "rows": rows,
+        "selection": {task.name: part["selection"] for task, part in zip(tasks, parts, strict=True)},
+        "n_train": parts[0]["n_train"],
+        "n_test": parts[0]["n_test"],
+        "findings": findings(rows, options) + ([MISSING_TORCH] if torch is None else []),
+        "seconds": time.perf_counter() - start,
+    }
+    report(results, Path(options.output))
+    return results
+
+
+def parse(arguments=None):
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.digits", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--tol", type=float, default=1e-3, help="relative gap of the convex networks (default: 1e-3)")
+    parser.add_argument("--time-limit", type=float, default=60.0, help="seconds of a convex fit (default: 60)")
+    parser.add_argument("--target", type=float, default=60.0, help="CPU seconds a fit should take (default: 60)")
+    parser.add_argument("--choice-limit", type=float, default=10.0, help="seconds of a fit to choose alpha by")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of Adam and MLPClassifier (default: 5)")
+    parser.add_argument("--epochs", type=int, default=100, help="epochs of Adam (default: 100)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split and of the patterns (default: 0)")
+    parser.add_argument("--samples", type=int, default=None, help="samples in all (default: all 1797)")
+    parser.add_argument("--jobs", type=int, default=2, help="tasks run at a time, on a core each (default: 2)")
+    parser.add_argument("--output", default="results/digits", help="folder of the results (default: results/digits)")
+    parser.add_argument("--quick", action="store_true", help="a small run that tests the benchmark, not the methods")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.samples, options.seeds, options.epochs, options.jobs = 90, 2, 3, 1
+        options.time_limit, options.choice_limit, options.tol = 0.6, 0.1, 1e-2
+    return options
+
+
+def quick_task(task):
+    """Return a task with settings that take no time."""
+    return replace(task, alphas=task.alphas[-2:], circular_patterns=2, n_filters=10)
+
+
+def load(task, options):
+    """Return the data of a task: stratified parts, the same digits for all tasks."""
+    X, digits = load_digits(return_X_y=True)
+    X, digits = X[: options.samples] / 16.0, digits[: options.samples]
+    X_train, X_test, train, test = train_test_split(
+        X, digits, test_size=HELD_OUT, stratify=digits, random_state=options.seed
+    )
+    if task.name == "odd/even":
+        train, test = train % 2, test % 2
+    return Data(X_train, train, X_test, test)
+
+
+def run_task(task, options):
+    """Return the rows of a task, and what alphas were chosen by, with one thread."""
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the gap, or the number of seeds, is in the table
+        data = load(task, options)
+        compile_kernels(task, data)
+        selection = choose_alphas(task, data, options)
+        chosen = selection["convex CNN"]["alpha"]
+        rows = [logistic_row(data, selection["logistic regression"]["alpha"])]
+        rows.append(mlp_row(data, selection["MLPClassifier"]["alpha"], options))
+        for alpha in dict.fromkeys((task.fast_alpha, chosen)):
+            kind = "chosen alpha" if alpha == chosen else "fast alpha"
+            rows += adam_rows(task, data, alpha, kind, options)
+            rows.append(convex_row(f"convex CNN, {kind}", convex_cnn(task, alpha, options), data, options))
+        rows.append(convex_row(circular_name(task), circular_cnn(task, options), data, options))
+    rows = [{"task": task.name, **row} for row in rows]
+    return {"rows": rows, "selection": selection, "n_train": len(data.y_train), "n_test": len(data.y_test)}
+
+
+def compile_kernels(task, data):
+    """Fit once to a few samples, so that compilation is not timed."""
+    quick = argparse.Namespace(tol=1e-2, time_limit=1.0, seed=0)
+    few = np.unique(data.y_train, return_index=True)[1]
+    few = np.union1d(few, np.arange(20))
+    convex_cnn(task, 1.0, quick).fit(data.X_train[few], data.y_train[few])
+
+
+def convex_cnn(task, alpha, options):
+    """Return the convex CNN: 3 x 3 filters, mean pooling, an output for each filter."""
+    return ConvexCNNClassifier(
+        PATCHES.input_shape,
+        PATCHES.kernel_size,
+        pooling=PATCHES.pooling,
+        alpha=alpha,
+        loss=task.loss,
+        output_penalty="l1",
+        scope="local",
+        tol=options.tol,
+        time_limit=options.time_limit,
+        random_state=options.seed,
+    )
+
+
+def circular_name(task):
+    """Return the name of the row of the circular CNN."""
+    return f"circular CNN, {task.circular_patterns} patterns"
+
+
+def circular_cnn(task, options):
+    """Return the circular CNN on 8 x 8 images."""
+    return CircularCNNClassifier(
+        PATCHES.input_shape[1:],
+        alpha=task.circular_alpha,
+        loss=task.loss,
+        arrangements=task.circular_patterns,
+        tol=options.tol,
+        time_limit=options.time_limit,
+        random_state=options.seed,
+    )
+
+
+def choose_alphas(task, data, options):
+    """Return for every family the alpha of the best accuracy on a quarter of the training part."""
+    limited = argparse.Namespace(**vars(options) | {"time_limit": options.choice_limit})
+    families = {
+        "logistic regression": (logistic, REFERENCE_ALPHAS),
+        "MLPClassifier": (partial(mlp, seed=options.seed), REFERENCE_ALPHAS),
+        "convex CNN": (lambda alpha: convex_cnn(task, alpha, limited), task.alphas),
+    }
+    X, X_validation, y, y_validation = train_test_split(
+        data.X_train, data.y_train, test_size=VALIDATION_PART, stratify=data.y_train, random_state=options.seed
+    )
+    selection = {}
+    for name, (make, alphas) in families.items():
+        scores = [make(alpha).fit(X, y).score(X_validation, y_validation) for alpha in alphas]
+        best = alphas[int(np.argmax(scores))]
+        selection[name] = {"alpha": best, "alphas": list(alphas), "validation_accuracy": scores}
+    return selection
+
+
+def logistic(alpha):
+    """Return logistic regression with sum of losses + alpha / 2 |w|^2."""
+    return LogisticRegression(C=1 / alpha, max_iter=10_000)
+
+
+def mlp(alpha, seed):
+    """Return MLPClassifier with one layer of 100 neurons; full batches, for which its alpha is ours."""
+    return MLPClassifier((100,), alpha=alpha, solver="lbfgs", max_iter=1000, random_state=seed)
+
+
+def fitted(model, data):
+    """Fit a model; return the seconds and the accuracies."""
+    start, start_cpu = time.perf_counter(), time.process_time()
+    model.fit(data.X_train, data.y_train)
+    clock = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - start_cpu}
+    return clock | {
+        "train_accuracy": float(model.score(data.X_train, data.y_train)),
+        "accuracy": float(model.score(data.X_test, data.y_test)),
+    }
+
+
+def logistic_row(data, alpha):
+    """Return the row of logistic regression."""
+    return {"model": "logistic regression", "alpha": alpha, **fitted(logistic(alpha), data)}
+
+
+def mlp_row(data, alpha, options):
+    """Return the row of MLPClassifier: means over the seeds, the worst and the best."""
+    runs = [fitted(mlp(alpha, seed), data) for seed in range(options.seeds)]
+    return {"model": f"MLPClassifier, {options.seeds} seeds", "alpha": alpha, "n_neurons": 100, **over_seeds(runs)}
+
+
+def over_seeds(runs):
+    """Return means of numbers over the seeds, and the accuracies of all, the worst and the best."""
+    accuracies = [run["accuracy"] for run in runs]
+    means = {
+        key: float(np.mean([run[key] for run in runs]))
+        for key in ("train_accuracy", "accuracy", "seconds", "cpu_seconds")
+    }
+    return {**means, "worst": min(accuracies), "best": max(accuracies), "accuracies": accuracies}
+
+
+def convex_row(name, model, data, options):
+    """Fit a convex network; return its row."""
+    measured = fitted(model, data)
+    certificate = model.certificate_
+    logger.info("%s: %s; %.1f s", name, certificate, measured["seconds"])
+    return {
+        "model": name,
+        "alpha": model.alpha_,
+        "alpha_max": model.alpha_max_,
+        "objective": certificate.objective,
+        "lower_bound": certificate.lower_bound,
+        "gap": certificate.gap,
+        "scope": certificate.scope,
+        "met": bool(certificate.gap <= options.tol and measured["cpu_seconds"] <= options.target),
+        "n_neurons": model.n_neurons_,
+        "n_patterns": len(model.arrangements_),
+        **measured,
+    }
+
+
+def import_torch():
+    """Return PyTorch, or None where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+def adam_rows(task, data, alpha, kind, options):
+    """Return the row of Adam, at the learning rate that is best for the first seed; no row without PyTorch."""
+    if import_torch() is None:
+        logger.info(MISSING_TORCH)
+        return []
+    trials = {rate: adam_run(task, data, alpha, rate, 0, options.epochs) for rate in RATES}
+    rate = min(RATES, key=lambda rate: trials[rate]["objective"])
+    runs = [trials[rate]]
+    runs += [adam_run(task, data, alpha, rate, seed, options.epochs) for seed in range(1, options.seeds)]
+    objectives = [run["objective"] for run in runs]
+    row = {
+        "model": f"Adam CNN, {options.seeds} seeds, {kind}",
+        "alpha": alpha,
+        "objective": min(objectives),
+        "objectives": objectives,
+        "learning_rate": rate,
+        "n_neurons": task.n_filters,
+        **over_seeds(runs),
+    }
+    logger.info("%s: objectives %s", row["model"], np.round(objectives, 3).tolist())
+    return [row]
+
+
+def adam_run(task, data, alpha, rate, seed, epochs):
+    """Train the network in PyTorch; return its objective, in double precision, its accuracies and the seconds."""
+    start, start_cpu = time.perf_counter(), time.process_time()
+    network = train_adam(task, data, alpha, rate, seed, epochs)
+    clock = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - start_cpu}
+    Y, loss = targets(task, data.y_train), make_loss(task.loss, None)
+    return clock | {
+        "objective": network.objective(data.X_train, Y, alpha, loss),
+        "train_accuracy": accuracy(network, data.X_train, data.y_train),
+        "accuracy": accuracy(network, data.X_test, data.y_test),
+    }
+
+
+def train_adam(task, data, alpha, rate, seed, epochs):
+    """Return the `ConvNetwork` of Adam: minibatches, the learning rate falling to zero as a cosine.
+
+    Filter j has an output weight for the class j modulo their number alone, as the l1 norm of the convex program has
+    it at its optimum.
+    """
+    torch = import_torch()
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(seed)
+    Y = torch.tensor(targets(task, data.y_train), dtype=torch.float32)
+    X = torch.tensor(data.X_train, dtype=torch.float32).reshape(-1, *PATCHES.input_shape)
+    n, n_outputs, m = len(X), Y.shape[1], task.n_filters
+    mask = torch.eye(n_outputs).repeat(-(-m // n_outputs), 1)[:m]
+    W1 = torch.randn(m, 1, *PATCHES.kernel_size, generator=generator) / 3
+    signs = torch.where(torch.rand(m, 1, generator=generator) < 0.5, -1.0, 1.0)
+    parameters = [W1, torch.zeros(m), signs * mask, torch.zeros(n_outputs)]
+    for parameter in parameters:
+        parameter.requires_grad_()
+    W1, b1, W2, b2 = parameters
+    optimizer = torch.optim.Adam(parameters, lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    for _ in range(epochs):
+        for batch in torch.randperm(n, generator=generator).split(BATCH):
+            hidden = torch.relu(torch.nn.functional.conv2d(X[batch], W1, b1)).mean((2, 3))
+            losses = torch_losses(torch, task.loss, hidden @ (W2 * mask) + b2, Y[batch])
+            decay = (W1**2).sum() + (b1**2).sum() + ((W2 * mask) ** 2).sum()
+            optimizer.zero_grad()
+            (n / len(batch) * losses + alpha / 2 * decay).backward()
+            optimizer.step()
+        schedule.step()
+    W1, b1, W2, b2 = (value.detach().double().numpy() for value in (W1, b1, W2 * mask, b2))
+    return ConvNetwork(W1.reshape(m, -1).T, b1, W2, b2, PATCHES, output_penalty="l1")
+
+
+def torch_losses(torch, loss, Z, Y):
+    """Return the sum of the losses of predictions."""
+    if loss == "logistic":
+        return torch.nn.functional.softplus(-Y * Z).sum()
+    return (torch.logsumexp(Z, 1) - (Y * Z).sum(1)).sum()
+
+
+def targets(task, y):
+    """Return labels as the loss takes them: -1 and 1, or indicators."""
+    return np.where(y == 1, 1.0, -1.0)[:, None] if task.loss == "logistic" else np.eye(10)[y]
+
+
+def accuracy(network, X, y):
+    """Return the part of samples whose class a network predicts."""
+    Z = network.predict(X)
+    return float(np.mean((Z.argmax(axis=1) if Z.ndim == 2 else Z > 0) == y))
+
+
+def report(results, folder):
+    """Print the tables, and write the JSON, the text and the figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "digits.json", results)
+    draw_all(results, folder)
+    text = describe(results)
+    (folder / "digits.txt").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
