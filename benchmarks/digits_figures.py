@@ -41,7 +41,7 @@ def draw_all(results, folder):
         rows = [row for row in results["rows"] if row["task"] == task]
         draw_accuracy(top, rows, f"{task}: {results['n_train']} digits to train, {results['n_test']} held out")
         draw_objective(bottom, [row for row in rows if "CNN" in row["model"] and "circular" not in row["model"]])
-    axes[0, 0].legend(fontsize=9, loc="lower left")
+    axes[0, 0].legend(fontsize=9, loc="lower right")
     axes[1, 0].legend(fontsize=9, loc="lower right")
     path = folder / "digits.png"
     figure.savefig(path, dpi=150)

@@ -115,7 +115,9 @@ def _convolutions(every, none, l1):
     yield from every("F17", "linear CNN", linear | patches("none"), (*REAL, *LABELS, "softmax"), **sizes)
     yield from every("F18", "CNN, mean pooling", patches("mean"), **sizes)
     yield from every("F18", "CNN, mean pooling", patches("mean"), ("logistic",), weighted=True, **sizes)
-    yield from every("F18", "CNN, mean pooling, outputs apart", patches("mean") | l1, ("squared", "softmax"), **sizes)
+    yield from every(
+        "F18", "CNN, mean pooling, outputs apart", patches("mean") | l1, ("squared", "softmax"), n_outputs=2, **sizes
+    )
     yield from every("F18", "CNN, sum pooling", patches("sum") | none, ("squared", "hinge"), **sizes)
     yield from every("F18", "CNN, free hidden bias", patches("mean") | {"hidden_bias": "free"}, ("squared",), **sizes)
     yield from every("F19", "CNN, max pooling", patches("max"), **{**sizes, "n_samples": 5})

@@ -1,7 +1,7 @@
 """Tiny random problems of the cases, and every way to solve them.
 
-`pose` draws a problem, at a part of the alpha above which no neuron is active, and returns a `Posed`: the reference, the
-engine and generation, to be called for an `Outcome`, and the network's own nonconvex objective, for restarts.
+`pose` draws a problem, at a part of the alpha above which no neuron is active, and returns a `Posed`: the reference,
+the engine and generation, to be called for an `Outcome`, and the network's own nonconvex objective, for restarts.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from convexnn.spline import solve_spline
 from .formulation_cases import LABELS
 from .formulation_references import adversarial, loss_value, polynomial, ridge, threshold_samples
 
-__all__ = ["Outcome", "Posed", "pose"]
+__all__ = ["Outcome", "Posed", "draw", "pose"]
 
 # Parameters of losses, the slope of leaky activations, and the radius of perturbations.
 DELTA, QUANTILE, SLOPE, RADIUS = 0.5, 0.8, 0.2, 0.05
@@ -75,11 +75,33 @@ def pose(case, seed):
     Posed
         The problem.
     """
+    X, Y, weight = draw(case, seed)
+    return POSERS[case.kind](case, X, Y, weight)
+
+
+def draw(case, seed):
+    """Draw the data of a problem.
+
+    Parameters
+    ----------
+    case : Case
+        The case.
+    seed : int
+        The number of the problem.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+        Inputs.
+    Y : ndarray of shape (n_samples, n_outputs)
+        Targets.
+    weight : ndarray of shape (n_samples,) or None
+        Weights of samples, where the case has them.
+    """
     rng = np.random.default_rng([seed, 5])
     X = rng.standard_normal((case.n_samples, case.n_features))
     Y = _targets(case, rng)
-    weight = rng.uniform(0.5, 2.0, len(X)) if case.weighted else None
-    return POSERS[case.kind](case, X, Y, weight)
+    return X, Y, rng.uniform(0.5, 2.0, len(X)) if case.weighted else None
 
 
 def _targets(case, rng):

@@ -12,7 +12,7 @@ __all__ = ["adversarial", "loss_value", "polynomial", "ridge", "threshold_sample
 TIGHT = {"solver": "CLARABEL", "tol_gap_rel": 1e-11, "tol_gap_abs": 1e-12, "tol_feas": 1e-11}
 # Largest misfit, relative to max(1, |Y|), of an interpolation.
 MISFIT = 1e-9
-# Random neurons of a restart of a threshold network, those around a line, their distance from it, and what is on a wall.
+# Random threshold neurons of a restart, those around a line, their distance from it, and what is on a wall.
 N_RANDOM, N_AROUND, DISTANCE, ON_WALL = 300, 20, 1e-5, 1e-12
 
 
@@ -45,7 +45,7 @@ def ridge(loss, rows, Y, patterns, free, alpha, weight, delta, quantile):
 
 
 def polynomial(loss, X, Y, coefficients, alpha, weight, delta, quantile):
-    """Write polynomial activations: semidefinite Z, Z' of size d + 1 with tr Z1 = Z4 for each output, and a free constant."""
+    """Write polynomial activations: semidefinite Z, Z' with tr Z1 = Z4 for each output, and a free constant."""
     import cvxpy as cp
 
     (a, b, c), d = coefficients, X.shape[1]
@@ -64,7 +64,7 @@ def polynomial(loss, X, Y, coefficients, alpha, weight, delta, quantile):
 
 
 def adversarial(loss, rows, y, patterns, radius, alpha):
-    """Write the robust program on rows [x, 1], block by block: hinge or logistic loss of margins less radius |g_k|_1."""
+    """Write the robust program on rows [x, 1], block by block: the loss of margins less radius |g_k|_1."""
     import cvxpy as cp
 
     d = rows.shape[1] - 1

@@ -39,9 +39,10 @@ HEADER = """# Formulations
 
 Written by `python -m benchmarks.formulations`. {n_problems} random problems of 5 to 8 samples for each loss, all cells
 enumerated (gated networks: given gates). Numbers are worst relative differences over problems and losses, of
-objectives to the optimum: the whole program in cvxpy (reference; its own is the relative gap that is proved), the
-engine over given patterns, generation, the objective of the recovered network written out, and restarts of L-BFGS on
-the network's own objective, least and largest difference of the best restart. A dash: there is none.
+objectives to that of the reference: the whole program in cvxpy, with the relative gap that it proves itself ("written
+out": a program that is solved in the benchmark alone), the engine over given patterns, generation, the objective of the
+recovered network, written out, to that of its program, and restarts of L-BFGS on the network's own objective: the least
+and the largest difference of the best one. A dash: there is none.
 
 """
 
@@ -199,9 +200,11 @@ def _markdown(results):
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     for (formulation, network), cases in networks.items():
         records = [record for case in cases for record in results["cases"][case.name]]
-        losses = dict.fromkeys(case.loss.replace("_", " ") + ", weighted" * case.weighted for case in cases)
-        cells = [formulation, network, ", ".join(losses)]
-        cells.append(_worst(records, lambda record: record.get("reference_gap", _difference(record, "reference"))))
+        losses = dict.fromkeys(case.loss.replace("_", " ") for case in cases)
+        cells = [formulation, network, ", ".join(losses) + " (weighted samples, too)" * any(c.weighted for c in cases)]
+        cells.append(_worst(records, lambda record: record.get("reference_gap")))
+        if cells[-1] == "-" and any("reference" in record.get("differences", {}) for record in records):
+            cells[-1] = "written out"
         cells += [_worst(records, lambda record, name=name: _difference(record, name)) for name in SOLVERS[1:]]
         cells += [_scopes(records), _worst(records, lambda record: record.get("recovery")), _range(records)]
         lines.append("| " + " | ".join(cells) + " |")

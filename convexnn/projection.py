@@ -97,7 +97,13 @@ def compile_projection():
 
 @contextmanager
 def threads_for(work):
-    """Use one thread for little work: waiting for the others, on a busy machine, would take longer than doing it."""
+    """Use one thread for little work: waiting for the others, on a busy machine, would take longer than doing it.
+
+    Parameters
+    ----------
+    work : float
+        Number of products.
+    """
     threads = get_num_threads()
     set_num_threads(threads if work > THREADED_WORK else 1)
     try:
@@ -116,7 +122,13 @@ def _project_blocks(columns, patterns, G, tight, least):
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
 def dot(a, b):
-    """Return the product of two vectors."""
+    """Return a'b.
+
+    Parameters
+    ----------
+    a, b : ndarray of shape (n_features,)
+        Vectors.
+    """
     t = 0.0
     for i in range(len(a)):
         t += a[i] * b[i]
@@ -125,7 +137,17 @@ def dot(a, b):
 
 @njit(cache=True)
 def subtract(a, t, b):
-    """Set a to a - t b."""
+    """Set a to a - t b.
+
+    Parameters
+    ----------
+    a : ndarray of shape (n_features,)
+        Overwritten.
+    t : float
+        The factor.
+    b : ndarray of shape (n_features,)
+        What is taken away.
+    """
     for i in range(len(a)):
         a[i] -= t * b[i]
 

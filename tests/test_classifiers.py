@@ -33,7 +33,6 @@ LOSSES = {
 @parametrize_with_checks(
     [
         ConvexReLUClassifier(max_iter=3, scope="local", output_penalty="l1"),
-        ConvexReLUClassifier(loss="squared_hinge", max_iter=3, scope="local"),
         ConvexReLUClassifier(activation="gated_relu", arrangements=8),
     ]
 )

@@ -3,8 +3,8 @@
     (I + step A M A' H + free Q Q' H) dZ = residual
 
 for the derivative M of the prox at the projections P and the curvature H = B B' of the loss. With w = B' dZ it is the
-symmetric system (I + B' K B) w = B' residual, K = step A M A' + free Q Q', solved by conjugate gradients; then
-dZ = residual - K B w. The derivative of the threshold of singular values, P = U diag(s) V', f = (s - step alpha)_+, is
+symmetric system (I + B' K B) w = B' residual, K = step A M A' + free Q Q', solved by conjugate gradients unless it is
+small; then dZ = residual - K B w. The derivative of the threshold of singular values, P = U diag(s) V', f = (s - step alpha)_+, is
 
     E -> U (F1 * S + F2 * T) V' + (I - U U') E V diag(f / s) V' + U diag(f / s) U' E (I - V V'),
     F1_ij = (f_i - f_j) / (s_i - s_j),   F2_ij = (f_i + f_j) / (s_i + s_j),
@@ -27,13 +27,21 @@ __all__ = ["is_coupled", "joint_direction"]
 
 # Columns up to which a system of neurons of fixed directions is factored.
 LARGEST_SYSTEM = 1000
+# Size of a system up to which it is written out, a product for each column.
+LARGEST_WRITTEN = 200
 CG_TOL, CG_ITERATIONS = 1e-4, 300
 # Difference of singular values, relative to the largest, below which they are equal.
 EQUAL = 1e-12
 
 
 def is_coupled(program):
-    """Return whether the blocks of a program touch several outputs."""
+    """Return whether the blocks of a program touch several outputs.
+
+    Parameters
+    ----------
+    program : Program
+        The program.
+    """
     return isinstance(program.penalty, Nuclear) or isinstance(program.design, DirectedDesign)
 
 
@@ -92,9 +100,14 @@ def joint_direction(sub, center, point, curvature, residual):
         w = w.reshape(residual.shape)
         return (w + inner(product(outer(w)))).ravel()
 
-    operator = LinearOperator((residual.size,) * 2, matvec=system, dtype=np.float64)
-    w = cg(operator, inner(residual).ravel(), rtol=CG_TOL, maxiter=CG_ITERATIONS)[0].reshape(residual.shape)
-    return residual - product(outer(w))
+    right = inner(residual).ravel()
+    if len(right) <= LARGEST_WRITTEN:
+        matrix = np.array([system(e) for e in np.eye(len(right))])
+        w = cho_solve(cho_factor(0.5 * (matrix + matrix.T)), right)
+    else:
+        operator = LinearOperator((len(right),) * 2, matvec=system, dtype=np.float64)
+        w = cg(operator, right, rtol=CG_TOL, maxiter=CG_ITERATIONS)[0]
+    return residual - product(outer(w.reshape(residual.shape)))
 
 
 def _columns(sub, center, point):

@@ -173,10 +173,15 @@ def _trimmed(solution):
 
 def _directed(program, U, directions, source=None, index=None):
     """Return the program over the cells of neurons (those of `source` where given) and directions."""
+    X = program.design.X
+    patterns = U @ X.T >= 0 if source is None else source.arrangements.patterns(index)
+    return _over(program, patterns, directions, interior_gates(X, U, patterns) if len(U) else np.zeros(U.shape))
+
+
+def _over(program, patterns, directions, gates):
+    """Return the program over cells and directions."""
     design = program.design
-    patterns = U @ design.X.T >= 0 if source is None else source.arrangements.patterns(index)
-    bits = np.packbits(patterns, axis=1).reshape(len(U), -(-len(design.X) // 8))
-    gates = interior_gates(design.X, U, patterns) if source is not None and len(U) else np.zeros(U.shape)
+    bits = np.packbits(patterns, axis=1).reshape(len(patterns), -(-len(design.X) // 8))
     arrangements = Arrangements(bits, gates, len(design.X))
     design = DirectedDesign(design.X, arrangements, (1.0,), design.slope, design.n_patches, directions=directions)
     return replace(program, design=design, cones=make_cones(design, program.architecture))
@@ -280,11 +285,8 @@ class _VectorGeneration:
         directions = np.concatenate([neurons.A / sizes, pool.outputs])
         W = np.concatenate([neurons.U * sizes, np.zeros_like(pool.directions)])[:, :, None]
         patterns = np.concatenate([neurons.patterns, pool.patterns])
-        design, bits = self.program.design, np.packbits(patterns, axis=1)
-        arrangements = Arrangements(bits, np.zeros((len(bits), 0)), len(design.X))
-        design = DirectedDesign(design.X, arrangements, (1.0,), design.slope, design.n_patches, directions=directions)
-        program = replace(self.program, design=design, cones=make_cones(design, self.program.architecture))
-        sub = Subproblem(program, np.arange(len(W)), np.full(W.shape, -1, np.int32), design)
+        program = _over(self.program, patterns, directions, np.zeros((len(W), 0)))
+        sub = Subproblem(program, np.arange(len(W)), np.full(W.shape, -1, np.int32), program.design)
         start = Iterate(W, neurons.beta, self.V, self.step)
         W, beta, self.V, self.step = solve_newton(sub, start, part, lambda *point: self.monitor.over())
         left = W.any(axis=(1, 2))
@@ -314,12 +316,7 @@ class _VectorGeneration:
         free = program.loss.fit_free(program.Y, basis, neurons.fit() - basis @ neurons.beta)
         sizes = np.linalg.norm(neurons.A, axis=1, keepdims=True)
         W, beta = self.simplified.restore((neurons.U * sizes)[:, :, None], free)
-        design = self.whole.design
-        bits = np.packbits(neurons.patterns, axis=1)
-        arrangements = Arrangements(bits, np.zeros((len(bits), 0)), len(design.X))
-        directions = neurons.A / sizes
-        design = DirectedDesign(design.X, arrangements, (1.0,), design.slope, design.n_patches, directions=directions)
-        shown = replace(self.whole, design=design, cones=make_cones(design, self.whole.architecture))
+        shown = _over(self.whole, neurons.patterns, neurons.A / sizes, np.zeros((len(W), 0)))
         self.monitor.offer(W, np.arange(len(W)), beta, shown)
 
     def _price(self, n_starts):
@@ -335,7 +332,8 @@ class _VectorGeneration:
         maxima = join_vector_maxima([maxima, self.climbed])
         kappa = max(program.alpha, maxima.values.max(initial=0.0))
         kappa += program.dual_rounding(V) + program.dual_neglected(V)
-        self.monitor.estimate = self.simplified.unit_loss * program.dual_value(V, kappa)
+        if not self.monitor.over() or not self.monitor.history:  # a search that was cut short says less
+            self.monitor.estimate = self.simplified.unit_loss * program.dual_value(V, kappa)
         self.gap = self.monitor.certificate.gap
         above = maxima.select(maxima.values > (1 + EXCESS_PART * self.tol) * program.alpha).distinct(SAME_MAXIMUM)
         same = (above.directions @ directions.T > SAME_MAXIMUM) & (above.outputs @ units.T > SAME_MAXIMUM)
@@ -344,6 +342,8 @@ class _VectorGeneration:
     def _merge(self):
         """Put neurons of one maximum together, if phi grows by a part of the gap at most."""
         neurons, maxima = self.neurons, self.climbed
+        if not len(neurons):
+            return
         same = maxima.directions @ maxima.directions.T > SAME_MAXIMUM
         same &= maxima.outputs @ maxima.outputs.T > SAME_MAXIMUM
         np.fill_diagonal(same, True)
