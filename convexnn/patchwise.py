@@ -44,6 +44,8 @@ class PatchwiseDesign(Design):
         Slope of the activation where the pattern is zero.
     n_patches : int, default=1
         Number K of patches of a sample.
+    units : ndarray of shape (n_features,) or None, default=None
+        As in `Design`.
     """
 
     def n_columns(self, n_outputs):
@@ -116,6 +118,8 @@ class DirectedDesign(Design):
         Slope of the activation where the pattern is zero.
     n_patches : int, default=1
         Rows of a sample, one after the other; they are added up.
+    units : ndarray of shape (n_features,) or None, default=None
+        As in `Design`.
     directions : ndarray of shape (n_blocks, n_outputs) or None, default=None
         The unit vectors g_b of output weights; None is those of no blocks.
     """

@@ -22,11 +22,12 @@ from scipy.linalg import block_diag
 from .architecture import Architecture, HiddenLayer
 from .arrangements import Arrangements
 from .certificate import Certificate
-from .cones import SelectionCones, make_cones
+from .cones import make_cones
 from .design import Design
 from .enumeration import interior_gates
 from .group_pricing import kappa_groups
 from .pricing import kappa
+from .selection_cones import SelectionCones
 
 __all__ = ["Program", "Solution"]
 

@@ -19,8 +19,8 @@ from sklearn.utils import gen_batches
 
 from .arrangements import BLOCK_ENTRIES, pattern_bits
 from .ascent import PROGRESS_TOL, ascend, climb
-from .cones import project_selection
 from .projection import unit_columns
+from .selection_cones import project_selection
 from .selections import selected_patches, selection_bits, write_row
 from .threads import map_batches
 

@@ -106,7 +106,7 @@ def test_one_sample_formulas(name):
         assert optimum(r) == pytest.approx(least, rel=1e-12)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["relu", "leaky", "steep", "abs"])
 @pytest.mark.parametrize("name", ONE_SAMPLE)
 def test_one_sample(name, activation):
     """s = |x| max(1, |slope|): the steeper side. A hidden bias makes x into (x, 1)."""

@@ -12,13 +12,13 @@ from scipy.optimize import linprog
 from convexnn.architecture import Architecture
 from convexnn.arrangements import Arrangements
 from convexnn.building import build_program
-from convexnn.cones import SelectionCones
 from convexnn.design import Design
 from convexnn.losses import Logistic
 from convexnn.patches import Patches
 from convexnn.pricing import kappa
 from convexnn.recovery import recover
 from convexnn.search import CellSearch
+from convexnn.selection_cones import SelectionCones
 from convexnn.selections import (
     enumerate_selections,
     resolve_selections,

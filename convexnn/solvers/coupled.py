@@ -4,7 +4,8 @@
 
 for the derivative M of the prox at the projections P and the curvature H = B B' of the loss. With w = B' dZ it is the
 symmetric system (I + B' K B) w = B' residual, K = step A M A' + free Q Q', solved by conjugate gradients unless it is
-small; then dZ = residual - K B w. The derivative of the threshold of singular values, P = U diag(s) V', f = (s - step alpha)_+, is
+small; then dZ = residual - K B w. The derivative of the threshold of singular values, P = U diag(s) V' and f =
+(s - step alpha)_+, is
 
     E -> U (F1 * S + F2 * T) V' + (I - U U') E V diag(f / s) V' + U diag(f / s) U' E (I - V V'),
     F1_ij = (f_i - f_j) / (s_i - s_j),   F2_ij = (f_i + f_j) / (s_i + s_j),

@@ -26,9 +26,10 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..ascent import compile_ascent
-from ..cones import compile_kernels, gates_in_cones
+from ..cones import compile_kernels
 from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
+from ..selection_cones import gates_in_cones
 from ..simplify import Simplified
 from ..validation import check_choice, check_count
 from .cell_pool import CellPool
