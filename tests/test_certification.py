@@ -13,7 +13,7 @@ X = RNG.normal([4.0, -1.0], 1.0, (9, 2))
 Y = np.abs(X[:, 0] - 4) + 0.3 * X[:, 1] + 0.1 * RNG.standard_normal(9)
 
 
-def optimum(X, y, alpha, *, bias):
+def optimum(X, y, alpha, *, bias, loss=lambda fit, y: 0.5 * cp.sum_squares(fit - y)):
     """The optimum over all networks with a free output bias, from the convex program on all cells, in cvxpy.
 
     `bias` is what weight decay does with hidden biases: "free" (the norm leaves the last coordinate out), "penalized".
@@ -28,7 +28,7 @@ def optimum(X, y, alpha, *, bias):
             fit = fit + sign * cp.multiply(pattern, rows @ u)
             penalty = penalty + cp.norm(u[:-1] if bias == "free" else u)
             constraints.append(cp.multiply(2.0 * pattern - 1, rows @ u) >= 0)
-    problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(fit - y) + alpha * penalty), constraints)
+    problem = cp.Problem(cp.Minimize(loss(fit, y) + alpha * penalty), constraints)
     return problem.solve(solver="CLARABEL", tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
 
 
@@ -83,13 +83,27 @@ def test_a_torch_module():
     assert best * (1 - 1e-3) <= certificate.lower_bound <= best * (1 + 1e-7)
 
 
+@pytest.mark.parametrize("alpha", [0.1, 1.0])
+def test_mlp_classifier_of_two_classes(alpha):
+    labels = np.where(Y > np.median(Y), "high", "low")
+    model = MLPClassifier(hidden_layer_sizes=(20,), alpha=alpha, solver="lbfgs", max_iter=3000, random_state=0)
+    model.fit(X, labels)
+    signs = np.where(labels == "low", 1.0, -1.0)
+    best = optimum(X, signs, alpha, bias="free", loss=lambda fit, y: cp.sum(cp.logistic(-cp.multiply(y, fit))))
+    certificate = certify(model, X, labels, alpha, scope="local", tol=1e-5, random_state=0)
+    assert certificate.objective == pytest.approx(model.loss_ * len(Y), rel=1e-6)
+    assert best * (1 - 1e-4) <= certificate.lower_bound <= best * (1 + 1e-7)
+
+
 def test_what_is_not_supported_says_so():
+    three = MLPClassifier(hidden_layer_sizes=(5,), max_iter=5).fit(X, np.arange(len(X)) % 3)
     two = MLPRegressor(hidden_layer_sizes=(5,), max_iter=5).fit(X, np.column_stack([Y, Y]))
     classifier = MLPClassifier(hidden_layer_sizes=(5,), max_iter=5).fit(X, Y > 0)
     fitted = MLPRegressor(hidden_layer_sizes=(5,), max_iter=5).fit(X, Y)
     cases = [
         (two, np.column_stack([Y, Y]), {}, ValueError, "one output"),
-        (classifier, Y, {}, ValueError, "logistic loss"),
+        (three, np.arange(len(X)) % 3, {}, ValueError, "two classes"),
+        (classifier, Y, {}, ValueError, "y must have the classes of model"),
         (Ridge().fit(X, Y), Y, {}, TypeError, "Ridge"),
         (fitted, Y, {"scope": "sampled"}, ValueError, "scope must be one of"),
         (fitted, Y, {"alpha": -1.0}, ValueError, "alpha must be"),

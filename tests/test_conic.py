@@ -236,7 +236,7 @@ def test_agrees_with_the_engine_of_euclidean_norms(seed):
 
 @pytest.mark.parametrize("name", ["l1", "fourier"])
 def test_several_outputs(name):
-    program = random_program(3, name, Architecture(hidden_bias="none"))
+    program = random_program(3, name, Architecture(hidden_bias="none", output_penalty="l1"))
     Y = np.column_stack([program.Y[:, 0], np.random.default_rng(78).standard_normal((len(program.Y), 2))])
     program = replace(program, Y=Y)
     solution = solve_conic(program, tol=1e-8)

@@ -24,6 +24,7 @@ from scipy import sparse
 from ..cones import FreeCones, compile_kernels
 from ..group_pricing import cone_rows, conic_settings, group_start, norm_cones, price_groups
 from ..losses import Squared
+from ..penalties import Nuclear
 from ..simplify import Simplified
 from .monitor import check_blocks, run_watched
 from .polish import polish
@@ -88,6 +89,8 @@ def solve_conic(program, *, W_init=None, tol=1e-6, max_iter=None, time_limit=Non
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
     """
     program.require_patterns()
+    if isinstance(program.penalty, Nuclear):
+        raise ValueError("solve_conic needs a norm of each output's weights; solve_working_set takes the nuclear norm")
     W_init = check_blocks(program, W_init)
 
     def iterate(monitor):
