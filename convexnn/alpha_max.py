@@ -29,7 +29,8 @@ class AlphaMax(NamedTuple):
     Parameters
     ----------
     value : float
-        The largest value of kappa(-grad L(0)) that was found: below it some neuron is active, for certain.
+        The largest value of kappa(-grad L(0)) that was found: below it some neuron is active, for certain, if the loss
+        is smooth. A loss with kinks has many subgradients there, and the value is that of one: alpha_max may be lower.
     upper : float
         A proved upper bound: at and above it no neuron is active; inf where nothing was proved.
     scope : {"sampled", "local", "global"}
@@ -44,6 +45,8 @@ class AlphaMax(NamedTuple):
 
 def kappa_at_zero(program):
     """Compute the smallest alpha at which the zero network solves a program over its patterns.
+
+    If the loss has kinks it is such an alpha, not always the smallest.
 
     Parameters
     ----------
@@ -104,7 +107,8 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
         value = max(value, *(bound.lower for bound in bounds))
         upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)
         slack = 2 * PROVED_TOL + problem.relaxation - 1.0
-        kind = "global" if upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
+        proved = program.loss.smooth  # of a loss with kinks only `upper` is
+        kind = "global" if proved and upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0
     return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)
 

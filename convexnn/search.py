@@ -292,7 +292,7 @@ class CellSearch:
         rest = n_starts - near - rows - vertices
         index = rng.randint(0, len(neurons), near) if near else np.zeros(0, int)
         noise = rng.standard_normal((near + rest, d))
-        noise[::2] = noise[::2] @ self.whitening
+        noise[::2] = noise[::2, : len(self.whitening)] @ self.whitening
         noise *= self.units
         # in units of the predictions of the neurons
         sizes = np.linalg.norm(neurons @ self.X.T, axis=1)[index] / np.linalg.norm(self.scaled_lengths) if near else 1.0

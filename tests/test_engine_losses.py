@@ -157,6 +157,7 @@ def test_climbs_with_a_linear_term(seed):
     ascended = ascend(columns, weights, linear, signs, reached, 15)
     assert np.allclose(ascended, signs * h(reached / np.linalg.norm(reached, axis=1, keepdims=True)), atol=1e-12)
     assert (ascended >= signs * h(inside) - 1e-12).all()
+    assert np.allclose(ascend(columns, 0 * weights, linear, signs, reached, 15), np.linalg.norm(linear))
 
 
 def pool_of(seed):

@@ -188,12 +188,15 @@ def start_blocks(program, W, tight=None):
     rows = tight[blocks]
     W = program.cones.project(W[blocks], blocks, rows)
     tight[blocks] = rows
+    if not len(blocks):
+        return blocks, W
     basis, fit, size = program.free_basis[0], program.design.matvec(W, blocks), program.alpha * program.penalty.value(W)
 
     def objective(t):
         beta = program.loss.fit_free(program.Y, basis, t * fit)
         return program.loss.value(program.Y, t * fit + basis @ beta) + t * size
 
-    W = W * next((t for t in 0.5 ** np.arange(60) if objective(t) < objective(0.0)), 0.0)
+    zero = objective(0.0)
+    W = W * next((t for t in 0.5 ** np.arange(60) if objective(t) < zero), 0.0)
     left = W.any(axis=(1, 2))
     return blocks[left], W[left]
