@@ -134,19 +134,12 @@ def _convolutions(every, none, l1):
 
 
 def _others(every, none, free):
-    """Yield the cases of adversarial training, splines and interpolation."""
+    """Yield the cases of adversarial training and splines."""
     yield from every("F23", "adversarial", {}, ("hinge", "logistic"), kind="adversarial")
     yield from every("F24", "one feature", free, kind="spline", n_features=1)
     yield from every(
         "F24", "one feature, skip", {"skip": True, **free}, ("squared", "hinge"), kind="spline", n_features=1
     )
-    kept = ("interpolation",)
-    yield from every("F25", "interpolation", none, kept, n_samples=5, n_features=3)
-    yield from every("F25", "interpolation, biases", {}, kept, n_samples=5)
-    yield from every("F25", "interpolation, free hidden bias", free, kept, n_samples=5)
-    yield from every("F25", "interpolation, leaky ReLU", {"activation": "leaky_relu"}, kept, n_samples=5)
-    yield from every("F25", "interpolation, outputs apart", {"output_penalty": "l1"}, kept, n_samples=5, n_outputs=2)
-    yield from every("F25", "interpolation, l1 hidden norm", {"hidden_norm": "l1"}, kept, n_samples=5)
 
 
 CASES = tuple(_cases())

@@ -29,7 +29,7 @@ __all__ = ["Outcome", "Posed", "draw", "pose"]
 # Parameters of losses, the slope of leaky activations, and the radius of perturbations.
 DELTA, QUANTILE, SLOPE, RADIUS = 0.5, 0.8, 0.2, 0.05
 # Gaps that the reference and other solvers are asked for, and seconds that they may take.
-REFERENCE_TOL, TOL, SECONDS = 1e-8, 1e-7, 6.0
+REFERENCE_TOL, TOL, SECONDS = 1e-8, 1e-7, 20.0
 # Part of the alpha above which no neuron is active.
 SHARE = 0.1
 # Fixed gates of gated networks, and hidden neurons of the restarts.

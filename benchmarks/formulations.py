@@ -74,7 +74,7 @@ def measure(case, seed, most_restarts):
         try:
             outcomes[name] = solve()
         except (RuntimeError, ValueError, ArithmeticError) as error:
-            record["errors"][name] = f"{type(error).__name__}: {error}"
+            record["errors"][name] = f"{type(error).__name__}: {error}".split(" (")[0]
         record["seconds"][name] = time.perf_counter() - start
     objectives = [outcome.objective for outcome in outcomes.values() if np.isfinite(outcome.objective)]
     for name, outcome in outcomes.items():
@@ -182,8 +182,16 @@ def _oracles():
 
 def _line(case, records, seconds):
     """Return a line of what was found for a case."""
-    found = [f"problem {record['seed']}: {text}" for record in records for text in failures(record)]
-    return f"{case.name:45s} {seconds:6.1f} s  " + ("; ".join(found) or "as it should be")
+    return f"{case.name:45s} {seconds:6.1f} s  " + (_missed(records) or "as it should be")
+
+
+def _missed(records):
+    """Return what misses its tolerance in the records of a case, and in which problems."""
+    found = {}
+    for record in records:
+        for text in failures(record):
+            found.setdefault(text, []).append(str(record["seed"]))
+    return "; ".join(f"{text} (problem {', '.join(seeds)})" for text, seeds in found.items())
 
 
 def _worst(records, get):
@@ -212,12 +220,7 @@ def _markdown(results):
         cells += [_scopes(records), _worst(records, lambda record: record.get("recovery")), _range(records)]
         lines.append("| " + " | ".join(cells) + " |")
     count = max((len(records) for records in results["cases"].values()), default=0)
-    short = [
-        f"* {name}, problem {record['seed']}: {text}"
-        for name, records in results["cases"].items()
-        for record in records
-        for text in failures(record)
-    ]
+    short = [f"* {name}: {missed}" for name, records in results["cases"].items() if (missed := _missed(records))]
     every = [record for records in results["cases"].values() for record in records]
     restarted = sum("restarts" in record for record in every)
     table = HEADER.format(n_problems=count, n_restarted=restarted, n_records=len(every)) + "\n".join(lines)

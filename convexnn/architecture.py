@@ -182,6 +182,14 @@ class Architecture:
             )
         if self.hidden_norm == "circular" and self.hidden_bias != "none":
             raise ValueError(f'hidden_bias must be "none" for circular networks; got {self.hidden_bias!r}')
+        if self.skip and (self.patches is not None or self.hidden_norm == "circular"):
+            raise ValueError("skip must be False for convolutional and circular networks; got True")
+        if self.activation == "threshold" and self.hidden_norm != "l2":
+            raise ValueError(f'hidden_norm must be "l2" for activation "threshold"; got {self.hidden_norm!r}')
+        if self.hidden_norm == "circular" and self.activation not in ("relu", "gated_relu", "linear"):
+            raise ValueError(
+                f'activation must be "relu", "gated_relu" or "linear" for circular networks; got {self.activation!r}'
+            )
         if self.patches is not None and (self.activation == "threshold" or self.hidden_norm != "l2"):
             raise ValueError(
                 'convolutional networks need hidden_norm="l2" and another activation than "threshold"; '

@@ -74,6 +74,10 @@ class Loss:
         largest = 1.0 if self.sample_weight is None else float(np.max(self.sample_weight, initial=0.0))
         return self.steepest * largest if self.smooth else np.inf
 
+    def saturates(self, Y):
+        """Return whether the gradient is constant, and the curvature zero, beyond some predictions."""
+        return self.clipped and any(np.isfinite(bound).any() for bound in self._box(Y))
+
     def select(self, rows):
         """Return the loss of some of the samples, for a slice or an array of indices."""
         return self if self.sample_weight is None else replace(self, sample_weight=self.sample_weight[rows])

@@ -2,10 +2,12 @@
 
 import numpy as np
 
-__all__ = ["Simplified"]
+__all__ = ["Simplified", "bias_stages"]
 
 # The unit t of free biases, relative to the root of the relative gap: t^2 / 2 is what it may cost of the bound.
 BIAS_PART = 0.3
+# Tolerances that come before small ones.
+STAGES = (1e-1, 1e-3, 1e-5)
 
 
 class Simplified:
@@ -56,6 +58,30 @@ class Simplified:
         W = W * self.unit_w
         W[:, -1] *= self.unit_bias
         return np.einsum("brc,dr->bdc", W, self.rotation), self.offset + self.free_map @ beta * self.unit_y
+
+
+def bias_stages(program, W_init, tol):
+    """Return the tolerances to solve a program to one after the other, the last of them `tol`.
+
+    Free hidden biases in small units are stiff: coarser units, which loose tolerances allow, are solved first.
+
+    Parameters
+    ----------
+    program : Program
+        The program.
+    W_init : ndarray
+        Blocks to start from; where there are any, nothing comes before `tol`.
+    tol : float
+        The relative gap wanted.
+
+    Returns
+    -------
+    list of float
+        Tolerances, falling.
+    """
+    if not program.bias_unit or W_init.any():
+        return [tol]
+    return [stage for stage in STAGES if stage > tol] + [tol]
 
 
 def _power_of_two(values):

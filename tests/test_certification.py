@@ -85,7 +85,7 @@ def test_a_torch_module():
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0])
 def test_mlp_classifier_of_two_classes(alpha):
-    labels = np.where(Y > np.median(Y), "high", "low")
+    labels = np.where(np.median(Y) < Y, "high", "low")
     model = MLPClassifier(hidden_layer_sizes=(20,), alpha=alpha, solver="lbfgs", max_iter=3000, random_state=0)
     model.fit(X, labels)
     signs = np.where(labels == "low", 1.0, -1.0)

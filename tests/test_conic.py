@@ -306,7 +306,8 @@ def test_other_losses(name, norm):
     y = rng.standard_normal(8) if name in ("huber", "absolute", "weighted") else np.sign(X[:, 0] * X[:, 1])
     Y = np.eye(3)[rng.integers(0, 3, 8)] if name == "softmax" else y[:, None]
     intercept = name != "softmax"  # it has a free direction there, which cvxpy does not get over
-    program = build_program(X, y, 1.0, "all", Architecture(hidden_bias="none", fit_intercept=intercept))
+    architecture = Architecture(hidden_bias="none", fit_intercept=intercept, output_penalty="l1")
+    program = build_program(X, y, 1.0, "all", architecture)
     program = replace(program, Y=Y, loss=loss, penalty=NORMS[norm][1](3))
     limit = kappa_groups(program.design, program.cones, program.penalty, program.dual_at_zero())
     program = program.at(0.1 * limit)

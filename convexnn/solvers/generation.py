@@ -30,11 +30,11 @@ from ..cones import compile_kernels
 from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
 from ..selection_cones import gates_in_cones
-from ..simplify import Simplified
+from ..simplify import Simplified, bias_stages
 from ..validation import check_choice, check_count
 from .cell_pool import CellPool
 from .descent import descend
-from .monitor import check_blocks, run_watched
+from .monitor import NO_PROGRESS, check_blocks, run_watched
 from .newton import solve_newton
 from .subproblem import Iterate
 from .working_set import start_blocks
@@ -136,7 +136,7 @@ def solve_generation(
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
     """
     check_choice("scope", scope, ("auto", "local", "global"))
-    check_supported(program)
+    _check_supported(program)
     if program.selects:  # whose patterns are searched, but nothing is proved
         check_choice("scope", scope, ("auto", "local"))
         scope = "local"
@@ -151,21 +151,20 @@ def solve_generation(
             compile_proof()
 
     def iterate(monitor):
-        _Generation(program, tol, scope, rank, rng, monitor).run(W_init)
+        current, W = program, W_init
+        for stage in bias_stages(program, W_init, tol):
+            _Generation(current, stage, scope if stage == tol else "local", rank, rng, monitor).run(W)
+            current, W = monitor.resume() if stage > tol else (current, W)
+            if monitor.over():
+                return
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
     shown = {"callback": callback, "verbose": verbose, "scope": "local"}
     return gates_in_cones(run_watched(iterate, program, compile_all, **limits, **shown).trimmed())
 
 
-def check_supported(program):
-    """Raise ValueError unless the patterns of a program can be generated.
-
-    Parameters
-    ----------
-    program : Program
-        The program.
-    """
+def _check_supported(program):
+    """Raise ValueError unless the patterns of a program can be generated."""
     program.require_blocks()
     architecture, activation = program.architecture, program.architecture.activation
     if not architecture.constrained:
@@ -236,7 +235,7 @@ class _Generation:
                 level = max(level - 1, 0)
             idle = 0 if len(found) or (reached and not proving) else idle + 1
             if idle > PATIENCE:
-                self.monitor.status = "stopped for lack of progress (rounding, or the limits of the inner solver)"
+                self.monitor.status = NO_PROGRESS
                 return
             if not proving:
                 self._merge(MERGING_PART * self.gap)

@@ -13,10 +13,12 @@ from ..program import Solution
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
-__all__ = ["Monitor", "check_blocks", "run_watched"]
+__all__ = ["NO_PROGRESS", "Monitor", "check_blocks", "run_watched"]
 
 logger = logging.getLogger(__name__)
 
+# What solvers say that cannot go on.
+NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inner solver)"
 HEADER = "iteration      time        objective      lower bound      gap   scope  blocks  working set"
 
 
@@ -165,6 +167,14 @@ class Monitor:
         if objective < (1 + slack * fewer) * self.objective:
             self.W, self.blocks, self.beta, self.objective = W, blocks, beta, objective
             self.program = program
+
+    def resume(self):
+        """Return the program and the blocks of the best point, to go on from; a lack of progress is forgotten."""
+        if self.status == NO_PROGRESS:
+            self.status = ""
+        W = np.zeros(self.program.block_shape)
+        W[self.blocks] = self.W
+        return self.program, W
 
     def bound(self, value):
         """Take a proved lower bound of the optimum if it is the best so far."""

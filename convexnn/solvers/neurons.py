@@ -20,7 +20,8 @@ __all__ = ["FIRST_MU", "LAST_MU", "MU_FACTOR", "NEGLIGIBLE", "Neurons", "enlarge
 NEGLIGIBLE = 1e-13
 # The first smoothing of losses with kinks, relative to the ratio of |Z| and |V|, the last, and the factor between.
 FIRST_MU, LAST_MU, MU_FACTOR = 1e-1, 1e-5, 0.3
-# Most times that new neurons are halved.
+# The largest scale that new neurons are tried at, and the most times that they are halved.
+LARGEST_SCALE = 1e6
 MAX_HALVINGS = 60
 
 
@@ -162,7 +163,7 @@ def enlarge(neurons, n_new, loss):
     slope = np.sum(loss.grad(Y, fit) * change) + neurons.program.alpha * new.sizes.sum()
     curvature = loss.curvature(Y, fit)
     bent = curvature * change if loss.separable else np.einsum("nkl,nl->nk", curvature, change)
-    t = max(-slope / max(float(np.sum(bent * change)), np.finfo(float).tiny), 0.0)
+    t = min(max(-slope / max(float(np.sum(bent * change)), np.finfo(float).tiny), 0.0), LARGEST_SCALE)
     for _ in range(MAX_HALVINGS):
         scale = np.where(np.arange(len(neurons)) < first, 1.0, np.sqrt(t))[:, None]
         trial = replace(neurons, U=scale * neurons.U, A=scale * neurons.A)

@@ -18,11 +18,11 @@ import numpy as np
 from ..cones import compile_kernels
 from ..penalties import Nuclear
 from ..pricing import price
-from ..simplify import Simplified
+from ..simplify import Simplified, bias_stages
 from ..validation import check_choice
 from .fista import solve_fista
 from .low_rank import solve_low_rank
-from .monitor import check_blocks, run_watched
+from .monitor import NO_PROGRESS, check_blocks, run_watched
 from .newton import solve_newton
 from .subproblem import Iterate, Subproblem
 
@@ -71,7 +71,7 @@ def solve_working_set(
     verbose : bool, default=False
         Whether to print each record of the history.
     inner : {"newton", "fista"}, default="newton"
-        Solver of the working set: semismooth Newton (for nuclear norms and smooth losses, Newton's method on neurons),
+        Solver of the working set: semismooth Newton (for nuclear norms and curved losses, Newton's method on neurons),
         or accelerated proximal gradient for loose tolerances.
     precision : {"double", "single"}, default="double"
         Precision of the products with X. With "single", double precision takes over at a gap of 1e-3 or `tol`; points
@@ -105,8 +105,14 @@ def solve_working_set(
     W_init = check_blocks(program, W_init)
 
     def iterate(monitor):
-        coupled = inner == "newton" and isinstance(program.penalty, Nuclear) and program.loss.smooth
-        _run(program, W_init, tol, solve_low_rank if coupled else INNER_SOLVERS[inner], precision, monitor)
+        curved = program.loss.smooth and not program.loss.saturates(program.Y)
+        low_rank = inner == "newton" and isinstance(program.penalty, Nuclear) and curved
+        W = W_init
+        for stage in bias_stages(program, W_init, tol):
+            _run(program, W, stage, solve_low_rank if low_rank else INNER_SOLVERS[inner], precision, monitor)
+            W = monitor.resume()[1] if stage > tol else W
+            if monitor.over():
+                return
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
     return run_watched(iterate, program, compile_kernels, **limits, callback=callback, verbose=verbose)
@@ -152,7 +158,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         if products is not program.design and (stalled or gap <= last):
             products, last, gaps, stalled = program.design, tol, [], False
         if stalled:
-            monitor.status = "stopped for lack of progress (rounding, or the limits of the inner solver)"
+            monitor.status = NO_PROGRESS
             return
         if not point.W.any():  # inside the dual feasible set, where blocks become active a few at a time
             V = V * min(1.0, program.alpha / prices.bound)
