@@ -12,6 +12,7 @@ from .conv_estimators import ConvexCNNClassifier, ConvexCNNRegressor
 from .conversion import as_network
 from .design import transfer_blocks
 from .estimators import ConvexReLURegressor
+from .interpolation import Interpolation, minimum_norm_interpolation
 from .minimal import minimal_network
 from .network import Network, merge_parallel
 from .program import Program, Solution
@@ -30,6 +31,7 @@ __all__ = [
     "ConvexCNNRegressor",
     "ConvexReLUClassifier",
     "ConvexReLURegressor",
+    "Interpolation",
     "Network",
     "Program",
     "ReferenceProgram",
@@ -43,6 +45,7 @@ __all__ = [
     "enumerate_arrangements",
     "merge_parallel",
     "minimal_network",
+    "minimum_norm_interpolation",
     "recover",
     "sample_arrangements",
     "solve_generation",

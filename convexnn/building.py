@@ -12,7 +12,7 @@ from .circular import fourier_basis
 from .cones import make_cones
 from .design import Design
 from .faces import boundary_patterns
-from .losses import Hinge, Interpolation, Logistic, Softmax, Squared, SquaredHinge
+from .losses import Hinge, Logistic, Softmax, Squared, SquaredHinge
 from .patchwise import PatchwiseDesign
 from .penalties import GroupL2, GroupNorm, Nuclear, group_l1
 from .program import Program
@@ -63,8 +63,6 @@ def build_program(X, y, alpha, arrangements, architecture=None, random_state=Non
     alpha = check_positive("alpha", alpha)
     X = check_array(X, dtype=np.float64, input_name="X")
     loss = Squared() if loss is None else loss
-    if isinstance(loss, Interpolation):
-        raise ValueError("loss must be finite everywhere: interpolation is not supported; take a small alpha instead")
     Y = _check_targets(X, y, loss)
     layer = architecture.hidden_layer(X)
     rows = layer.rows(X)

@@ -18,7 +18,6 @@ __all__ = [
     "Absolute",
     "Hinge",
     "Huber",
-    "Interpolation",
     "Logistic",
     "Loss",
     "Quantile",
@@ -30,8 +29,6 @@ __all__ = [
 
 # Part of the way to the bounds of the dual variables that a step of Newton's method may take them.
 SATURATION = 0.9
-# Distance of an interpolation from the targets, relative to max(1, |Y|), that is rounding.
-INTERPOLATION_TOL = 1e-9
 
 
 class Squared(Loss):
@@ -315,37 +312,6 @@ class Softmax(Loss):
         return self._sum(cp.log_sum_exp(Z, axis=1) - cp.sum(cp.multiply(Y, Z), axis=1))
 
 
-class Interpolation(Loss):
-    """The indicator of Z = Y, 0 there and inf elsewhere, with L*(T) = sum(T Y) for all T.
-
-    Parameters
-    ----------
-    sample_weight : ndarray of shape (n_samples,) or None, default=None
-        Accepted as by the other losses; it has no effect.
-    """
-
-    smooth = False
-    translation_invariant = True
-
-    def value(self, Y, Z):
-        """Return 0 where |Z - Y| <= 1e-9 max(1, |Y|), inf elsewhere."""
-        return 0.0 if np.linalg.norm(Z - Y) <= INTERPOLATION_TOL * max(1.0, np.linalg.norm(Y)) else np.inf
-
-    def grad(self, Y, Z):
-        """Return 0, a subgradient at Z = Y, whatever Z."""
-        return np.zeros_like(Y, dtype=float)
-
-    def fit_free(self, Y, basis, offset=0.0):
-        """Return the coefficients of the least squares fit, the minimiser where there is one."""
-        return fit_squares(Y, basis, offset)
-
-    def to_cvxpy(self, Y, Z):
-        """Return the indicator of Z = Y as a cvxpy expression."""
-        import cvxpy as cp
-
-        return cp.transforms.indicator([Z == Y])
-
-
 LOSSES = {
     "squared": Squared,
     "huber": Huber,
@@ -355,7 +321,6 @@ LOSSES = {
     "hinge": Hinge,
     "squared_hinge": SquaredHinge,
     "softmax": Softmax,
-    "interpolation": Interpolation,
 }
 
 
@@ -385,6 +350,8 @@ def make_loss(name, sample_weight=None, *, delta=1.0, quantile=0.5):
     TypeError
         If `delta` or `quantile` is not a number.
     """
+    if name == "interpolation":
+        raise ValueError('"interpolation" is not a loss: networks that fit exactly are for minimum_norm_interpolation')
     check_choice("name", name, LOSSES)
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight, dtype=float)

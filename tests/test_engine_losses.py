@@ -360,7 +360,7 @@ def test_two_classes_are_the_logistic_loss(fit_intercept):
         check_equal((X, onehot, 0.3, two, Softmax()), (X, labels, 0.3 * factor, one, Logistic()))
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "interpolation"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_sample_weights(name):
     """A sample twice is a sample of weight 2. Weights and alpha times t are the objective times t."""
     X, y = data(2, n=4)

@@ -35,12 +35,6 @@ def test_every_formulation_and_loss_has_a_case():
     assert sum(case.weighted for case in CASES) >= 3
 
 
-def test_interpolation_is_refused():
-    """F25 is not made: it has to say so."""
-    with pytest.raises(ValueError, match="interpolation is not supported"):
-        build_program([[1.0], [2.0]], [1.0, 0.0], 1.0, "all", loss=make_loss("interpolation"))
-
-
 @pytest.mark.parametrize("case", [c for c in formulations.QUICK if c.kind == "program" and not c.generated], ids=name)
 def test_what_generation_is_not_for_is_refused(case):
     X, Y, _ = draw(case, 0)

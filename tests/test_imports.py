@@ -64,7 +64,7 @@ LAYERS = [
     ["alpha_max", "solvers.vector_generation", "solvers.working_set"],
     ["solvers.conic", "solvers.generation"],
     ["solvers"],
-    ["certification", "training"],
+    ["certification", "interpolation", "training"],
     ["classifiers", "estimators"],
     ["circular_estimators", "conv_estimators"],
 ]

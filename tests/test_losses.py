@@ -5,7 +5,7 @@ import pytest
 from checks import check_best_scale, check_loss
 from scipy.optimize import linprog
 
-from convexnn.losses import LOSSES, Absolute, Huber, Interpolation, Loss, Quantile, Squared, make_loss
+from convexnn.losses import LOSSES, Absolute, Huber, Loss, Quantile, Squared, make_loss
 
 LABELLED = ("logistic", "hinge", "squared_hinge")
 
@@ -54,8 +54,7 @@ def test_weights_are_repetitions(name):
     fit = basis @ weighted.fit_free(Y, basis)
     q = np.linalg.qr(basis[rows])[0]
     repeated = q @ single.fit_free(Y[rows], q)
-    if name != "interpolation":  # it has no weights: its least squares fit is where it is infinite
-        assert single.value(Y[rows], fit[rows]) == pytest.approx(single.value(Y[rows], repeated), rel=1e-9)
+    assert single.value(Y[rows], fit[rows]) == pytest.approx(single.value(Y[rows], repeated), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", LABELLED)
@@ -115,9 +114,6 @@ def test_infeasible_vectors_have_the_scale_zero():
         Y = targets(name, 12, rng)
         V = rng.standard_normal(Y.shape)
         assert make_loss(name).best_scale(Y, V, np.inf) == 0.0
-    V = rng.standard_normal((12, 1))
-    assert Interpolation().best_scale(V, V, np.inf) == 0.0  # unbounded
-    assert Interpolation().best_scale(V, V, 3.0) == 3.0
 
 
 @pytest.mark.parametrize("delta", [1e-4, 1e-2, 1.0, 1e3])
@@ -176,16 +172,11 @@ def test_values_stay_finite_far_out():
     assert np.isfinite(loss.curvature_root(Y, Z)).all()
 
 
-def test_interpolation_accepts_rounding():
-    Y = 1e3 * np.random.default_rng(0).standard_normal((20, 1))
-    assert Interpolation().value(Y, Y * (1 + 1e-12)) == 0.0
-    assert Interpolation().value(Y, Y * (1 + 1e-8)) == np.inf
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"name": "mse"}, "name must be one of 'squared'"),
+        ({"name": "interpolation"}, "minimum_norm_interpolation"),
         ({"name": "huber", "delta": 0.0}, "delta must be a finite number above 0; got 0.0"),
         ({"name": "quantile", "quantile": 1.0}, "quantile must be a number above 0 and below 1; got 1.0"),
         ({"name": "quantile", "quantile": -0.5}, "quantile must be a finite number above 0; got -0.5"),

@@ -10,7 +10,7 @@ from oracles import NetworkProblem, best_of_restarts
 from convexnn import Architecture, build_program, recover, solve_generation, solve_reference, solve_working_set
 from convexnn.arrangements import Arrangements
 from convexnn.cones import make_cones
-from convexnn.losses import Absolute, Huber, Interpolation, Softmax, Squared
+from convexnn.losses import Absolute, Huber, Softmax, Squared
 from convexnn.patches import Patches
 from convexnn.patchwise import DirectedDesign
 from convexnn.solvers.factors import solve_factors
@@ -233,7 +233,5 @@ def test_what_is_refused():
         solve_vector_generation(separate)
     with pytest.raises(ValueError, match="patterns are those of the weights"):
         solve_vector_generation(build_program(X, Y, 0.3, 5, Architecture("gated_relu"), 0))
-    with pytest.raises(ValueError, match="finite everywhere"):
-        solve_vector_generation(build_program(X, Y, 0.3, 5, PLAIN, 0, Interpolation()))
     with pytest.raises(ValueError, match="scope must be"):
         solve_vector_generation(coupled, scope="global")

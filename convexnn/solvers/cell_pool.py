@@ -115,10 +115,45 @@ class CellPool:
 
     def prices(self, V, part):
         """Return max over outputs of |Proj(s X'D V)| of the cells, exact above a part of alpha."""
-        projected = self.sub.program.cones.project(
+        return self.program.penalty.dual_norms(self._projected(V, part))
+
+    def nearly_active(self, V, part):
+        """Return which cells have |Proj(s X'D V)| above a part of alpha, a boolean array of shape (n_cells,)."""
+        return self.prices(V, part) > part * self.program.alpha
+
+    def apart(self, V, part, angle):
+        """Return which cells are nearly active, of those whose largest points are within an angle the best one alone.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n_samples, n_outputs)
+            The dual vector.
+        part : float
+            The part of alpha.
+        angle : float
+            The angle in radians.
+
+        Returns
+        -------
+        boolean array of shape (n_cells,)
+            Which.
+        """
+        projected, rows = self._projected(V, part), np.arange(len(self))
+        norms = np.linalg.norm(projected, axis=1)
+        values, outputs = norms.max(axis=1), norms.argmax(axis=1)
+        units = projected[rows, :, outputs] / np.where(values > 0, values, 1.0)[:, None]
+        close = (units @ units.T > np.cos(angle)) & (self.signs[:, None] == self.signs)
+        close &= outputs[:, None] == outputs
+        kept = values > part * self.program.alpha
+        for place in np.argsort(-values, kind="stable"):
+            if kept[place]:
+                kept &= ~close[place] | (rows == place)
+        return kept
+
+    def _projected(self, V, part):
+        return self.sub.program.cones.project(
             self.sub.adjoint(V), self.blocks, self.tight.copy(), part * self.program.alpha
         )
-        return self.program.penalty.dual_norms(projected)
 
     def unknown(self, maxima, limit):
         """Return the largest of the maxima whose cells are not at hand, at most `limit`."""

@@ -31,10 +31,12 @@ from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
 from ..selection_cones import gates_in_cones
 from ..simplify import Simplified, bias_stages
+from ..survey import SURVEYED, Survey
 from ..validation import check_choice, check_count
 from .cell_pool import CellPool
 from .descent import descend
 from .monitor import NO_PROGRESS, check_blocks, run_watched
+from .neuron_newton import LARGEST_SYSTEM, compile_newton_descent, newton_descend
 from .newton import solve_newton
 from .subproblem import Iterate
 from .working_set import start_blocks
@@ -46,6 +48,8 @@ FEWEST_NEURONS, FEWEST_OF_OUTPUT, MOST_NEURONS, DESCENT_STEPS = 40, 15, 300, 300
 # Products of a step of the first descent from which it has fewer neurons, and the length of new neurons of later ones,
 # relative to the longest.
 DESCENT_WORK, NEW_NEURON = 2e8, 1e-2
+# Steps of L-BFGS before Newton's method, those of Newton's method, and the part of the gap to which they go.
+FIRST_STEPS, NEWTON_STEPS, NEWTON_PART = 50, 15, 0.01
 # Entries of X from which cells are so thin that neurons are moved between convex programs, while the gap is more than
 # so many times the target.
 THIN_DATA, MOVING = 2e5, 1.0
@@ -63,7 +67,7 @@ LAST_LEVEL, HIGHEST_LEVEL = 1, 3
 # Cells that join at a time: this many, or as many as there are neurons.
 FEWEST_CELLS = 200
 # Cells are kept where |Proj(s X'D V)| is above this part of alpha.
-NEARLY_ACTIVE = 0.99
+NEARLY_ACTIVE, THIN_ACTIVE, THIN_ANGLE = 0.99, 0.97, 30.0
 # Part of the gap that it may cost to merge neurons.
 MERGING_PART = 0.1
 # Iterations that find nothing, after which there is no progress to wait for.
@@ -194,7 +198,8 @@ class _Generation:
         search = CellSearch(self.program.design, rng, whole.selects)
         self.searches = [copy(search) for _ in range(whole.Y.shape[1])]  # one an output: each remembers its maxima
         self.large, self.n_starts, self.prover = search.large, search.n_starts, Prover(self.program)
-        self.thin = self.program.design.X.size > THIN_DATA
+        self.thin = self.program.design.X.size > THIN_DATA and not whole.selects
+        self.survey = Survey(search) if self.thin else None
         self.target = tol if scope == "local" else PROOF_SLACK * tol
         self.V, self.step, self.gap = None, 0.0, 1.0
 
@@ -219,7 +224,7 @@ class _Generation:
         while True:
             if not self.large or idle:
                 self._solve(min(FIRST_GAP, max(INNER_PART * self.gap, LAST_PART * self.target)))
-            found = self._price(self.n_starts * ESCALATION**level)
+            found = self._price((SURVEYED if self.thin else self.n_starts) * ESCALATION**level)
             if self.monitor.record(len(self.pool)):
                 return
             reached = self.gap <= self.target
@@ -298,19 +303,26 @@ class _Generation:
         """
         program, pool = self.program, self.pool
         rows, outputs = pool.pairs
-        U, signs, outputs, self.beta = descend(
-            program,
-            pool.W[rows, :, outputs],
-            pool.signs[rows],
-            outputs,
-            self.beta,
-            max_iter=DESCENT_STEPS,
-            ftol=DESCENT_PART * self.tol,
-            observe=self.monitor.over,
-        )
+        neurons = pool.W[rows, :, outputs], pool.signs[rows], outputs, self.beta
+        ftol, observe = DESCENT_PART * self.tol, self.monitor.over
+        together = len(rows) if not program.loss.separable else np.bincount(outputs).max(initial=0)
+        by_newton = self.thin and together * program.design.X.shape[1] <= LARGEST_SYSTEM
+        if not by_newton or self.gap == 1.0:  # far away, many cheap steps are better
+            steps = FIRST_STEPS if by_newton else DESCENT_STEPS
+            neurons = descend(program, *neurons, max_iter=steps, ftol=ftol, observe=observe)
+        if by_newton:
+            limits = {"max_iter": NEWTON_STEPS if self.gap < 1.0 else 40, "ftol": max(1e-9, NEWTON_PART * self.gap**2), "observe": observe}
+            neurons = newton_descend(program, *neurons, **limits)
+        U, signs, outputs, self.beta = neurons
         sizes = np.linalg.norm(U, axis=1)
         kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
+        others = pool.bits[:0], pool.signs[:0]
+        if self.thin and not self.large:  # cells that were left still bound the dual vector
+            angle = THIN_ANGLE * U.shape[1] / len(program.design.X)
+            apart = pool.apart(self.V, THIN_ACTIVE, angle) if self.V is not None else np.zeros(len(pool), bool)
+            others = pool.bits[apart], pool.signs[apart]
         self._take(*self._cells_of(U[kept], signs[kept], outputs[kept]))
+        pool.keep(np.ones(len(pool), bool), *others, np.zeros((len(others[0]), *pool.W.shape[1:])))
         self.V = program.project_dual(-program.loss.grad(program.Y, pool.sub.fit(pool.W, self.beta)))
 
     def _price(self, n_starts):
@@ -330,7 +342,11 @@ class _Generation:
             else:
                 climbed = search.climb(v, signs, pool.patterns(rows[own]))
             self.directions[np.flatnonzero(own)[: len(climbed)]] = climbed.directions
-            parts += [climbed, search.maxima(v, program.alpha, neurons[own], signs, n_starts, self.monitor.over)]
+            parts.append(climbed)
+            if not self.thin:
+                parts.append(search.maxima(v, program.alpha, neurons[own], signs, n_starts, self.monitor.over))
+        if self.thin:
+            parts.append(self.survey.maxima(V, neurons, pool.signs[rows], outputs, n_starts, self.monitor.over))
         maxima = join_maxima(*parts)
         prices = np.zeros(0) if self.large else pool.prices(V, 1.0)
         kappa = max(program.alpha, prices.max(initial=0.0), maxima.values.max(initial=0.0))
@@ -355,7 +371,7 @@ class _Generation:
         pool = self.pool
         kept = pool.W.any(axis=(1, 2))
         if not self.large:
-            kept |= pool.prices(self.V, NEARLY_ACTIVE) > NEARLY_ACTIVE * self.program.alpha
+            kept |= pool.nearly_active(self.V, THIN_ACTIVE if self.thin else NEARLY_ACTIVE)
         new = np.zeros((len(found), *pool.W.shape[1:]))
         if moving:  # the descent has to have neurons to move
             length = NEW_NEURON * np.linalg.norm(pool.W, axis=1).max(initial=0.0)

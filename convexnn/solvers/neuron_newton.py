@@ -1,0 +1,356 @@
+"""Newton's method in neuron space, for data whose cells are too thin to go from one to the next.
+
+    F(u, b) = L(sum_j s_j S act(X u_j) e_j' + Q b) + alpha sum_j |u_j|
+
+With many rows each neuron crosses many walls in a step, and sum_k v_k (x_k.u)_+ is as good as smooth: its kinks add up
+to a curvature that convex programs over cells do not see. So (t)_+ is smoothed over an angle w around each wall,
+
+    r(t) = delta (1 + t / delta)^2 / 4 where |t| < delta = w |x_k| |u|,   r(t) = (t)_+ elsewhere,
+
+which keeps it of degree one in u, and w falls as the steps become shorter. The Hessian is that of Gauss and Newton,
+plus for each neuron what the norm and the kinks bend, alpha (I - uu'/|u|^2) / |u| - s_j sum_k v_k r'', of which the
+positive part is kept, plus a shift (Levenberg, Marquardt). A step may shorten a neuron to zero but not turn it round:
+it is the minimum of the quadratic model over such steps, by a primal-dual active set method, nearly.
+
+References
+----------
+J. Nocedal and S. Wright (2006), Numerical optimization, 2nd ed., chapters 4 and 10. M. Hintermueller, K. Ito and K.
+Kunisch (2002), The primal-dual active set strategy as a semismooth Newton method, SIAM Journal on Optimization 13(3).
+"""
+
+import numpy as np
+from numba import njit
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from sklearn.utils import gen_batches
+
+from ..threads import map_batches
+
+__all__ = ["LARGEST_SYSTEM", "compile_newton_descent", "newton_descend"]
+
+# Coordinates of the neurons of a system up to which it is factored.
+LARGEST_SYSTEM = 3000
+# Angles of the smoothing, the first and the last, in units of those between the walls, n_features / n_rows, the largest
+# in radians, and the factor between two.
+FIRST_WIDTH, LAST_WIDTH, LARGEST_WIDTH, WIDTH_FACTOR = 30.0, 4.0, 0.1, 0.3
+# A width is done where the model promises less than this part of what the smoothing costs.
+WORTHWHILE = 0.5
+# Part of the curvature alpha / |u| of the norm that a neuron keeps at least.
+LEAST_BENDING = 1e-3
+# The first shift, in units of the curvature of the norm, the least above zero, and its factors.
+FIRST_SHIFT, LEAST_SHIFT, SHIFT_FACTOR = 0.1, 1e-2, 5.0
+# Parts of the promised decrease below which a step is not taken, or the shift grows, and above which it falls.
+TAKEN, BAD, GOOD = 1e-3, 0.25, 0.75
+# Shifts tried for a step, and rounds of the active set method.
+TRIES, ROUNDS = 8, 12
+# Relative regularisation of the systems.
+REGULARISATION = 1e-10
+# Width of the smoothing of losses with kinks, relative to the mean of |Y|.
+SMOOTHING = 0.05
+# Neurons below this part of the longest are dropped.
+NEGLIGIBLE = 1e-9
+# Most batches of neurons for threads.
+BATCHES = 8
+
+
+def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, first_width=FIRST_WIDTH):
+    """Move neurons downhill by Newton's method.
+
+    Parameters
+    ----------
+    program : Program
+        Gives data, loss, alpha and the free columns (their orthonormal basis is used); its patterns are not used.
+    U : ndarray of shape (n_neurons, n_features)
+        Neurons as blocks, w |a|, not zero.
+    signs : ndarray of shape (n_neurons,)
+        Their output signs.
+    outputs : integer array of shape (n_neurons,)
+        Their outputs.
+    beta : ndarray of shape (n_free, n_outputs)
+        Coefficients of the basis of the free columns.
+    max_iter : int
+        Most Newton steps.
+    ftol : float
+        Relative decrease of the objective that is promised by a step at which the descent ends.
+    observe : callable
+        Called without arguments after every step; a true value ends the descent.
+    first_width : float, default=30.0
+        The first angle of the smoothing, in units of n_features / n_rows.
+
+    Returns
+    -------
+    U, signs, outputs, beta
+        The neurons and coefficients reached; some neurons may be gone.
+    """
+    per_row = U.shape[1] / len(program.design.X)
+    width, last = (min(LARGEST_WIDTH, part * per_row) for part in (first_width, LAST_WIDTH))
+    neurons = _Neurons(program, *_merged(U, signs, outputs, FIRST_WIDTH*per_row), beta, width)
+    for _ in range(max_iter):
+        moved, promised = neurons.step()
+        if observe():
+            break
+        cost = neurons.value - neurons.objective(neurons.U, neurons.beta, 0.0)
+        if moved and promised > WORTHWHILE * cost:
+            continue
+        if neurons.width > last:
+            neurons.narrow(max(last, WIDTH_FACTOR * neurons.width))
+        elif not moved or promised <= ftol * abs(neurons.value):
+            break
+    return neurons.U, neurons.signs, neurons.outputs, neurons.beta
+
+
+def compile_newton_descent():
+    """Compile the kernels, or load them where they were compiled before, unless this process has them."""
+    if not _expand.signatures:
+        X, ones = np.ones((1, 1)), np.ones(1)
+        _activations(X, ones, ones, 0.1, 0.0, 1, np.zeros(1))
+        _expand(X, ones, ones, 0.1, 0.0, 1, np.zeros((1, 1)))
+        _bend(X, ones, ones, ones, 0.1, np.zeros((1, 1)))
+
+
+def _merged(U, signs, outputs, angle):
+    """Return neurons of the same sign and output within an angle as one."""
+    units = U / np.linalg.norm(U, axis=1, keepdims=True)
+    same = (units @ units.T > np.cos(angle)) & (signs[:, None] == signs) & (outputs[:, None] == outputs)
+    np.fill_diagonal(same, True)
+    leader = np.argmax(same, axis=1)
+    first, place = np.unique(leader, return_inverse=True)
+    total = np.zeros((len(first), U.shape[1]))
+    np.add.at(total, place, U)
+    print('merged', len(U), len(first))
+    return total, signs[first], outputs[first]
+
+
+class _Neurons:
+    """Neurons and free coefficients, the width of the smoothing, F there, and the shift of the next step."""
+
+    def __init__(self, program, U, signs, outputs, beta, width):
+        self.program, self.design, self.loss = program, program.design, program.loss
+        self.basis, self.alpha = program.free_basis[0], program.alpha
+        if not self.loss.smooth:
+            Y = program.Y
+            self.loss = self.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
+        self.X, self.lengths = np.ascontiguousarray(self.design.X), np.linalg.norm(self.design.X, axis=1)
+        n_outputs = program.Y.shape[1]
+        self.groups = [[c] for c in range(n_outputs)] if self.loss.separable else [list(range(n_outputs))]
+        self.shift = FIRST_SHIFT
+        self._take(U, signs, outputs, beta)
+        self.narrow(width)
+
+    def narrow(self, width):
+        """Smooth over another angle."""
+        self.width = width
+        self.value = self.objective(self.U, self.beta, width)
+
+    def objective(self, U, beta, width):
+        """Return F for a width."""
+        Z = self._predict(self._hidden(U, width)) + self.basis @ beta
+        return self.loss.value(self.program.Y, Z) + self.alpha * float(np.linalg.norm(U, axis=1).sum())
+
+    def step(self):
+        """Take a step; return whether F falls, and how much the quadratic model promised."""
+        models, promised = self._models(), 0.0
+        for _ in range(TRIES):
+            dU, db, promised = np.zeros_like(self.U), np.zeros_like(self.beta), 0.0
+            for own, group, H, shifts, g in models:
+                step = _minimise(H, self.shift * shifts, g, self.U[own])
+                promised -= float(g @ step) + 0.5 * float(step @ (H @ step))
+                end = dU[own].size
+                dU[own], db[:, group] = step[:end].reshape(-1, dU.shape[1]), step[end:].reshape(len(group), -1).T
+            if promised > 0:
+                U, beta = self.U + dU, self.beta + db
+                value = self.objective(U, beta, self.width)
+                ratio = (self.value - value) / promised
+            else:
+                ratio = -np.inf
+            if ratio < BAD:
+                self.shift = max(SHIFT_FACTOR * self.shift, LEAST_SHIFT)
+            elif ratio > GOOD:
+                self.shift = self.shift / SHIFT_FACTOR if self.shift > LEAST_SHIFT else 0.0
+            if ratio > TAKEN:
+                self._take(U, self.signs, self.outputs, beta)
+                self.value = value
+                return True, promised
+        return False, promised
+
+    def _take(self, U, signs, outputs, beta):
+        """Take these neurons, without those that are negligible."""
+        sizes = np.linalg.norm(U, axis=1)
+        kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
+        self.U, self.signs, self.outputs, self.beta = U[kept], signs[kept], outputs[kept], beta
+
+    def _models(self):
+        """Return for each group of outputs its neurons, Hessian, shifts of the neurons, and gradient."""
+        Y, sizes = self.program.Y, np.linalg.norm(self.U, axis=1)
+        units = self.U / sizes[:, None]
+        jacobian = self._jacobian()
+        hidden = np.einsum("njd,jd->nj", jacobian, self.U)  # of degree one
+        Z = self._predict(hidden) + self.basis @ self.beta
+        V, curvature = -self.loss.grad(Y, Z), self.loss.curvature(Y, Z)
+        jacobian *= self.signs[:, None]
+        gradient = self.alpha * units - np.einsum("njd,nj->jd", jacobian, V[:, self.outputs])
+        of_free = -(self.basis.T @ V)
+        along = units[:, :, None] * units[:, None, :]
+        bending = self._bending(V, units, sizes, np.eye(self.U.shape[1]) - along)
+        models = []
+        for group in self.groups:
+            own = np.flatnonzero(np.isin(self.outputs, group))
+            H = self._hessian(jacobian[:, own], self.outputs[own], group, curvature)
+            d, shifts = self.U.shape[1], np.zeros((len(own), self.U.shape[1], self.U.shape[1]))
+            for j, neuron in enumerate(own):
+                place = slice(j * d, (j + 1) * d)
+                radial = float(units[neuron] @ H[place, place] @ units[neuron])
+                shifts[j] = radial * along[neuron] + self.alpha / sizes[neuron] * (np.eye(d) - along[neuron])
+                H[place, place] += bending[neuron]
+            H.flat[:: len(H) + 1] *= 1.0 + REGULARISATION
+            models.append((own, group, H, shifts, np.concatenate([gradient[own].ravel(), of_free[:, group].T.ravel()])))
+        return models
+
+    def _hessian(self, jacobian, outputs, group, curvature):
+        """Return the Gauss-Newton matrix of the neurons and free coefficients of a group of outputs."""
+        (n, m, d), q = jacobian.shape, self.basis.shape[1]
+        H, parts, places = np.zeros((m * d + q * len(group),) * 2), [], []
+        for at, c in enumerate(group):
+            own = np.flatnonzero(outputs == c)
+            parts.append(np.hstack([jacobian[:, own].reshape(n, -1), self.basis]))
+            places.append(np.concatenate([(own[:, None] * d + np.arange(d)).ravel(), m * d + at * q + np.arange(q)]))
+        for a, c in enumerate(group):
+            for b, e in enumerate(group[: a + 1]):
+                bent = curvature[:, c] if self.loss.separable else curvature[:, c, e]
+                block = parts[a].T @ (parts[b] * bent[:, None])
+                H[np.ix_(places[a], places[b])] = block
+                H[np.ix_(places[b], places[a])] = block.T
+        return H
+
+    def _bending(self, V, units, sizes, across):
+        """Return the positive part of what the norm and the kinks add to the Hessian of each neuron."""
+        kinks = np.zeros(across.shape)
+        rows = (1.0 - self.design.slope) * self.design.spread(V).T.copy()
+
+        def part(batch):
+            for j in range(batch.start, batch.stop):
+                _bend(self.X, self.lengths, rows[self.outputs[j]], units[j], self.width, kinks[j])
+
+        self._map(part, len(units))
+        curvature = (self.alpha / sizes)[:, None, None]
+        values, vectors = np.linalg.eigh(curvature * across - (self.signs / sizes)[:, None, None] * kinks)
+        bent = (vectors * np.maximum(values, 0.0)[:, None, :]) @ vectors.transpose(0, 2, 1)
+        return bent + LEAST_BENDING * curvature * across
+
+    def _jacobian(self):
+        """Return the derivatives of the activations, shape (n_samples, n_neurons, n_features)."""
+        design, J = self.design, np.zeros((self.design.n_samples, *self.U.shape))
+
+        def part(batch):
+            for j in range(batch.start, batch.stop):
+                _expand(self.X, self.lengths, self.U[j], self.width, design.slope, design.n_patches, J[:, j])
+
+        self._map(part, len(self.U))
+        return J
+
+    def _hidden(self, U, width):
+        """Return the activations of neurons, shape (n_samples, n_neurons)."""
+        design, hidden = self.design, np.zeros((len(U), self.design.n_samples))
+
+        def part(batch):
+            for j in range(batch.start, batch.stop):
+                _activations(self.X, self.lengths, U[j], width, design.slope, design.n_patches, hidden[j])
+
+        self._map(part, len(U))
+        return hidden.T
+
+    def _map(self, part, count):
+        map_batches(part, list(gen_batches(count, max(1, -(-count // BATCHES)))) if count else [])
+
+    def _predict(self, hidden):
+        """Return what neurons predict, shape (n_samples, n_outputs)."""
+        return hidden @ (self.signs[:, None] * (self.outputs[:, None] == np.arange(self.program.Y.shape[1])))
+
+
+def _minimise(H, shifts, g, U):
+    """Return the p of the least g'p + p'(H + shifts)p / 2 where no neuron turns round, nearly: -u_j is its end."""
+    m, d = U.shape
+    H = H.copy()
+    for j in range(m):
+        H[j * d : (j + 1) * d, j * d : (j + 1) * d] += shifts[j]
+    p, out, is_free = np.zeros(len(g)), np.zeros(m, bool), np.ones(len(g), bool)
+    for _ in range(ROUNDS):
+        is_free[: m * d] = np.repeat(~out, d)
+        free = np.flatnonzero(is_free)
+        p[: m * d] = -U.ravel()
+        p[free] = 0.0
+        try:
+            factor = cho_factor(H[np.ix_(free, free)], lower=True, overwrite_a=True, check_finite=False)
+            p[free] = -cho_solve(factor, (g + H @ p)[free])
+        except LinAlgError:
+            return np.zeros(len(g))
+        steps = p[: m * d].reshape(m, d)
+        turned = ~out & (np.sum(U * (U + steps), axis=1) < 0)
+        back = out & (np.sum((g + H @ p)[: m * d].reshape(m, d) * U, axis=1) < 0)
+        if not (turned.any() or back.any()):
+            return p
+        out = (out | turned) & ~back
+    steps[turned] = -U[turned]
+    return p
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _activations(X, lengths, u, width, slope, n_patches, hidden):
+    """Write the activations of a neuron, added up over the patches of each sample."""
+    w = width * np.sqrt((u * u).sum())
+    for i in range(len(hidden)):
+        total = 0.0
+        for k in range(i * n_patches, (i + 1) * n_patches):
+            t = 0.0
+            for q in range(len(u)):
+                t += X[k, q] * u[q]
+            delta = w * lengths[k]
+            r = max(t, 0.0) if abs(t) >= delta else (t + delta) ** 2 / (4.0 * delta)
+            total += slope * t + (1.0 - slope) * r
+        hidden[i] = total
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _expand(X, lengths, u, width, slope, n_patches, J):
+    """Write the derivatives of the activations of a neuron."""
+    d, size = len(u), np.sqrt((u * u).sum())
+    for i in range(len(J)):
+        along = 0.0
+        for q in range(d):
+            J[i, q] = 0.0
+        for k in range(i * n_patches, (i + 1) * n_patches):
+            t = 0.0
+            for q in range(d):
+                t += X[k, q] * u[q]
+            delta = width * size * lengths[k]
+            activity = 1.0 if t > 0.0 else 0.0
+            if abs(t) < delta:
+                activity = 0.5 * (1.0 + t / delta)
+                along += 0.25 * (1.0 - (t / delta) ** 2) * width * lengths[k]
+            activity = slope + (1.0 - slope) * activity
+            for q in range(d):
+                J[i, q] += activity * X[k, q]
+        for q in range(d):
+            J[i, q] += (1.0 - slope) * along * u[q] / size
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _bend(X, lengths, weights, unit, width, K):
+    """Write sum_k weights_k r'' at a unit vector."""
+    d, total = len(unit), 0.0
+    y = np.empty(d)
+    for k in range(len(X)):
+        t = 0.0
+        for q in range(d):
+            t += X[k, q] * unit[q]
+        delta = width * lengths[k]
+        if abs(t) < delta:
+            for q in range(d):
+                y[q] = X[k, q] - t * unit[q]
+            factor = weights[k] / (2.0 * delta)
+            for q in range(d):
+                for r in range(d):
+                    K[q, r] += factor * y[q] * y[r]
+            total += weights[k] * 0.25 * (1.0 - (t / delta) ** 2) * delta
+    for q in range(d):
+        for r in range(d):
+            K[q, r] += total * ((1.0 if q == r else 0.0) - unit[q] * unit[r])

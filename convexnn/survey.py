@@ -1,0 +1,185 @@
+"""Pricing of thin cells by many short ascents, most of which are given up early.
+
+With many rows in few dimensions h(u) = s v'act(Xu) has hundreds of maxima on the sphere, its largest in one start of a
+thousand, and a product of X with many directions at once, in single precision, costs a fraction of the same products
+one by one. So thousands of starts are looked at, for all outputs, and the better part of them goes on after every few
+gradient steps (successive halving). The values of those that arrive are computed again in double precision.
+
+References
+----------
+K. Jamieson and A. Talwalkar (2016), Non-stochastic best arm identification and hyperparameter optimization, AISTATS.
+"""
+
+import numpy as np
+
+from .arrangements import pattern_bits
+from .search import LENGTHS, REMEMBERED, Maxima, join_maxima
+from .threads import map_batches
+
+__all__ = ["SURVEYED", "Survey"]
+
+# The usual number of starts, and of those that are left of so many (as a part) the gradient steps that follow.
+SURVEYED = 1500
+PLAN = ((1.0, 3), (0.27, 8), (0.07, 25))
+# Directions that are multiplied at a time: X times them is to fit into the cache, nearly.
+AT_A_TIME = 64
+# One start in so many, of those that are not near neurons, is a row.
+ROW_STARTS = 8
+# Cosine above which two maxima of the same sign and output are one.
+SAME_MAXIMUM = 0.97
+# Relative increase below which a step in single precision is not one.
+PROGRESS_TOL = 1e-6
+
+
+class Survey:
+    """Ascents of h from many starts, for all outputs.
+
+    Parameters
+    ----------
+    search : CellSearch
+        Of the same data: gives the rows, the noise, and the source of the starts.
+
+    Attributes
+    ----------
+    found : ndarray of shape (n_found, n_features)
+        Maxima found by the last survey, unit vectors.
+    """
+
+    def __init__(self, search):
+        self.search, self.design, self.units = search, search.design, search.units
+        self.X = search.scaled.astype(np.float32)
+        self.found = np.zeros((0, self.X.shape[1]))
+
+    def maxima(self, V, neurons, signs, outputs, n_starts, over=lambda: False):
+        """Search for maxima of h.
+
+        Parameters
+        ----------
+        V : ndarray of shape (n_samples, n_outputs)
+            The dual vector.
+        neurons : ndarray of shape (n_neurons, n_features)
+            Directions of the neurons of the current network, unit vectors; there may be none.
+        signs : ndarray of shape (n_neurons,)
+            Their output signs.
+        outputs : integer array of shape (n_neurons,)
+            Their outputs.
+        n_starts : int
+            Number of starts, besides the maxima found before.
+        over : callable, default: never
+            Asked now and then whether to stop.
+
+        Returns
+        -------
+        Maxima
+            Those of the best starts that are apart, nearly maxima, the largest first.
+        """
+        weights, linear = zip(*(self.design.response(v) for v in V.T), strict=True)
+        weights, linear = np.array(weights, np.float32), np.array(linear * self.units, np.float32)
+        U, signs, outputs = self._starts(neurons, signs, outputs, n_starts)
+        runs = _Runs(self.X, weights, linear, U.astype(np.float32), signs, outputs)
+        for part, steps in PLAN:
+            runs.keep(max(1, int(part * len(U))))
+            for _ in range(steps):
+                if over():
+                    break
+                runs.step()
+        maxima = self._apart(V, runs)
+        self.found = maxima.directions[:REMEMBERED]
+        return maxima
+
+    def _starts(self, neurons, signs, outputs, n_starts):
+        """Return directions in the units of the search, their signs and outputs, a sign of 0 where it is open.
+
+        One half are neurons with noise, a fourth noise of each kind, and an eighth of these rows instead.
+        """
+        search, d = self.search, self.X.shape[1]
+        near = n_starts // 2 if len(neurons) else 0
+        index = search.rng.randint(0, max(1, len(neurons)), near)
+        noise = search.rng.standard_normal((n_starts, d))
+        noise[::2] = noise[::2, : len(search.whitening)] @ search.whitening
+        noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+        rows = np.arange(near, n_starts, ROW_STARTS)
+        noise[rows] = self.X[search.rng.randint(0, len(self.X), len(rows))]
+        base = neurons[index] / self.units
+        noise[:near] *= search.rng.choice(LENGTHS, near)[:, None] * np.linalg.norm(base, axis=1, keepdims=True)
+        noise[:near] += base
+        U = np.concatenate([noise, self.found / self.units])
+        open_ = np.zeros(len(U) - near)
+        alive = U.any(axis=1)
+        return tuple(
+            part[alive]
+            for part in (U, np.concatenate([signs[index], open_]), np.concatenate([outputs[index], open_.astype(int)]))
+        )
+
+    def _apart(self, V, runs):
+        """Return the distinct ones of what was reached, with values in double precision."""
+        U = runs.U.astype(np.float64) * self.units
+        U /= np.linalg.norm(U, axis=1, keepdims=True)
+        order, kept = np.argsort(-runs.values, kind="stable"), []
+        close = U @ U.T > SAME_MAXIMUM
+        close &= (runs.signs[:, None] == runs.signs) & (runs.outputs[:, None] == runs.outputs)
+        for j in order:
+            if not close[j, kept].any():
+                kept.append(j)
+        U, signs, outputs = U[kept], runs.signs[kept].astype(np.float64), runs.outputs[kept]
+        T = self.design.X @ U.T
+        hidden = self.design.pool(T * np.where(T > 0, 1.0, self.design.slope))
+        values = signs * np.sum(V[:, outputs] * hidden, axis=0)
+        return join_maxima(Maxima(values, U, signs, pattern_bits(self.design.X, U)))
+
+
+class _Runs:
+    """Ascents under way: directions U, the sign and output of each, the gradient and the value of h, and the step."""
+
+    def __init__(self, X, weights, linear, U, signs, outputs):
+        self.X, self.weights, self.linear = X, weights, linear
+        self.U = U / np.linalg.norm(U, axis=1, keepdims=True)
+        self.signs, self.outputs = signs.astype(np.float32), outputs.copy()
+        free = np.flatnonzero(signs == 0)
+        if len(free):
+            self._choose(free)
+        self.values, self.G = self._evaluate(self.U)
+        self.steps = np.ones(len(U), np.float32)
+
+    def keep(self, count):
+        """Go on with the largest values."""
+        if count < len(self.U):
+            best = np.argsort(-self.values, kind="stable")[:count]
+            for name in ("U", "G", "values", "steps", "signs", "outputs"):
+                setattr(self, name, getattr(self, name)[best])
+
+    def step(self):
+        """Take a normalised gradient step of adapted length from each, where h grows."""
+        tiny = np.finfo(np.float32).tiny
+        ahead = self.G / np.maximum(np.linalg.norm(self.G, axis=1, keepdims=True), tiny)
+        trial = (1.0 - self.steps)[:, None] * self.U + self.steps[:, None] * ahead
+        trial /= np.maximum(np.linalg.norm(trial, axis=1, keepdims=True), tiny)
+        values, G = self._evaluate(trial)
+        better = values > self.values + PROGRESS_TOL * np.abs(self.values)
+        self.U[better], self.G[better], self.values[better] = trial[better], G[better], values[better]
+        self.steps = np.where(better, np.minimum(1.0, 1.5 * self.steps), 0.5 * self.steps).astype(np.float32)
+
+    def _choose(self, index):
+        """Choose the output and the sign for which h is largest."""
+
+        def values(batch):
+            U = self.U[index[batch]]
+            return self.weights @ np.maximum(self.X @ U.T, 0.0) + self.linear @ U.T
+
+        every = np.concatenate(map_batches(values, _batches(len(index))), axis=1)
+        self.outputs[index] = np.abs(every).argmax(axis=0)
+        self.signs[index] = np.where(every[self.outputs[index], np.arange(len(index))] >= 0, 1.0, -1.0)
+
+    def _evaluate(self, U):
+        """Return h and its gradient for each direction."""
+
+        def part(batch):
+            active = (self.X @ U[batch].T > 0) * self.weights[self.outputs[batch]].T
+            return (active.T @ self.X + self.linear[self.outputs[batch]]) * self.signs[batch, None]
+
+        G = np.concatenate(map_batches(part, _batches(len(U))))
+        return np.sum(G * U, axis=1), G
+
+
+def _batches(size):
+    return [slice(first, first + AT_A_TIME) for first in range(0, size, AT_A_TIME)]
