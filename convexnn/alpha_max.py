@@ -10,6 +10,7 @@ from .building import build_program
 from .proof import Prover
 from .search import CellSearch
 from .simplify import Simplified
+from .survey import SURVEYED, THIN_DATA, Survey
 from .validation import check_choice, check_flag
 from .vector_search import VectorSearch
 
@@ -92,8 +93,12 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
         search, none = VectorSearch(problem.design, rng), np.zeros((0, problem.design.X.shape[1]))
         value = search.maxima(V, 0.0, none, search.n_starts).values.max(initial=0.0)
         return AlphaMax(float(value * simplified.unit_alpha), np.inf, "local")
-    searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
-    value, upper, kind = max(found for found, _ in searches), np.inf, "local"
+    upper, kind = np.inf, "local"
+    if scope == "local" and problem.design.X.size > THIN_DATA and not problem.selects:
+        value = _survey(problem, V, rng)
+    else:
+        searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
+        value = max(found for found, _ in searches)
     if scope != "local" and not problem.selects:
         limits = {"time_limit": time_limit}
         if scope == "auto":
@@ -186,6 +191,16 @@ def alpha_max(
     else:
         result = alpha_max_over_all(program, scope, time_limit, random_state)
     return result if return_bounds else result.value
+
+
+def _survey(problem, V, rng):
+    """Return the largest value of kappa that is found where cells are thin."""
+    search = CellSearch(problem.design, rng)
+    none = np.zeros((0, problem.design.X.shape[1]))
+    best = Survey(search).maxima(V, none, none[:, 0], none[:, 0].astype(int), SURVEYED).select(slice(1))
+    patterns = np.unpackbits(best.bits, axis=1, count=len(problem.design.X)).view(bool)
+    climbed = [search.climb(V[:, [c]], best.signs, patterns).values.max() for c in range(V.shape[1])]
+    return max(best.values.max(), *climbed)
 
 
 def _search(problem, v, scope, rng):

@@ -20,6 +20,8 @@ from .threads import map_batches
 
 __all__ = ["Design", "transfer_blocks"]
 
+# Entries of the sums S D_i X of all patterns up to which they are kept, where a sample has several rows.
+MOST_SUMS = 40_000_000
 # What a design keeps that does not depend on its patterns.
 OF_ROWS = ("single_rows", "unit_columns", "squared_norm", "gram")
 
@@ -77,6 +79,13 @@ class Design:
         rows = np.flatnonzero(W.any(axis=(1, 2)))
         blocks = rows if blocks is None else np.asarray(blocks)[rows]
         index, signs = self.pattern_index(blocks), self.sign(blocks)
+        if self.sums_of_rows is not None:
+            coefficients = np.zeros((len(self.arrangements), *W.shape[1:]), self.X.dtype)
+            np.add.at(coefficients, index, W[rows] * signs[:, None, None])
+            used = np.flatnonzero(np.bincount(index, minlength=len(coefficients)))
+            return (self._sums_of(used) @ coefficients[used].reshape(len(used) * self.X.shape[1], W.shape[2])).astype(
+                np.float64, copy=False
+            )
 
         def fit(batch):
             activity = self.activity(index[batch])
@@ -174,8 +183,35 @@ class Design:
         """X X', shape (n_samples, n_samples)."""
         return self.X @ self.X.T
 
+    @cached_property
+    def sums_of_rows(self):
+        """S D_i X for all patterns, shape (n_samples, n_patterns, n_features), None where a sample has one row.
+
+        Or where they are too many to be kept. With several outputs and rows they save most of the products.
+        """
+        shape = self.n_samples, len(self.arrangements), self.X.shape[1]
+        if self.n_patches == 1 or np.prod(shape, dtype=float) > MOST_SUMS:
+            return None
+        sums, patches = np.empty(shape, self.X.dtype), self.X.reshape(self.n_samples, self.n_patches, -1)
+
+        def add(batch):
+            activity = self.activity(np.arange(shape[1])[batch]).reshape(-1, self.n_samples, self.n_patches)
+            sums[:, batch] = activity.transpose(1, 0, 2).astype(self.X.dtype) @ patches
+
+        map_batches(add, self._batches(shape[1]))
+        return sums
+
+    def _sums_of(self, index):
+        """Return the sums of some patterns, shape (n_samples, n_selected n_features)."""
+        sums = self.sums_of_rows if len(index) == len(self.arrangements) else self.sums_of_rows[:, index]
+        return sums.reshape(self.n_samples, len(index) * self.X.shape[1])
+
     def _correlate(self, V, index):
         """Return X' D_i S'V for the patterns of `index`."""
+        if self.sums_of_rows is not None:
+            every, place = np.unique(index, return_inverse=True)
+            G = self._sums_of(every).T @ V.astype(self.X.dtype, copy=False)
+            return G.reshape(len(every), self.X.shape[1], V.shape[1])[place].astype(np.float64, copy=False)
         G = np.empty((len(index), self.X.shape[1], V.shape[1]))
         V = self.spread(V.astype(self.X.dtype, copy=False))
 

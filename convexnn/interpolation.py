@@ -49,7 +49,7 @@ __all__ = ["Interpolation", "minimum_norm_interpolation"]
 # The first mu and the least, as parts of alpha_max; its factor where a step leaves more than SLOW of the residual.
 FIRST_MU, LEAST_MU, MU_FACTOR, SLOW, MAX_STEPS = 1e-2, 1e-9, 0.1, 0.1, 40
 # The gap to which a step is solved, as a part of tol, at first and in a proof; its factor where that is not enough.
-STEP_PART, PROOF_PART, STEP_FACTOR, LEAST_TOL = 0.1, 0.5, 0.1, 1e-14
+STEP_PART, PROOF_PART, STEP_FACTOR, LEAST_TOL = 0.1, 0.5, 0.1, 1e-12
 # Rounding of bounds; a fit is exact at this distance from Y, relative to |Y|, or to the fits that blocks have.
 ROUNDING, FIT_TOL, SUM_TOL = 4 * np.finfo(float).eps, 1e-12, 1e-14
 # The residual, relative to |Y|, from which on the rest is fitted by changes of blocks, in so many rounds.
@@ -275,8 +275,8 @@ def _iterate(run, solver, scope, rng):
         program, W, reached = solution.program, solution.W, run.gap <= run.tol
         if reached and (proving or not generated or scope == "local"):
             return
-        slow = run.residual > SLOW * before
-        if time.perf_counter() > run.end or solution.status == "interrupted" or (slow and mu <= least):
+        slow, idle = run.residual > SLOW * before, run.best is not None and options["tol"] == LEAST_TOL
+        if idle or time.perf_counter() > run.end or "interrupted" in solution.status or (slow and mu <= least):
             return
         proving = reached
         part *= STEP_FACTOR if run.best is not None and not reached else 1.0

@@ -16,8 +16,10 @@ from .arrangements import pattern_bits
 from .search import LENGTHS, REMEMBERED, Maxima, join_maxima
 from .threads import map_batches
 
-__all__ = ["SURVEYED", "Survey"]
+__all__ = ["SURVEYED", "THIN_DATA", "Survey"]
 
+# Entries of X from which cells are thin.
+THIN_DATA = 2e5
 # The usual number of starts, and of those that are left of so many (as a part) the gradient steps that follow.
 SURVEYED = 1500
 PLAN = ((1.0, 3), (0.27, 8), (0.07, 25))

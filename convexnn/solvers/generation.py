@@ -31,32 +31,29 @@ from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
 from ..selection_cones import gates_in_cones
 from ..simplify import Simplified, bias_stages
-from ..survey import SURVEYED, Survey
+from ..survey import SURVEYED, THIN_DATA, Survey
 from ..validation import check_choice, check_count
 from .cell_pool import CellPool
-from .descent import descend
 from .monitor import NO_PROGRESS, check_blocks, run_watched
-from .neuron_newton import LARGEST_SYSTEM, compile_newton_descent, newton_descend
+from .movement import move_neurons
+from .neuron_newton import compile_newton_descent
 from .newton import solve_newton
 from .subproblem import Iterate
 from .working_set import start_blocks
 
 __all__ = ["solve_generation"]
 
-# Neurons of the descent that generation starts from, one for two samples within limits, and its iterations.
-FEWEST_NEURONS, FEWEST_OF_OUTPUT, MOST_NEURONS, DESCENT_STEPS = 40, 15, 300, 300
+# Neurons of the descent that generation starts from, one for two samples within limits.
+FEWEST_NEURONS, FEWEST_OF_OUTPUT, MOST_NEURONS = 40, 15, 300
 # Products of a step of the first descent from which it has fewer neurons, and the length of new neurons of later ones,
 # relative to the longest.
 DESCENT_WORK, NEW_NEURON = 2e8, 1e-2
-# Steps of L-BFGS before Newton's method, those of Newton's method, and the part of the gap to which they go.
-FIRST_STEPS, NEWTON_STEPS, NEWTON_PART = 50, 15, 0.01
-# Entries of X from which cells are so thin that neurons are moved between convex programs, while the gap is more than
-# so many times the target.
-THIN_DATA, MOVING = 2e5, 1.0
+# Where cells are thin, neurons are moved between convex programs while the gap is more than so many times the target.
+MOVING = 1.0
 # Neurons shorter than this part of the longest are left out of the start.
 NEGLIGIBLE = 1e-3
 # The program over the cells at hand is solved to this gap at first, then to a part of the gap, or of tol.
-FIRST_GAP, INNER_PART, LAST_PART = 1e-3, 0.02, 0.3
+FIRST_GAP, THIN_FIRST_GAP, INNER_PART, LAST_PART = 1e-3, 1e-2, 0.02, 0.3
 # Starts of a search: as many times the usual number a level.
 ESCALATION = 4
 # A search that finds less than the first number of cells is followed by one with more starts, more than the second by
@@ -76,8 +73,6 @@ PATIENCE = 4
 PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
 # Parts of a time limit that are left to a proof that was asked for, and of tol that the dual vector may take of it.
 PROOF_RESERVE, PROOF_SLACK = 0.3, 0.5
-# Relative decrease at which the descent ends, as a part of tol.
-DESCENT_PART = 1e-3
 # Relative excess over alpha that counts as rounding.
 EXCESS_TOL = 1e-11
 
@@ -151,6 +146,7 @@ def solve_generation(
     def compile_all():
         compile_kernels()
         compile_ascent()
+        compile_newton_descent()
         if scope != "local":
             compile_proof()
 
@@ -223,7 +219,8 @@ class _Generation:
         level, idle = 0, 0
         while True:
             if not self.large or idle:
-                self._solve(min(FIRST_GAP, max(INNER_PART * self.gap, LAST_PART * self.target)))
+                part = max(INNER_PART * self.gap, LAST_PART * self.target)
+                self._solve(min(THIN_FIRST_GAP if self.thin else FIRST_GAP, part))
             found = self._price((SURVEYED if self.thin else self.n_starts) * ESCALATION**level)
             if self.monitor.record(len(self.pool)):
                 return
@@ -304,16 +301,8 @@ class _Generation:
         program, pool = self.program, self.pool
         rows, outputs = pool.pairs
         neurons = pool.W[rows, :, outputs], pool.signs[rows], outputs, self.beta
-        ftol, observe = DESCENT_PART * self.tol, self.monitor.over
-        together = len(rows) if not program.loss.separable else np.bincount(outputs).max(initial=0)
-        by_newton = self.thin and together * program.design.X.shape[1] <= LARGEST_SYSTEM
-        if not by_newton or self.gap == 1.0:  # far away, many cheap steps are better
-            steps = FIRST_STEPS if by_newton else DESCENT_STEPS
-            neurons = descend(program, *neurons, max_iter=steps, ftol=ftol, observe=observe)
-        if by_newton:
-            limits = {"max_iter": NEWTON_STEPS if self.gap < 1.0 else 40, "ftol": max(1e-9, NEWTON_PART * self.gap**2), "observe": observe}
-            neurons = newton_descend(program, *neurons, **limits)
-        U, signs, outputs, self.beta = neurons
+        known = {"gap": self.gap, "tol": self.tol, "thin": self.thin, "observe": self.monitor.over}
+        U, signs, outputs, self.beta = move_neurons(program, neurons, **known)
         sizes = np.linalg.norm(U, axis=1)
         kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
         others = pool.bits[:0], pool.signs[:0]

@@ -52,7 +52,7 @@ NEGLIGIBLE = 1e-9
 BATCHES = 8
 
 
-def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, first_width=FIRST_WIDTH):
+def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
     """Move neurons downhill by Newton's method.
 
     Parameters
@@ -73,8 +73,6 @@ def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe,
         Relative decrease of the objective that is promised by a step at which the descent ends.
     observe : callable
         Called without arguments after every step; a true value ends the descent.
-    first_width : float, default=30.0
-        The first angle of the smoothing, in units of n_features / n_rows.
 
     Returns
     -------
@@ -82,18 +80,18 @@ def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe,
         The neurons and coefficients reached; some neurons may be gone.
     """
     per_row = U.shape[1] / len(program.design.X)
-    width, last = (min(LARGEST_WIDTH, part * per_row) for part in (first_width, LAST_WIDTH))
-    neurons = _Neurons(program, *_merged(U, signs, outputs, FIRST_WIDTH*per_row), beta, width)
+    width, last = (min(LARGEST_WIDTH, part * per_row) for part in (FIRST_WIDTH, LAST_WIDTH))
+    neurons = _Neurons(program, *_merged(U, signs, outputs, width), beta, width)
     for _ in range(max_iter):
         moved, promised = neurons.step()
         if observe():
             break
         cost = neurons.value - neurons.objective(neurons.U, neurons.beta, 0.0)
-        if moved and promised > WORTHWHILE * cost:
-            continue
-        if neurons.width > last:
+        least = ftol * abs(neurons.value)
+        settled = not moved or promised <= least
+        if neurons.width > last and cost > least and (settled or promised <= WORTHWHILE * cost):
             neurons.narrow(max(last, WIDTH_FACTOR * neurons.width))
-        elif not moved or promised <= ftol * abs(neurons.value):
+        elif settled:
             break
     return neurons.U, neurons.signs, neurons.outputs, neurons.beta
 
@@ -116,7 +114,6 @@ def _merged(U, signs, outputs, angle):
     first, place = np.unique(leader, return_inverse=True)
     total = np.zeros((len(first), U.shape[1]))
     np.add.at(total, place, U)
-    print('merged', len(U), len(first))
     return total, signs[first], outputs[first]
 
 

@@ -1,0 +1,54 @@
+"""How generation moves neurons across walls: L-BFGS from far away, and Newton's method where cells are thin."""
+
+import numpy as np
+
+from .descent import descend
+from .neuron_newton import LARGEST_SYSTEM, newton_descend
+
+__all__ = ["DESCENT_STEPS", "move_neurons"]
+
+# Iterations of L-BFGS alone, and of L-BFGS before Newton's method.
+DESCENT_STEPS, FIRST_STEPS = 300, 50
+# Relative decrease at which L-BFGS ends, as a part of tol.
+DESCENT_PART = 1e-3
+# Newton steps of the first move and of later ones, the relative decrease at which they end, as a part of the squared
+# gap (an error of V costs its square in the objective), and the least.
+FIRST_NEWTON_STEPS, NEWTON_STEPS, NEWTON_PART, LEAST_DECREASE = 40, 15, 0.01, 1e-9
+
+
+def move_neurons(program, neurons, *, gap, tol, thin, observe):
+    """Move neurons downhill, across walls.
+
+    Parameters
+    ----------
+    program : Program
+        Gives data, loss, alpha and the free columns; its patterns are not used.
+    neurons : tuple
+        U, signs, outputs and beta, as `descend` takes them.
+    gap : float
+        The relative gap known; 1 for neurons that are far from any optimum.
+    tol : float
+        The relative gap wanted.
+    thin : bool
+        Whether cells are thin.
+    observe : callable
+        Called without arguments after every step; a true value ends the descent.
+
+    Returns
+    -------
+    U, signs, outputs, beta
+        The neurons and coefficients reached; neurons may have changed their sign or be gone.
+    """
+    U, _, outputs, _ = neurons
+    first, ftol = gap >= 1.0, DESCENT_PART * tol
+    together = np.bincount(outputs).max(initial=0) if program.loss.separable else len(U)
+    if not thin or together * U.shape[1] > LARGEST_SYSTEM:
+        return descend(program, *neurons, max_iter=DESCENT_STEPS, ftol=ftol, observe=observe)
+    if first:
+        U, *others = descend(program, *neurons, max_iter=FIRST_STEPS, ftol=ftol, observe=observe)
+        alive = U.any(axis=1)
+        neurons = U[alive], *(part[alive] for part in others[:2]), others[2]
+    steps = FIRST_NEWTON_STEPS if first else NEWTON_STEPS
+    return newton_descend(
+        program, *neurons, max_iter=steps, ftol=max(LEAST_DECREASE, NEWTON_PART * gap**2), observe=observe
+    )
