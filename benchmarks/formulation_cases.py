@@ -23,7 +23,7 @@ class Case:
     network : str
         What it is, in words.
     loss : str
-        Name of the loss.
+        Name of the loss; "exact" where the network has to fit the targets exactly.
     architecture : dict
         Arguments of `Architecture`.
     n_samples, n_features, n_outputs : int
@@ -56,9 +56,9 @@ class Case:
     @property
     def generated(self):
         """Whether generation is for this case: activations whose patterns are those of their weights, norms l2."""
-        plain = self.architecture.get("hidden_norm", "l2") == "l2" and self.loss != "interpolation"
+        plain = self.architecture.get("hidden_norm", "l2") == "l2"
         own = self.architecture.get("activation", "relu") in ("relu", "leaky_relu", "abs")
-        return self.kind in ("program", "spline", "vector") and plain and own
+        return self.kind in ("program", "spline", "vector", "interpolation") and plain and own
 
 
 def _cases():
@@ -101,7 +101,7 @@ def _cases():
         options = {"kind": "polynomial", "options": {"coefficients": coefficients}}
         yield from every(formulation, network, own, (*REAL, *LABELS, "softmax"), **options)
     yield from _convolutions(every, none, l1)
-    yield from _others(every, none, free)
+    yield from _others(every, none, free, l1)
 
 
 def _convolutions(every, none, l1):
@@ -133,13 +133,20 @@ def _convolutions(every, none, l1):
     yield from every("F22", "circular, linear, 2-D", grid | linear, ("squared",), n_samples=6, n_features=4)
 
 
-def _others(every, none, free):
-    """Yield the cases of adversarial training and splines."""
+def _others(every, none, free, l1):
+    """Yield the cases of adversarial training, splines and interpolation."""
     yield from every("F23", "adversarial", {}, ("hinge", "logistic"), kind="adversarial")
     yield from every("F24", "one feature", free, kind="spline", n_features=1)
     yield from every(
         "F24", "one feature, skip", {"skip": True, **free}, ("squared", "hinge"), kind="spline", n_features=1
     )
+    exact = {"losses": ("exact",), "kind": "interpolation", "n_samples": 6}
+    yield from every("F25", "interpolation", none, **exact, n_features=3)
+    yield from every("F25", "interpolation, biases", {}, **exact)
+    yield from every("F25", "interpolation, free hidden bias", free, **exact | {"n_samples": 5})
+    yield from every("F25", "interpolation, leaky ReLU", {"activation": "leaky_relu"}, **exact)
+    yield from every("F25", "interpolation, outputs apart", l1, **exact, n_outputs=2)
+    yield from every("F25", "interpolation, l1 hidden norm", {"hidden_norm": "l1"}, **exact)
 
 
 CASES = tuple(_cases())

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from convexnn import Architecture
+from convexnn import Architecture, minimum_norm_interpolation
 from convexnn.adversarial import robust_margin_bound, solve_adversarial
 from convexnn.alpha_max import alpha_max_over_all, kappa_at_zero
 from convexnn.building import build_program
@@ -17,7 +17,7 @@ from convexnn.kernel import solve_gated_ridge
 from convexnn.losses import make_loss
 from convexnn.polynomial import polynomial_kappa, solve_polynomial
 from convexnn.recovery import recover
-from convexnn.solvers import build_reference_program, solve_generation, solve_given, solve_reference
+from convexnn.solvers import solve_generation, solve_given, solve_reference
 from convexnn.solvers.vector_generation import solve_vector_generation
 from convexnn.spline import solve_spline
 
@@ -32,6 +32,8 @@ DELTA, QUANTILE, SLOPE, RADIUS = 0.5, 0.8, 0.2, 0.05
 REFERENCE_TOL, TOL, SECONDS = 1e-8, 1e-7, 20.0
 # Part of the alpha above which no neuron is active.
 SHARE = 0.1
+# Largest misfit of an exact fit, relative to |Y|, and alpha of the absolute error, relative to where it penalises.
+MISFIT, PENALTY_PART = 1e-9, 0.3
 # Fixed gates of gated networks, and hidden neurons of the restarts.
 N_GATES, N_NEURONS = 6, 10
 
@@ -118,8 +120,6 @@ def _program(case, X, Y, weight):
     architecture, loss = _architecture(case), _loss(case, weight)
     fixed = case.architecture.get("activation") == "gated_relu"
     program = build_program(X, Y, 1.0, N_GATES if fixed else "all", architecture, random_state=0, loss=loss)
-    if case.loss == "interpolation":
-        return _interpolation(case, X, Y, program)
     program = program.at(SHARE * kappa_at_zero(program))
 
     def outcome(solution):
@@ -142,21 +142,25 @@ def _generation(case, X, Y, program, outcome):
     return lambda: outcome(solve_generation(adaptive, **options))
 
 
-def _interpolation(case, X, Y, program):
-    """Restarts minimise the absolute error: for a small alpha it is an exact penalty."""
+def _interpolation(case, X, Y, weight):
+    """Exact fits of least norm. Restarts minimise the absolute error: for a small alpha it is an exact penalty."""
+    architecture = _architecture(case)
 
-    def outcome(solution):
-        return _outcome(case, X, Y, None, solution.certificate, 1.0, recover(solution))
+    def solve(arrangements, solver, tol, **options):
+        options |= {"solver": solver, "tol": tol, "random_state": 0}
+        result = minimum_norm_interpolation(X, Y, architecture, arrangements, **options)
+        misfit = np.abs(result.network.predict(X).reshape(Y.shape) - Y).max()
+        norm = result.network.weight_decay() if misfit <= MISFIT * np.abs(Y).max() else np.inf
+        return Outcome(*_proved(result.certificate), norm), result
 
-    written = build_reference_program(program)
-    written.problem.solve(solver="CLARABEL")
-    alpha = 0.3 / np.abs(written.constraints["fit"].dual_value).max()
+    known = solve("all", "cvxpy", REFERENCE_TOL)[1]
+    alpha = PENALTY_PART / np.abs(known.V).max()
     return Posed(
         1.0,
-        lambda: outcome(solve_reference(program, tol=REFERENCE_TOL, time_limit=SECONDS)),
-        lambda: outcome(solve_given(program, tol=TOL, time_limit=SECONDS)),
-        None,
-        _oracle_options(case, X, Y, None, program) | {"loss": "absolute", "alpha": alpha},
+        lambda: solve("all", "cvxpy", REFERENCE_TOL)[0],
+        lambda: solve("all", "auto", TOL, time_limit=SECONDS)[0],
+        (lambda: solve("adaptive", "auto", TOL, time_limit=SECONDS)[0]) if case.generated else None,
+        _oracle_options(case, X, Y, weight, known.program) | {"loss": "absolute", "alpha": alpha},
         1.0 / alpha,
     )
 
@@ -243,6 +247,7 @@ POSERS = {
     "polynomial": _polynomial,
     "adversarial": _adversarial,
     "spline": _spline,
+    "interpolation": _interpolation,
 }
 
 

@@ -10,8 +10,6 @@ import numpy as np
 __all__ = ["adversarial", "loss_value", "polynomial", "ridge", "threshold_samples"]
 
 TIGHT = {"solver": "CLARABEL", "tol_gap_rel": 1e-11, "tol_gap_abs": 1e-12, "tol_feas": 1e-11}
-# Largest misfit, relative to max(1, |Y|), of an interpolation.
-MISFIT = 1e-9
 # Random threshold neurons of a restart, those around a line, their distance from it, and what is on a wall.
 N_RANDOM, N_AROUND, DISTANCE, ON_WALL = 300, 20, 1e-5, 1e-12
 
@@ -28,7 +26,6 @@ def loss_value(loss, Y, Z, weight, delta, quantile):
         "hinge": lambda: np.maximum(1.0 - Y * Z, 0.0),
         "squared_hinge": lambda: 0.5 * np.maximum(1.0 - Y * Z, 0.0) ** 2,
         "softmax": lambda: np.logaddexp.reduce(Z, axis=1, keepdims=True) - np.sum(Y * Z, axis=1, keepdims=True),
-        "interpolation": lambda: np.where(np.abs(R) <= MISFIT * max(1.0, np.abs(Y).max()), 0.0, np.inf),
     }[loss]()
     return float(np.sum(values if weight is None else weight[:, None] * values))
 

@@ -24,7 +24,15 @@ import numpy as np
 from .patches import Patches
 from .validation import check_choice, check_flag
 
-__all__ = ["ACTIVATIONS", "HIDDEN_BIASES", "HIDDEN_NORMS", "OUTPUT_PENALTIES", "Architecture", "HiddenLayer"]
+__all__ = [
+    "ACTIVATIONS",
+    "HIDDEN_BIASES",
+    "HIDDEN_NORMS",
+    "OUTPUT_PENALTIES",
+    "Architecture",
+    "HiddenLayer",
+    "check_hidden_norm",
+]
 
 ACTIVATIONS = ("relu", "gated_relu", "leaky_relu", "abs", "linear", "threshold")
 HIDDEN_BIASES = ("none", "penalized", "free")
@@ -130,9 +138,10 @@ class Architecture:
         Whether there is a free linear skip connection x.w_0.
     negative_slope : float, default=0.01
         Slope of "leaky_relu" for t < 0, below 1.
-    hidden_norm : {"l2", "l1", "circular"}, default="l2"
-        Norm of the hidden weights in the weight decay, alpha/2 sum_j (|w_j|^2 + |a_j|^2); "circular" stands for the
-        circular convolutions of `convexnn.circular`.
+    hidden_norm : {"l2", "l1", "circular"} or float, default="l2"
+        Norm of the hidden weights in the weight decay, alpha/2 sum_j (|w_j|^2 + |a_j|^2). A number r strictly between 0
+        and 1 is the elastic norm r |w|_1 + (1 - r) |w|_2, and "circular" stands for the circular convolutions of
+        `convexnn.circular`.
     output_penalty : {"weight_decay", "l1"}, default="weight_decay"
         Norm of a neuron's output weights a_j, where there are several outputs: Euclidean, or l1.
     patches : Patches or None, default=None
@@ -157,7 +166,7 @@ class Architecture:
     fit_intercept: bool = True
     skip: bool = False
     negative_slope: float = 0.01
-    hidden_norm: str = "l2"
+    hidden_norm: str | float = "l2"
     output_penalty: str = "weight_decay"
     patches: Patches | None = field(default=None)
     circular_shape: tuple | None = None
@@ -165,7 +174,7 @@ class Architecture:
     def __post_init__(self):
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("hidden_bias", self.hidden_bias, HIDDEN_BIASES)
-        check_choice("hidden_norm", self.hidden_norm, HIDDEN_NORMS)
+        object.__setattr__(self, "hidden_norm", check_hidden_norm(self.hidden_norm, HIDDEN_NORMS))
         check_choice("output_penalty", self.output_penalty, OUTPUT_PENALTIES)
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("skip", self.skip)
@@ -286,3 +295,38 @@ class Architecture:
         first = int(self.fit_intercept)
         intercept = beta[0] if self.fit_intercept else np.zeros(beta.shape[1])
         return intercept.copy(), beta[first : first + n_features].copy() if self.skip else None
+
+
+def check_hidden_norm(norm, names=("l2", "l1")):
+    """Check the norm of hidden weights.
+
+    Parameters
+    ----------
+    norm : str or float
+        What the user gave.
+    names : tuple of str, default=("l2", "l1")
+        The names that are accepted, beside the numbers strictly between 0 and 1.
+
+    Returns
+    -------
+    str or float
+        The name, or the number as a float.
+
+    Raises
+    ------
+    ValueError
+        If `norm` is neither.
+
+    Examples
+    --------
+    >>> from convexnn.architecture import check_hidden_norm
+    >>> check_hidden_norm("l1"), check_hidden_norm(0.5)
+    ('l1', 0.5)
+    """
+    if isinstance(norm, str) and norm in names:
+        return norm
+    if isinstance(norm, Real) and not isinstance(norm, (bool, np.bool_)) and 0 < norm < 1:
+        return float(norm)
+    raise ValueError(
+        f"hidden_norm must be one of {', '.join(map(repr, names))}, or a number strictly between 0 and 1; got {norm!r}"
+    )

@@ -14,7 +14,7 @@ from .design import Design
 from .faces import boundary_patterns
 from .losses import Hinge, Logistic, Softmax, Squared, SquaredHinge
 from .patchwise import PatchwiseDesign
-from .penalties import GroupL2, GroupNorm, Nuclear, group_l1
+from .penalties import ElasticNorm, GroupL2, GroupNorm, Nuclear, group_l1
 from .program import Program
 from .selections import resolve_selections
 from .validation import check_positive
@@ -112,6 +112,8 @@ def _norm(architecture, n_features):
         return group_l1(n_features)
     if architecture.hidden_norm == "l2":
         return GroupL2()
+    if architecture.hidden_norm != "circular":
+        return ElasticNorm(architecture.hidden_norm)
     if architecture.circular_shape is None or prod(architecture.circular_shape) != n_features:
         raise ValueError(
             f"X must have as many features as circular_shape {architecture.circular_shape}; got {n_features}"

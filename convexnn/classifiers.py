@@ -71,8 +71,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseEstimator):
         Whether there is a free output bias b_0; there has to be with free hidden biases.
     skip : bool, default=False
         Whether there is a free linear skip connection x.w_0.
-    hidden_norm : {"l2", "l1"}, default="l2"
-        Norm |w_j| of hidden weights, and penalised biases. "l1" selects features.
+    hidden_norm : {"l2", "l1"} or float, default="l2"
+        Norm |w_j| of hidden weights, and penalised biases. "l1" selects features, and so does a number r strictly
+        between 0 and 1, the elastic norm r |w_j|_1 + (1 - r) |w_j|_2.
     output_penalty : {"weight_decay", "l1"}, default="weight_decay"
         Norm |a_j| of the output weights of a neuron, where there are several outputs: Euclidean, or l1, with which each
         class has neurons of its own.
@@ -209,7 +210,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseEstimator):
             self.fit_intercept,
             self.skip,
             self.negative_slope,
-            check_choice("hidden_norm", self.hidden_norm, ("l2", "l1")),
+            check_hidden_norm(self.hidden_norm),
             self.output_penalty,
         )
         X, y = validate_data(self, X, y, dtype=np.float64)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.utils import check_array
 
-from .architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES
+from .architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES, check_hidden_norm
 from .losses import Squared
+from .penalties import ElasticNorm
 from .validation import check_choice, check_positive
 
 __all__ = ["Network", "activate", "merge_parallel"]
@@ -47,8 +48,9 @@ class Network:
         gate is left to rounding.
     negative_slope : float, default=0.01
         Slope of "leaky_relu" below zero.
-    hidden_norm : {"l2", "l1"}, default="l2"
-        Norm of hidden weights (and penalised biases) in the weight decay.
+    hidden_norm : {"l2", "l1"} or float, default="l2"
+        Norm of hidden weights (and penalised biases) in the weight decay; a number r strictly between 0 and 1 is the
+        elastic norm r |w|_1 + (1 - r) |w|_2.
     output_penalty : {"weight_decay", "l1"}, default="weight_decay"
         Norm of the output weights of a neuron in the weight decay: Euclidean, or l1.
 
@@ -75,13 +77,13 @@ class Network:
     hidden_bias: str = "penalized"
     gates: np.ndarray | None = None
     negative_slope: float = 0.01
-    hidden_norm: str = "l2"
+    hidden_norm: str | float = "l2"
     output_penalty: str = "weight_decay"
 
     def __post_init__(self):
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("hidden_bias", self.hidden_bias, HIDDEN_BIASES)
-        check_choice("hidden_norm", self.hidden_norm, ("l2", "l1"))
+        object.__setattr__(self, "hidden_norm", check_hidden_norm(self.hidden_norm))
         check_choice("output_penalty", self.output_penalty, OUTPUT_PENALTIES)
         for name in ("W1", "b1", "W2", "b2", "skip", "gates"):
             if getattr(self, name) is not None:
@@ -153,7 +155,7 @@ class Network:
     def input_sizes(self):
         """Return |w_j|, in the norm and with the biases that weight decay counts, shape (n_neurons,)."""
         weights = self.W1 if self.hidden_bias == "free" else np.vstack([self.W1, self.b1])
-        return np.linalg.norm(weights, 1 if self.hidden_norm == "l1" else 2, axis=0)
+        return _lengths(weights, self.hidden_norm)
 
     def output_sizes(self):
         """Return |a_j|, in the norm that weight decay counts, shape (n_neurons,)."""
@@ -272,12 +274,18 @@ def merge_parallel(network):
     for j in np.flatnonzero(np.bincount(leader, minlength=len(leader)) > 1):
         group = leader == j
         vector = hidden[:, group] @ sizes[group]
-        order = 1 if network.hidden_norm == "l1" else 2
-        length = np.linalg.norm(vector[:-1] if network.hidden_bias == "free" else vector, order)
+        charged = vector[:-1] if network.hidden_bias == "free" else vector
+        length = _lengths(charged[:, None], network.hidden_norm)[0]
         root = np.sqrt(length) if length > 0 else sizes[j]  # the length of a constant's weights is zero
         hidden[:, j] = vector / root
         W2[j] *= root / sizes[j]
     return _select(network, hidden, W2, leader == np.arange(network.n_neurons))
+
+
+def _lengths(columns, hidden_norm):
+    """Return the norms of columns of hidden weights."""
+    ratio = {"l2": 0.0, "l1": 1.0}.get(hidden_norm, hidden_norm)
+    return ElasticNorm(ratio).block_norms(columns.T[:, :, None])[:, 0]
 
 
 def _select(network, hidden, W2, keep):

@@ -30,7 +30,7 @@ def test_all_ways_have_one_optimum(case):
 
 
 def test_every_formulation_and_loss_has_a_case():
-    assert {case.formulation for case in CASES} == {f"F{k}" for k in range(1, 25)}
+    assert {case.formulation for case in CASES} == {f"F{k}" for k in range(1, 26)}
     assert len({case.name for case in CASES}) == len(CASES)
     assert sum(case.weighted for case in CASES) >= 3
 

@@ -10,9 +10,10 @@ Start from a network (`descent`, or blocks that are given), take the cells of it
    the cells where a new neuron lowers the objective; the largest one scales V, which gives the lower bound.
 4. Keep the cells of neurons and those that are nearly active, add what was found.
 
-Several outputs, each with neurons of its own, share the cells. There are never many more cells than neurons and maxima.
-The bound of step 3 is of scope "local": what search does not find, it does not know. At a small gap a `Prover` proves
-that kappa(V) is what search found, and the scope is "global", or it refutes that by points whose cells are added.
+Several outputs, each with neurons of their own, share the cells. The bound of step 3 is of scope "local": what search
+does not find, it does not know. At a small gap a `Prover` proves that kappa(V) is what search found, and the scope is
+"global", or it refutes that by points whose cells are added. Where cells are thin, neurons are moved across walls
+between convex programs (`movement`), and pricing is by a `Survey`.
 
 References
 ----------
@@ -48,8 +49,6 @@ FEWEST_NEURONS, FEWEST_OF_OUTPUT, MOST_NEURONS = 40, 15, 300
 # Products of a step of the first descent from which it has fewer neurons, and the length of new neurons of later ones,
 # relative to the longest.
 DESCENT_WORK, NEW_NEURON = 2e8, 1e-2
-# Where cells are thin, neurons are moved between convex programs while the gap is more than so many times the target.
-MOVING = 1.0
 # Neurons shorter than this part of the longest are left out of the start.
 NEGLIGIBLE = 1e-3
 # The program over the cells at hand is solved to this gap at first, then to a part of the gap, or of tol.
@@ -63,7 +62,8 @@ FEW_FOUND, MANY_FOUND = 10, 100
 LAST_LEVEL, HIGHEST_LEVEL = 1, 3
 # Cells that join at a time: this many, or as many as there are neurons.
 FEWEST_CELLS = 200
-# Cells are kept where |Proj(s X'D V)| is above this part of alpha.
+# Cells are kept where |Proj(s X'D V)| is above this part of alpha; of thin ones, that within an angle in units of
+# n_features / n_rows are one as good as the other, the best.
 NEARLY_ACTIVE, THIN_ACTIVE, THIN_ANGLE = 0.99, 0.97, 30.0
 # Part of the gap that it may cost to merge neurons.
 MERGING_PART = 0.1
@@ -71,7 +71,7 @@ MERGING_PART = 0.1
 PATIENCE = 4
 # An unasked proof: cones, and seconds as a part of those that the solution took, at least LEAST_PROOF.
 PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
-# Parts of a time limit that are left to a proof that was asked for, and of tol that the dual vector may take of it.
+# Parts of a time limit left to a proof that was asked for, and of tol that the dual vector may take of it.
 PROOF_RESERVE, PROOF_SLACK = 0.3, 0.5
 # Relative excess over alpha that counts as rounding.
 EXCESS_TOL = 1e-11
@@ -241,7 +241,7 @@ class _Generation:
                 return
             if not proving:
                 self._merge(MERGING_PART * self.gap)
-            moving = self.large or (self.thin and self.gap > MOVING * self.target)
+            moving = self.large or (self.thin and self.gap > self.target)
             self._renew(found, moving)
             if moving:
                 self._move()
@@ -293,11 +293,7 @@ class _Generation:
         self.V = self.program.project_dual(self.V)
 
     def _move(self):
-        """Move the neurons by descent, across walls.
-
-        A start for the convex programs; for large data, where cells are so small that they hardly matter, instead of
-        them, as long as it helps.
-        """
+        """Move the neurons across walls: a start for convex programs, for large data instead of them while it helps."""
         program, pool = self.program, self.pool
         rows, outputs = pool.pairs
         neurons = pool.W[rows, :, outputs], pool.signs[rows], outputs, self.beta
@@ -305,13 +301,12 @@ class _Generation:
         U, signs, outputs, self.beta = move_neurons(program, neurons, **known)
         sizes = np.linalg.norm(U, axis=1)
         kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
-        others = pool.bits[:0], pool.signs[:0]
-        if self.thin and not self.large:  # cells that were left still bound the dual vector
-            angle = THIN_ANGLE * U.shape[1] / len(program.design.X)
-            apart = pool.apart(self.V, THIN_ACTIVE, angle) if self.V is not None else np.zeros(len(pool), bool)
-            others = pool.bits[apart], pool.signs[apart]
-        self._take(*self._cells_of(U[kept], signs[kept], outputs[kept]))
-        pool.keep(np.ones(len(pool), bool), *others, np.zeros((len(others[0]), *pool.W.shape[1:])))
+        cells = self._cells_of(U[kept], signs[kept], outputs[kept])
+        if self.thin and not self.large and self.V is not None:  # cells that are left still bound the dual vector
+            apart = pool.apart(self.V, THIN_ACTIVE, THIN_ANGLE * U.shape[1] / len(program.design.X))
+            others = pool.bits[apart], pool.signs[apart], np.zeros_like(pool.W[apart])
+            cells = (np.concatenate(pair) for pair in zip(cells, others, strict=True))
+        self._take(*cells)
         self.V = program.project_dual(-program.loss.grad(program.Y, pool.sub.fit(pool.W, self.beta)))
 
     def _price(self, n_starts):
