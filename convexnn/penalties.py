@@ -200,6 +200,26 @@ class GroupNorm:
         """Return for each block max_g |(B'G_b)_g| / weights_g, the dual norm without cones, largest over outputs."""
         return (self._group_norms(self._coefficients(G)) / self.weights[:, None]).max(axis=(1, 2))
 
+    def derivative_roots(self, P, step):
+        """Return T with T_b T_b' the derivative of `prox` at rows P_b of one output, and where the columns of each end.
+
+        A group q that is not zero moves by (1 - c) I + c qq' / |q|^2, c = step weight / |q|.
+        """
+        Q, (n_blocks, d) = P if self.basis is None else P @ self.basis, P.shape
+        blocks, columns = [np.zeros(0, int)], [np.zeros((0, d))]
+        for g, weight in enumerate(self.weights):
+            members = np.flatnonzero(self.groups == g)
+            lengths = np.linalg.norm(Q[:, members], axis=1)
+            active = np.flatnonzero(lengths > step * weight)
+            roots = _roots(Q[np.ix_(active, members)], step * weight / lengths[active])
+            basis = np.eye(d)[:, members] if self.basis is None else self.basis[:, members]
+            columns.append((roots @ basis.T).reshape(-1, d))
+            blocks.append(np.repeat(active, len(members)))
+        blocks = np.concatenate(blocks)
+        order = np.argsort(blocks, kind="stable")
+        ends = np.concatenate([[0], np.cumsum(np.bincount(blocks, minlength=n_blocks))])
+        return np.concatenate(columns)[order].T, ends
+
     @property
     def dual_factor(self):
         """The dual norm of a vector is at most this times its length."""
@@ -276,6 +296,20 @@ class ElasticNorm:
         soft = np.sign(P) * np.maximum(np.abs(P) - step * self.ratio, 0.0)
         return GroupL2().prox(soft, step * (1.0 - self.ratio))
 
+    def derivative_roots(self, P, step):
+        """Return T with T_b T_b' the derivative of `prox` at rows P_b of one output, and where the columns of each end.
+
+        On the entries that the soft threshold q leaves it is (1 - c) I + c qq' / |q|^2, c = step (1 - ratio) / |q|.
+        """
+        soft, ends, columns = np.sign(P) * np.maximum(np.abs(P) - step * self.ratio, 0.0), [0], []
+        for q in soft:
+            left = np.flatnonzero(q)
+            shrink = step * (1.0 - self.ratio) / (np.linalg.norm(q) or np.inf)
+            if len(left) and shrink < 1.0:
+                columns.append(np.eye(len(q))[:, left] @ _roots(q[None, left], np.array([shrink]))[0])
+            ends.append(ends[-1] + (len(left) if shrink < 1.0 else 0))
+        return np.hstack([np.zeros((P.shape[1], 0)), *columns]), np.array(ends)
+
     def dual_norms(self, G):
         """Return for each block the dual norm without cones, the largest over outputs.
 
@@ -324,6 +358,13 @@ def group_l1(n_features):
         With a group of weight 1 for each feature.
     """
     return GroupNorm(None, np.arange(n_features), np.ones(n_features))
+
+
+def _roots(Q, shrink):
+    """Return the symmetric roots of (1 - c) I + c qq' / |q|^2 for rows q of Q and c of `shrink`."""
+    units = Q / np.linalg.norm(Q, axis=1, keepdims=True)
+    along, root = units[:, :, None] * units[:, None, :], np.sqrt(1.0 - shrink)[:, None, None]
+    return root * (np.eye(Q.shape[1]) - along) + along
 
 
 def _singular_values(W):

@@ -199,13 +199,17 @@ class Program:
 
     def kappa(self, V):
         """Return the largest dual norm over the blocks of this program, on their cones, of s_b X'D_b V."""
-        plain = self.penalty.rotation_invariant or not self.architecture.constrained
-        return (kappa if plain else kappa_groups)(self.design, self.cones, self.penalty, V)
+        return (kappa if self.by_prox else kappa_groups)(self.design, self.cones, self.penalty, V)
 
     def dual_at_zero(self):
         """Return -grad L at the best free fit, the dual vector of the zero network; kappa of it is alpha_max."""
         W, beta = self.zero()
         return self.project_dual(-self.loss.stationary_grad(self.Y, self.predict(W, beta), self.free_basis[0]))
+
+    @property
+    def by_prox(self):
+        """Whether the prox of the penalty on the cones has a formula: Euclidean norms, or no cones."""
+        return self.penalty.rotation_invariant or not self.architecture.constrained
 
     @property
     def selects(self):

@@ -309,7 +309,7 @@ def _solver(program, name, adaptive, own):
                 'output_penalty="weight_decay"; output_penalty="l1" takes all'
             )
         return solve_vector_generation
-    if name in ("newton", "fista") and not program.penalty.rotation_invariant:
+    if name in ("newton", "fista") and not program.by_prox:
         raise ValueError(
             f'solver must be "auto", "conic" or "cvxpy" for hidden_norm={program.architecture.hidden_norm!r}; '
             f"got {name!r}"

@@ -35,7 +35,7 @@ def solve_given(program, **options):
     Solution
         Its solution.
     """
-    return (solve_working_set if program.penalty.rotation_invariant else solve_conic)(program, **options)
+    return (solve_working_set if program.by_prox else solve_conic)(program, **options)
 
 
 SOLVERS = {

@@ -283,13 +283,15 @@ class Face:
         step, free_step = center.step, center.free_step
         active = np.flatnonzero(point.W[:, :, output].any(axis=1))
         self.sub, self.step, self.blocks, self.loss = sub, step, sub.blocks[active], center.loss
-        self.P = point.P[active, :, output]
+        self.P, self.penalty = point.P[active, :, output], sub.program.penalty
         self.lengths = np.linalg.norm(self.P, axis=1)
         self.shrink = step * sub.program.alpha / self.lengths
         self.tight = np.ascontiguousarray(sub.tight[active, :, output])
         n_tight = np.count_nonzero(self.tight >= 0)
-        self.unconstrained = n_tight == 0 and sub.program.design.n_patches == 1
-        self.n_columns = self.P.size - n_tight + sub.basis.shape[1]
+        plain = self.penalty.rotation_invariant
+        self.unconstrained = plain and n_tight == 0 and sub.program.design.n_patches == 1
+        n_columns = self.P.size - n_tight if plain else self.roots()[0].shape[1]
+        self.n_columns = n_columns + sub.basis.shape[1]
         self.free = sub.basis * np.sqrt(free_step / step)  # columns of C
 
     def activity(self):
@@ -299,6 +301,8 @@ class Face:
 
     def roots(self):
         """Return M_b^(1/2) as columns for all active blocks, and where each block's columns end."""
+        if not self.penalty.rotation_invariant:  # which has no cones
+            return self.penalty.derivative_roots(self.P, self.step * self.sub.program.alpha)
         T, offsets = self.sub.program.cones.face_bases(self.P, self.tight, self.blocks)
         scale = np.repeat(np.sqrt(1 - self.shrink), np.diff(offsets))
         scale[offsets[:-1]] = 1.0

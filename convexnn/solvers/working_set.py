@@ -94,10 +94,8 @@ def solve_working_set(
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
     """
     program.require_patterns()
-    if not program.penalty.rotation_invariant and (program.architecture.constrained or inner != "fista"):
-        raise ValueError(
-            'solve_working_set needs a penalty of Euclidean norms, or inner="fista" and no cones; solve_conic takes any'
-        )
+    if not program.by_prox:
+        raise ValueError("solve_working_set needs a penalty of Euclidean norms, or no cones; solve_conic takes any")
     if inner == "fista" and not program.loss.smooth:
         raise ValueError(f'inner must be "newton" for a loss with kinks; got "fista" for {type(program.loss).__name__}')
     check_choice("inner", inner, tuple(INNER_SOLVERS))
