@@ -82,11 +82,11 @@ def draw_objective(axis, rows):
         kind = "Adam" if "objectives" in row else "convex"
         style = {"color": color_of(row["model"]), "ms": 9 if kind == "convex" else 5}
         axis.plot(np.maximum(excess, FLOOR), np.full(len(excess), k), "o", label=labels.pop(kind, None), **style)
-        axis.annotate(f"{row['cpu_seconds']:.0f} s", (np.maximum(excess.max(), FLOOR), k), **BESIDE)
+        axis.annotate(f"{row['seconds']:.0f} s", (np.maximum(excess.max(), FLOOR), k), **BESIDE)
     axis.axvline(0.1, color="tab:red", ls="--", lw=1, label="target: 0.1 %")
     axis.set_yticks(range(len(rows)), names)
     axis.set(xscale="log", ylim=(-0.6, len(rows) - 0.4), xlabel="training objective above the lower bound [%]")
-    axis.set_title("Same objective, same alpha; beside the points the CPU seconds of a fit", fontsize=10)
+    axis.set_title("Same objective, same alpha; beside the points the seconds of a fit", fontsize=10)
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(x=0.12)
     axis.grid(alpha=0.3, axis="x")
@@ -127,7 +127,7 @@ def findings_of(row, rows, options):
     met = "meets" if row["met"] else "MISSES"
     found = [
         f"{name}: {met} the target (gap at most {options.tol:g} in {options.target:g} s): "
-        f"gap {row['gap']:.1e} in {row['cpu_seconds']:.1f} s of a core."
+        f"gap {row['gap']:.1e} in {row['seconds']:.1f} s."
     ]
     same = [o for o in others if "objectives" in o and "convex CNN" in row["model"] and o["alpha"] == row["alpha"]]
     for other in same:

@@ -94,7 +94,8 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
         value = search.maxima(V, 0.0, none, search.n_starts).values.max(initial=0.0)
         return AlphaMax(float(value * simplified.unit_alpha), np.inf, "local")
     upper, kind = np.inf, "local"
-    if scope == "local" and problem.design.X.size > THIN_DATA and not problem.selects:
+    many = V.shape[1] > 1 or problem.design.X.size > THIN_DATA  # of searches, or of cells
+    if scope == "local" and many and not problem.selects:
         value = _survey(problem, V, rng)
     else:
         searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
@@ -194,7 +195,7 @@ def alpha_max(
 
 
 def _survey(problem, V, rng):
-    """Return the largest value of kappa that is found where cells are thin."""
+    """Return the largest value of kappa that is found, for all outputs at once."""
     search = CellSearch(problem.design, rng)
     none = np.zeros((0, problem.design.X.shape[1]))
     best = Survey(search).maxima(V, none, none[:, 0], none[:, 0].astype(int), SURVEYED).select(slice(1))
