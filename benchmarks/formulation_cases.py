@@ -140,10 +140,10 @@ def _others(every, none, free, l1):
     yield from every(
         "F24", "one feature, skip", {"skip": True, **free}, ("squared", "hinge"), kind="spline", n_features=1
     )
-    exact = {"losses": ("exact",), "kind": "interpolation", "n_samples": 6}
-    yield from every("F25", "interpolation", none, **exact, n_features=3)
+    exact = {"losses": ("exact",), "kind": "interpolation", "n_samples": 5}
+    yield from every("F25", "interpolation", none, **exact | {"n_samples": 6, "n_features": 3})
     yield from every("F25", "interpolation, biases", {}, **exact)
-    yield from every("F25", "interpolation, free hidden bias", free, **exact | {"n_samples": 5})
+    yield from every("F25", "interpolation, free hidden bias", free, **exact)
     yield from every("F25", "interpolation, leaky ReLU", {"activation": "leaky_relu"}, **exact)
     yield from every("F25", "interpolation, outputs apart", l1, **exact, n_outputs=2)
     yield from every("F25", "interpolation, l1 hidden norm", {"hidden_norm": "l1"}, **exact)

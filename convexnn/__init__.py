@@ -12,6 +12,7 @@ from .conv_estimators import ConvexCNNClassifier, ConvexCNNRegressor
 from .conversion import as_network
 from .design import transfer_blocks
 from .estimators import ConvexReLURegressor
+from .features import FeatureSparseResult, feature_sparse_network
 from .interpolation import Interpolation, minimum_norm_interpolation
 from .minimal import minimal_network
 from .network import Network, merge_parallel
@@ -31,6 +32,7 @@ __all__ = [
     "ConvexCNNRegressor",
     "ConvexReLUClassifier",
     "ConvexReLURegressor",
+    "FeatureSparseResult",
     "Interpolation",
     "Network",
     "Program",
@@ -43,6 +45,7 @@ __all__ = [
     "certify",
     "count_arrangements",
     "enumerate_arrangements",
+    "feature_sparse_network",
     "merge_parallel",
     "minimal_network",
     "minimum_norm_interpolation",

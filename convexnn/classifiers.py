@@ -9,7 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from .architecture import Architecture
+from .architecture import Architecture, check_hidden_norm
 from .losses import make_loss
 from .training import check_weights, fit_network, predict_inputs
 from .validation import check_choice

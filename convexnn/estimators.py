@@ -2,9 +2,8 @@
 
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from .architecture import Architecture
+from .architecture import Architecture, check_hidden_norm
 from .training import checked_targets, fit_network, predict_inputs, regression_loss
-from .validation import check_choice
 
 __all__ = ["ConvexReLURegressor"]
 
@@ -39,10 +38,10 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         Of "leaky_relu", below 1.
     arrangements : "adaptive", int, "all", or array-like of shape (n_gates, n_hidden_features), default="adaptive"
         Activation patterns. "adaptive" trains over all of them: those that matter are generated as they are needed; for
-        activations whose patterns are not those of the weights ("gated_relu", "threshold"), and for hidden_norm="l1",
-        it means 1000. A number samples that many (all of them, where the data have no more), "all" enumerates them
-        (exact, for few features), an array gives gates, whose patterns are used. With hidden biases a gate has one more
-        entry, for the bias. Linear networks have one pattern.
+        activations whose patterns are not those of the weights ("gated_relu", "threshold"), and where hidden_norm is
+        not "l2", it means 1000. A number samples that many (all of them, where the data have no more), "all" enumerates
+        them (exact, for few features), an array gives gates, whose patterns are used. With hidden biases a gate has one
+        more entry, for the bias. Linear networks have one pattern.
     hidden_bias : {"penalized", "none", "free"}, default="penalized"
         Whether neurons have a bias b_j, penalised like their weights, or free as in MLPRegressor.
     fit_intercept : bool, default=True
@@ -56,7 +55,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         Norm |a_j| of the output weights of a neuron, where there are several outputs: Euclidean, or l1, with which each
         output has neurons of its own.
     solver : str, default="auto"
-        "auto": `solve_generation` with "adaptive", else `solve_working_set`, or `solve_conic` for hidden_norm="l1".
+        "auto": `solve_generation` with "adaptive", else `solve_working_set`, or `solve_conic` unless hidden_norm="l2".
         With given patterns also "newton" (`solve_working_set`), "fista" (the same with accelerated proximal gradient
         inside), "conic", "cvxpy" (the reference: the whole program in cvxpy, solved by Clarabel), or the name of an
         installed solver of cvxpy, such as "SCS".

@@ -76,7 +76,7 @@ LAYERS = [
     ["alpha_max", "solvers.vector_generation", "solvers.working_set"],
     ["solvers.conic", "solvers.generation"],
     ["solvers"],
-    ["certification", "interpolation", "training"],
+    ["certification", "features", "interpolation", "training"],
     ["classifiers", "estimators"],
     ["circular_estimators", "conv_estimators"],
 ]
