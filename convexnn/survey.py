@@ -31,6 +31,8 @@ ROW_STARTS = 8
 SAME_MAXIMUM = 0.97
 # Relative increase below which a step in single precision is not one.
 PROGRESS_TOL = 1e-6
+# The longest step, one of which leads to the gradient, nearly, and what is zero.
+LONGEST, TINY = 2.0, np.finfo(np.float32).tiny
 
 
 class Survey:
@@ -78,7 +80,7 @@ class Survey:
         weights, linear = zip(*(self.design.response(v) for v in V.T), strict=True)
         weights, linear = np.array(weights, np.float32), np.array(linear * self.units, np.float32)
         U, signs, outputs = self._starts(neurons, signs, outputs, n_starts)
-        runs = _Runs(self.X, weights, linear, U.astype(np.float32), signs, outputs)
+        runs = _Runs(self.X, weights, linear, self.units, U, signs, outputs)
         for part, steps in PLAN:
             runs.keep(max(1, int(part * len(U))))
             for _ in range(steps):
@@ -131,11 +133,15 @@ class Survey:
 
 
 class _Runs:
-    """Ascents under way: directions U, the sign and output of each, the gradient and the value of h, and the step."""
+    """Ascents under way: directions U, the sign and output of each, the gradient and the value of h, and the step.
 
-    def __init__(self, X, weights, linear, U, signs, outputs):
+    U is in units, in which coordinates count alike; its true length, that of units U, is one.
+    """
+
+    def __init__(self, X, weights, linear, units, U, signs, outputs):
         self.X, self.weights, self.linear = X, weights, linear
-        self.U = U / np.linalg.norm(U, axis=1, keepdims=True)
+        self.squares = np.asarray(units**2, np.float32)
+        self.U = self._normalised(U.astype(np.float32))
         self.signs, self.outputs = signs.astype(np.float32), outputs.copy()
         free = np.flatnonzero(signs == 0)
         if len(free):
@@ -151,15 +157,17 @@ class _Runs:
                 setattr(self, name, getattr(self, name)[best])
 
     def step(self):
-        """Take a normalised gradient step of adapted length from each, where h grows."""
-        tiny = np.finfo(np.float32).tiny
-        ahead = self.G / np.maximum(np.linalg.norm(self.G, axis=1, keepdims=True), tiny)
-        trial = (1.0 - self.steps)[:, None] * self.U + self.steps[:, None] * ahead
-        trial /= np.maximum(np.linalg.norm(trial, axis=1, keepdims=True), tiny)
+        """Take a step of adapted length along the gradient on the sphere from each, where h grows."""
+        along = self.G - self.values[:, None] * self.squares * self.U
+        sizes = np.linalg.norm(self.U, axis=1) / np.maximum(np.linalg.norm(self.G, axis=1), TINY)
+        trial = self._normalised(self.U + (self.steps * sizes)[:, None] * along)
         values, G = self._evaluate(trial)
         better = values > self.values + PROGRESS_TOL * np.abs(self.values)
         self.U[better], self.G[better], self.values[better] = trial[better], G[better], values[better]
-        self.steps = np.where(better, np.minimum(1.0, 1.5 * self.steps), 0.5 * self.steps).astype(np.float32)
+        self.steps = np.where(better, np.minimum(LONGEST, 1.5 * self.steps), 0.5 * self.steps).astype(np.float32)
+
+    def _normalised(self, U):
+        return U / np.maximum(np.sqrt(U**2 @ self.squares), TINY)[:, None]
 
     def _choose(self, index):
         """Choose the output and the sign for which h is largest."""

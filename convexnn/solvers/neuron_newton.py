@@ -36,6 +36,8 @@ FIRST_WIDTH, LAST_WIDTH, LARGEST_WIDTH, WIDTH_FACTOR = 30.0, 4.0, 0.1, 0.3
 WORTHWHILE = 0.5
 # Part of the curvature alpha / |u| of the norm that a neuron keeps at least.
 LEAST_BENDING = 1e-3
+# Part of alpha / |u| that the shift of the length of a neuron is at least, for losses without curvature.
+LEAST_RADIAL = 1e-2
 # The first shift, in units of the curvature of the norm, the least above zero, and its factors.
 FIRST_SHIFT, LEAST_SHIFT, SHIFT_FACTOR = 0.1, 1e-2, 5.0
 # Parts of the promised decrease below which a step is not taken, or the shift grows, and above which it falls.
@@ -79,6 +81,8 @@ def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe)
     U, signs, outputs, beta
         The neurons and coefficients reached; some neurons may be gone.
     """
+    if not len(U):
+        return U, signs, outputs, beta
     per_row = U.shape[1] / len(program.design.X)
     width, last = (min(LARGEST_WIDTH, part * per_row) for part in (FIRST_WIDTH, LAST_WIDTH))
     neurons = _Neurons(program, *_merged(U, signs, outputs, width), beta, width)
@@ -195,7 +199,9 @@ class _Neurons:
             d, shifts = self.U.shape[1], np.zeros((len(own), self.U.shape[1], self.U.shape[1]))
             for j, neuron in enumerate(own):
                 place = slice(j * d, (j + 1) * d)
-                radial = float(units[neuron] @ H[place, place] @ units[neuron])
+                radial = max(
+                    float(units[neuron] @ H[place, place] @ units[neuron]), LEAST_RADIAL * self.alpha / sizes[neuron]
+                )
                 shifts[j] = radial * along[neuron] + self.alpha / sizes[neuron] * (np.eye(d) - along[neuron])
                 H[place, place] += bending[neuron]
             H.flat[:: len(H) + 1] *= 1.0 + REGULARISATION
