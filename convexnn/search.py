@@ -31,12 +31,11 @@ LENGTHS = (0.2, 0.4, 0.8, 1.6)
 GRADIENT_STEPS = 10
 # Singular values of X below this part of the largest are taken as this in whitening.
 THINNEST = 1e-4
-# The usual number of starts: as many as cost this many products a step, within limits.
+# The usual number of starts: as many as cost so many products a step, within limits.
 SEARCH_WORK, FEWEST_STARTS, MOST_STARTS = 2e7, 64, 500
 # Most walls crossed one after the other, from a start and from a neuron.
 START_CELLS, NEURON_CELLS = 30, 10
-# Samples times squared features from which cells are too many and too small to climb from one to the next; gradient
-# steps do what is needed.
+# Samples times squared features from which cells are too many and too small to climb; gradient steps do.
 LARGE_DATA, LARGE_STEPS = 2e7, 20
 # Climbs of a search of the usual size: as many as cost this many products, at least FEWEST_CLIMBS; this part of them
 # from the best starts, the others from any.
@@ -250,7 +249,7 @@ class CellSearch:
         Maxima
             Those found, one a cell and sign, the largest first.
         """
-        U, s = self._starts(neurons, signs, n_starts)
+        U, s = self.starts(neurons, signs, n_starts)
         straight = slice(None, None, STRAIGHT) if n_starts > self.n_starts and not self.large else slice(0)
         ascended = self.ascend(V, s, U, over)
         starts = ascended.above(PROMISING * alpha)
@@ -285,7 +284,8 @@ class CellSearch:
                 break
         return join_maxima(*parts)
 
-    def _starts(self, neurons, signs, n_starts):
+    def starts(self, neurons, signs, n_starts):
+        """Return directions to start from, with neurons and signs as for `maxima`, and their signs."""
         rng, (n, d) = self.rng, self.X.shape
         near = n_starts // 2 if len(neurons) else 0
         rows, vertices = (n_starts - near) // 4, (n_starts - near) // 2

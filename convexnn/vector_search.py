@@ -18,8 +18,8 @@ __all__ = ["VectorMaxima", "VectorSearch", "join_vector_maxima"]
 GRADIENT_STEPS, START_TURNS, NEURON_TURNS = 20, 20, 100
 # Relative growth of a maximum that is none.
 PROGRESS_TOL = 1e-13
-# Lengths of the perturbations of neurons.
-LENGTHS = (0.1, 0.3, 1.0)
+# The longest step, one of which leads to the gradient, nearly, and what is zero.
+LONGEST, TINY = 2.0, np.finfo(np.float64).tiny
 # Most walls crossed one after the other.
 CLIMBED_CELLS = 30
 # Starts below this part of alpha after the gradient steps are not worth a climb.
@@ -28,8 +28,6 @@ PROMISING = 0.75
 SAME_START, SAME_MAXIMUM = 0.999, 1 - 1e-8
 # Maxima remembered as starts of the next search.
 REMEMBERED = 200
-# Random part of the rows of vertices, which may be dependent.
-DEPENDENT = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +163,8 @@ class VectorSearch:
         VectorMaxima
             Those found, each once, the largest first.
         """
-        starts = self._ascend(V, self._starts(neurons, n_starts))
+        U = self.cells.starts(neurons, np.ones(len(neurons)), n_starts)[0]
+        starts = self._ascend(V, np.concatenate([U, self.found]))
         starts = starts.select(starts.values > PROMISING * alpha).distinct(SAME_START)
         if self.cells.large:  # cells are too small to climb from one to the next
             maxima = starts
@@ -180,54 +179,28 @@ class VectorSearch:
         return maxima
 
     def _ascend(self, V, U):
-        """Ascend from directions by gradients, normalised steps of adapted length."""
-        design = self.design
+        """Ascend from directions by steps of adapted length along the gradient on the sphere, in units."""
+        design, X, squares = self.design, self.cells.scaled, self.cells.units**2
+
+        def normalised(U):
+            return U / np.maximum(np.sqrt(U**2 @ squares), TINY)[:, None]
 
         def look(U):
-            T = design.X @ U.T
+            T = X @ U.T
             activity = np.where(T > 0, 1.0, design.slope)
             pulls = design.pool(T * activity).T @ V
             values = np.linalg.norm(pulls, axis=1)
             pulls /= np.where(values > 0, values, 1.0)[:, None]
-            G = (activity * design.spread(V @ pulls.T)).T @ design.X
-            return values, pulls, G / np.maximum(np.linalg.norm(G, axis=1, keepdims=True), np.finfo(float).tiny)
+            return values, pulls, (activity * design.spread(V @ pulls.T)).T @ X
 
-        U = U / np.linalg.norm(U, axis=1, keepdims=True)
-        (values, pulls, G), steps = look(U), np.ones((len(U), 1))
+        U = normalised(U / self.cells.units)
+        (values, pulls, G), steps = look(U), np.ones(len(U))
         for _ in range(GRADIENT_STEPS):
-            trial = (1.0 - steps) * U + steps * G
-            trial /= np.maximum(np.linalg.norm(trial, axis=1, keepdims=True), np.finfo(float).tiny)
+            sizes = steps * np.linalg.norm(U, axis=1) / np.maximum(np.linalg.norm(G, axis=1), TINY)
+            trial = normalised(U + sizes[:, None] * (G - values[:, None] * squares * U))
             reached = look(trial)
             better = reached[0] > values
             U[better], values[better], pulls[better], G[better] = trial[better], *(part[better] for part in reached)
-            steps = np.where(better[:, None], np.minimum(1.0, 1.5 * steps), 0.5 * steps)
+            steps = np.where(better, np.minimum(LONGEST, 1.5 * steps), 0.5 * steps)
+        U = U * self.cells.units
         return VectorMaxima(values, U, pulls, U @ design.X.T >= 0)
-
-    def _starts(self, neurons, n_starts):
-        """Return perturbed neurons, rows, vertices, random directions, and the maxima found before."""
-        rng, X = self.rng, self.design.X
-        near = n_starts // 2 if len(neurons) else 0
-        rows = vertices = (n_starts - near) // 3
-        rest = n_starts - near - rows - vertices
-        noise = rng.standard_normal((near + rest, X.shape[1]))
-        noise[::2] = noise[::2] @ self.cells.whitening
-        lengths = rng.choice(LENGTHS, near)[:, None] / np.maximum(np.linalg.norm(noise[:near], axis=1), 1e-300)[:, None]
-        U = np.concatenate(
-            [
-                neurons[rng.randint(0, max(len(neurons), 1), near)] + lengths * noise[:near],
-                X[rng.randint(0, len(X), rows)] * rng.choice([-1.0, 1.0], (rows, 1)),
-                self._vertices(vertices),
-                noise[near:],
-                self.found,
-            ]
-        )
-        return U[U.any(axis=1)]
-
-    def _vertices(self, count):
-        """Return unit vectors on the walls of d - 1 random rows each, where thin cells meet."""
-        columns, rng = self.cells.columns, self.rng
-        d, n = columns.shape
-        systems = rng.standard_normal((count, d, d))
-        systems[:, :-1] = columns.T[rng.randint(0, n, (count, d - 1))] + DEPENDENT * systems[:, :-1]
-        U = np.linalg.solve(systems, np.broadcast_to(np.eye(d)[:, -1:], (count, d, 1)))[:, :, 0]
-        return U * rng.choice([-1.0, 1.0], (count, 1)) / np.linalg.norm(U, axis=1, keepdims=True)

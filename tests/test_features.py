@@ -8,8 +8,8 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
-import convexnn.features
 from convexnn import Arrangements, FeatureSparseResult, enumerate_arrangements, feature_sparse_network
+from convexnn.feature_points import InteriorPoints
 from convexnn.losses import Huber, Loss, Quantile, Squared
 
 LABELS = ("logistic", "hinge", "squared_hinge")
@@ -234,7 +234,7 @@ def test_the_best_network_is_kept_where_a_run_is_ended(limit, monkeypatch):
     options = {"gates": 20, "random_state": 0}
     best = feature_sparse_network(X, Y, 0.5, tol=1e-9, **options).certificate
     if limit == "interrupt":
-        advance, calls = convexnn.features._InteriorPoints.advance, []
+        advance, calls = InteriorPoints.advance, []
 
         def interrupted(points):
             calls.append(1)
@@ -242,7 +242,7 @@ def test_the_best_network_is_kept_where_a_run_is_ended(limit, monkeypatch):
                 raise KeyboardInterrupt
             return advance(points)
 
-        monkeypatch.setattr("convexnn.features._InteriorPoints.advance", interrupted)
+        monkeypatch.setattr(InteriorPoints, "advance", interrupted)
         limit = {}
     with pytest.warns(ConvergenceWarning, match="relative gap of") as record:
         early = feature_sparse_network(X, Y, 0.5, tol=1e-9, **options, **limit)

@@ -57,7 +57,7 @@ LAYERS = [
         "solvers.movement",
     ],
     ["branch_and_bound", "losses", "patchwise", "selection_cones"],
-    ["circular", "cones", "conv_network", "network", "proof", "search", "solvers.coupled"],
+    ["circular", "cones", "conv_network", "feature_points", "network", "proof", "search", "solvers.coupled"],
     [
         "baselines",
         "conversion",
