@@ -118,7 +118,7 @@ def parse(arguments=None):
     names = [task.name for task in TASKS]
     parser.add_argument("--tasks", nargs="+", choices=names, default=names, help="tasks to run (default: both)")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of Adam and MLPClassifier (default: 5)")
-    parser.add_argument("--epochs", type=int, default=200, help="epochs of Adam (default: 200)")
+    parser.add_argument("--epochs", type=int, default=600, help="epochs of Adam (default: 600)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split and of the patterns (default: 0)")
     parser.add_argument("--samples", type=int, default=None, help="samples in all (default: 1797)")
     parser.add_argument("--jobs", type=int, default=2, help="tasks run at a time, on a core each (default: 2)")

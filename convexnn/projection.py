@@ -175,11 +175,16 @@ def project(columns, pattern, g, tight, least, u, mu):
     u[:] = g
     if length <= least:
         return True
-    side = np.where(pattern, 1.0, -1.0)  # 0 for barred rows: the tight ones, and those in their span
     s = np.zeros(d)
     Q, R = np.empty((d, d)), np.zeros((d, d))
-    n_tight = _warm_start(columns, pattern, side, g, tight, mu, s, Q, R)
+    n_tight = _warm_start(columns, pattern, g, tight, mu, s, Q, R)
     remaining = _residual(Q, n_tight, g, u)
+    if max(least, ROUNDING * length) >= remaining > ROUNDING * length:  # before anything of the size of the data
+        tight[n_tight:] = -1
+        return True
+    side = np.where(pattern, 1.0, -1.0)  # 0 for barred rows: the tight ones, and those in their span
+    for q in range(n_tight):
+        side[tight[q]] = 0.0
     worst, candidates, n_candidates = 0.0, np.empty(columns.shape[1] // CHUNK + 1, np.int64), 0
     for _ in range(100 + 30 * d):
         if remaining <= max(least, ROUNDING * length):
@@ -216,7 +221,7 @@ def project(columns, pattern, g, tight, least, u, mu):
 
 
 @njit(cache=True)
-def _warm_start(columns, pattern, side, g, tight, mu, s, Q, R):
+def _warm_start(columns, pattern, g, tight, mu, s, Q, R):
     """Keep of the rows in `tight` those that are independent and have positive multipliers; return how many."""
     m = 0
     for q in range(len(tight)):
@@ -235,8 +240,6 @@ def _warm_start(columns, pattern, side, g, tight, mu, s, Q, R):
         if stay == m:
             break
         m = stay
-    for q in range(m):
-        side[tight[q]] = 0.0
     return m
 
 
