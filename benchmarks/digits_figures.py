@@ -41,8 +41,8 @@ def draw_all(results, folder):
         rows = [row for row in results["rows"] if row["task"] == task]
         draw_accuracy(top, rows, f"{task}: {results['n_train']} digits to train, {results['n_test']} held out")
         draw_objective(bottom, [row for row in rows if "CNN" in row["model"] and "circular" not in row["model"]])
-    axes[0, 0].legend(fontsize=9, loc="lower right")
-    axes[1, 0].legend(fontsize=9, loc="lower right")
+    shown = [part for axis in axes[:, 0] for part in zip(*axis.get_legend_handles_labels(), strict=True)]
+    figure.legend(*zip(*shown, strict=True), fontsize=9, loc="outside lower center", ncols=len(shown))
     path = folder / "digits.png"
     figure.savefig(path, dpi=150)
     plt.close(figure)
@@ -86,7 +86,7 @@ def draw_objective(axis, rows):
     axis.axvline(0.1, color="tab:red", ls="--", lw=1, label="target: 0.1 %")
     axis.set_yticks(range(len(rows)), names)
     axis.set(xscale="log", ylim=(-0.6, len(rows) - 0.4), xlabel="training objective above the lower bound [%]")
-    axis.set_title("Same objective, same alpha; beside the points the seconds of a fit", fontsize=10)
+    axis.set_title("Same objective at the same alpha; seconds of a fit", fontsize=10)
     axis.tick_params(axis="y", labelsize=8)
     axis.margins(x=0.12)
     axis.grid(alpha=0.3, axis="x")

@@ -5,6 +5,7 @@ the engine and generation, to be called for an `Outcome`, and the network's own 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,8 @@ DELTA, QUANTILE, SLOPE, RADIUS = 0.5, 0.8, 0.2, 0.05
 REFERENCE_TOL, TOL, SECONDS = 1e-8, 1e-7, 20.0
 # Part of the alpha above which no neuron is active.
 SHARE = 0.1
+# Draws of data until the free columns do not fit them.
+ATTEMPTS = 20
 # Largest misfit of an exact fit, relative to |Y|, and alpha of the absolute error, relative to where it penalises.
 MISFIT, PENALTY_PART = 1e-9, 0.3
 # Fixed gates of gated networks, and hidden neurons of the restarts.
@@ -77,11 +80,24 @@ def pose(case, seed):
     Posed
         The problem.
     """
-    X, Y, weight = draw(case, seed)
-    return POSERS[case.kind](case, X, Y, weight)
+    for attempt in range(ATTEMPTS):
+        with suppress(_NothingToFitError):
+            return POSERS[case.kind](case, *draw(case, seed, attempt))
+    raise RuntimeError(f"{case.name}, problem {seed}: no data that the free columns do not fit")
 
 
-def draw(case, seed):
+class _NothingToFitError(Exception):
+    """The free columns alone fit the data: the optimum is zero, and no difference is relative to it."""
+
+
+def _alpha(largest):
+    """Return the alpha of a problem whose alpha_max this is."""
+    if largest == 0:
+        raise _NothingToFitError
+    return SHARE * largest
+
+
+def draw(case, seed, attempt=0):
     """Draw the data of a problem.
 
     Parameters
@@ -90,6 +106,8 @@ def draw(case, seed):
         The case.
     seed : int
         The number of the problem.
+    attempt : int, default=0
+        How many draws before it had nothing to fit.
 
     Returns
     -------
@@ -100,7 +118,7 @@ def draw(case, seed):
     weight : ndarray of shape (n_samples,) or None
         Weights of samples, where the case has them.
     """
-    rng = np.random.default_rng([seed, 5])
+    rng = np.random.default_rng([seed, 5, attempt][: 3 if attempt else 2])
     X = rng.standard_normal((case.n_samples, case.n_features))
     Y = _targets(case, rng)
     return X, Y, rng.uniform(0.5, 2.0, len(X)) if case.weighted else None
@@ -120,7 +138,7 @@ def _program(case, X, Y, weight):
     architecture, loss = _architecture(case), _loss(case, weight)
     fixed = case.architecture.get("activation") == "gated_relu"
     program = build_program(X, Y, 1.0, N_GATES if fixed else "all", architecture, random_state=0, loss=loss)
-    program = program.at(SHARE * kappa_at_zero(program))
+    program = program.at(_alpha(kappa_at_zero(program)))
 
     def outcome(solution):
         return _outcome(case, X, Y, weight, solution.certificate, program.alpha, recover(solution))
@@ -168,7 +186,7 @@ def _interpolation(case, X, Y, weight):
 def _vector(case, X, Y, weight):
     """Several outputs with weight decay: no program over cells, but generation."""
     program = build_program(X, Y, 1.0, "adaptive", _architecture(case), loss=_loss(case, weight))
-    program = program.at(SHARE * alpha_max_over_all(program, random_state=0).value)
+    program = program.at(_alpha(alpha_max_over_all(program, random_state=0).value))
 
     def solve():
         solution = solve_vector_generation(program, tol=TOL, time_limit=SECONDS, random_state=0)
@@ -197,7 +215,7 @@ def _polynomial(case, X, Y, weight):
     """Polynomial activations: a semidefinite program. Other networks with the same loss give the dual at zero."""
     loss, coefficients = _loss(case, weight), case.options["coefficients"]
     program = build_program(X, Y, 1.0, "adaptive", Architecture(output_penalty="l1"), loss=loss)
-    alpha = SHARE * polynomial_kappa(X, program.dual_at_zero(), coefficients)
+    alpha = _alpha(polynomial_kappa(X, program.dual_at_zero(), coefficients))
 
     def solve():
         solution = solve_polynomial(X, Y, alpha, loss, coefficients, tol=TOL)
@@ -214,7 +232,7 @@ def _polynomial(case, X, Y, weight):
 def _adversarial(case, X, Y, weight):
     """Adversarial training: the network recovered keeps its margins within the radius."""
     program = build_program(X, Y, 1.0, "all", _architecture(case), loss=make_loss("hinge"))
-    program = program.at(SHARE * kappa_at_zero(program))
+    program = program.at(_alpha(kappa_at_zero(program)))
 
     def solve():
         solution = solve_adversarial(program, RADIUS, case.loss, tol=TOL)

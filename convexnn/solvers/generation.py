@@ -337,9 +337,10 @@ class _Generation:
         self.priced = V
         kappa += program.dual_rounding(V)
         unit, neglected = self.simplified.unit_loss, program.dual_neglected(V)
-        self.monitor.estimate = unit * program.dual_value(V, kappa)
+        last, self.monitor.estimate = self.monitor.estimate, unit * program.dual_value(V, kappa)
         self.gap = self.monitor.certificate.gap  # without what the rank neglects, which no iteration can mend
-        self.monitor.estimate = unit * program.dual_value(V, kappa + neglected)
+        self.monitor.estimate = last
+        self.monitor.suggest(unit * program.dual_value(V, kappa + neglected))
         if not len(rows):  # inside the dual feasible set, where blocks become active a few at a time
             self.V = V * min(1.0, program.alpha / kappa)
         return pool.unknown(maxima.above((1 + EXCESS_TOL) * program.alpha), max(FEWEST_CELLS, len(rows)))

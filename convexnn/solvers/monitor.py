@@ -224,6 +224,11 @@ class Monitor:
             self.status = f"stopped at time_limit={self.time_limit:g} s"
         return bool(self.status)
 
+    def suggest(self, estimate):
+        """Take an estimate of the bound; that of a search that was cut short only where it is better than the last."""
+        last = self.estimate if self.history and self.over() and self.estimate <= self.objective else 0.0
+        self.estimate = max(estimate, last)
+
     def _show(self, record):
         if len(self.history) == 1:
             print(HEADER)

@@ -332,8 +332,7 @@ class _VectorGeneration:
         maxima = join_vector_maxima([maxima, self.climbed])
         kappa = max(program.alpha, maxima.values.max(initial=0.0))
         kappa += program.dual_rounding(V) + program.dual_neglected(V)
-        if not self.monitor.over() or not self.monitor.history:  # a search that was cut short says less
-            self.monitor.estimate = self.simplified.unit_loss * program.dual_value(V, kappa)
+        self.monitor.suggest(self.simplified.unit_loss * program.dual_value(V, kappa))
         self.gap = self.monitor.certificate.gap
         above = maxima.select(maxima.values > (1 + EXCESS_PART * self.tol) * program.alpha).distinct(SAME_MAXIMUM)
         same = (above.directions @ directions.T > SAME_MAXIMUM) & (above.outputs @ units.T > SAME_MAXIMUM)
