@@ -219,7 +219,8 @@ def _markdown(results):
         cells += [_worst(records, lambda record, name=name: _difference(record, name)) for name in SOLVERS[1:]]
         cells += [_scopes(records), _worst(records, lambda record: record.get("recovery")), _range(records)]
         lines.append("| " + " | ".join(cells) + " |")
-    count = max((len(records) for records in results["cases"].values()), default=0)
+    counts = sorted({len(records) for records in results["cases"].values()})
+    count = " to ".join(map(str, counts[:1] + counts[-1:] * (len(counts) > 1)))
     short = [f"* {name}: {missed}" for name, records in results["cases"].items() if (missed := _missed(records))]
     every = [record for records in results["cases"].values() for record in records]
     restarted = sum("restarts" in record for record in every)
