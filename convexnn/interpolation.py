@@ -11,7 +11,6 @@ the squared loss, at alpha = mu and the targets Y + mu V_k, for the solvers of t
 It converges superlinearly as mu falls. An exact fit has the objective 1/2 |mu V_k|^2 + mu R(W) there, so a bound b of a
 step, of any scope, gives R(W) >= (b - 1/2 |mu V_k|^2) / mu. W_{k+1} has the least norm of all with its predictions, so
 to fit what is left of Y by the least change on its face (`_change`) costs a change of the second order.
-
 Blocks of both signs share a cell, so their fits are all D_i X u, u in R^d: what can be interpolated is a linear space.
 
 References
@@ -23,6 +22,7 @@ image restoration, Multiscale Modeling and Simulation 4(2).
 
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -171,7 +171,8 @@ def minimum_norm_interpolation(
     run = _Run(program, tol, time_limit, verbose)
     if run.best is None:
         _check_reachable(program)
-        _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
+        with suppress(KeyboardInterrupt):  # the best exact fit so far is kept
+            _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
     return run.result()
 
 
@@ -210,7 +211,8 @@ class _Run:
         self.residual = np.linalg.norm(fit - self.Y) / self.size
         # 1/2 |mu V|^2 + mu R is at least the bound of the step
         values = np.array([certificate.lower_bound, certificate.proved_bound]) / mu
-        bound, proved = values * (1 - ROUNDING) - 0.5 * mu * np.sum(self.V**2) * (1 + ROUNDING)
+        size = np.linalg.norm(self.V)
+        bound, proved = values - 0.5 * mu * size**2 - ROUNDING * (np.abs(values) + size * (self.size + mu * size))
         self.scope = certificate.scope
         self.proved = max(self.proved, proved if self.scope == "local" else bound)
         self.bound = max(bound, 0.0) if self.scope == "local" else self.proved
@@ -262,8 +264,7 @@ def _iterate(run, solver, scope, rng):
     for _ in range(MAX_STEPS):
         before, stepped = run.residual, replace(program, Y=run.Y + mu * run.V, alpha=mu)
         options = {"tol": max((PROOF_PART if proving else part) * run.tol, LEAST_TOL)}
-        if np.isfinite(run.end):
-            options["time_limit"] = max(run.end - time.perf_counter(), 0.01)
+        options |= {"time_limit": max(run.end - time.perf_counter(), 0.01)} if np.isfinite(run.end) else {}
         if generated:
             options |= {"scope": scope if proving else "local", "random_state": rng}
         if not generated or not program.bias_unit:  # which do better without
@@ -364,7 +365,7 @@ def _change(program, W, beta, c):
 
 def _check_reachable(program):
     """Raise ValueError where y is not in the space of what the patterns can fit."""
-    C = (_of_patterns if len(program.design.arrangements) else _of_rays)(program)
+    C = (_of_patterns if len(program.design.arrangements) else _of_lines)(program)
     M = np.hstack([C / (np.linalg.norm(C, axis=0).max(initial=0.0) or 1.0), program.free_basis[0]])
     Q, R, _ = qr(M, mode="economic", pivoting=True)
     Q = Q[:, np.abs(np.diagonal(R)) > RANK_TOL * np.abs(R).max()]
@@ -381,20 +382,19 @@ def _of_patterns(program):
     return design.matvec(W, blocks)
 
 
-def _of_rays(program):
-    """Return columns that span the fits of all patterns: for each ray, the sums of |x| over its rows in each sample.
+def _of_lines(program):
+    """Return columns that span the fits of all patterns: for each line, the sums of |x| over its rows, and S X.
 
-    As functions of u, act(x.u) of rows on different rays are linearly independent, for |t| of those on different lines.
+    act(t) = ((1 - slope) |t| + (1 + slope) t) / 2, and |x.u| of different lines are independent functions of u.
     """
     design = program.design
     rows = design.X * (1.0 if design.units is None else design.units)
     lengths = np.linalg.norm(rows, axis=1)
     units = rows / np.where(lengths > 0, lengths, 1.0)[:, None]
-    if design.slope == -1.0:
-        first = np.argmax(np.abs(units) > 0.5 * np.abs(units).max(axis=1, keepdims=True), axis=1)
-        units = units * np.sign(units[np.arange(len(units)), first])[:, None]
-    rays = np.unique(np.round(units, SAME_DIGITS) + 0.0, axis=0, return_inverse=True)[1].ravel()
+    first = np.argmax(np.abs(units) > 0.5 * np.abs(units).max(axis=1, keepdims=True), axis=1)
+    units = units * np.sign(units[np.arange(len(units)), first])[:, None]
+    lines = np.unique(np.round(units, SAME_DIGITS) + 0.0, axis=0, return_inverse=True)[1].ravel()
     samples = np.arange(len(rows)) // design.n_patches
-    sums = np.zeros((len(program.Y), rays.max() + 1))
-    np.add.at(sums, (samples, rays), lengths)
-    return sums
+    sums = np.zeros((len(program.Y), lines.max() + 1))
+    np.add.at(sums, (samples, lines), lengths)
+    return sums if design.slope == -1.0 else np.hstack([sums, design.pool(rows)])

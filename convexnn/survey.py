@@ -104,6 +104,7 @@ class Survey:
         noise /= np.linalg.norm(noise, axis=1, keepdims=True)
         rows = np.arange(near, n_starts, ROW_STARTS)
         noise[rows] = self.X[search.rng.randint(0, len(self.X), len(rows))]
+        noise[rows] *= search.rng.choice([-1.0, 1.0], (len(rows), 1))
         base = neurons[index] / self.units
         noise[:near] *= search.rng.choice(LENGTHS, near)[:, None] * np.linalg.norm(base, axis=1, keepdims=True)
         noise[:near] += base

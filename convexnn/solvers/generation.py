@@ -10,7 +10,7 @@ Start from a network (`descent`, or blocks that are given), take the cells of it
    the cells where a new neuron lowers the objective; the largest one scales V, which gives the lower bound.
 4. Keep the cells of neurons and those that are nearly active, add what was found.
 
-Several outputs, each with neurons of their own, share the cells. The bound of step 3 is of scope "local": what search
+Several outputs, each with neurons of its own, share the cells. The bound of step 3 is of scope "local": what search
 does not find, it does not know. At a small gap a `Prover` proves that kappa(V) is what search found, and the scope is
 "global", or it refutes that by points whose cells are added. Where cells are thin, neurons are moved across walls
 between convex programs (`movement`), and pricing is by a `Survey`.
@@ -195,7 +195,7 @@ class _Generation:
         self.searches = [copy(search) for _ in range(whole.Y.shape[1])]  # one an output: each remembers its maxima
         self.large, self.n_starts, self.prover = search.large, search.n_starts, Prover(self.program)
         self.thin = self.program.design.X.size > THIN_DATA and not whole.selects
-        self.survey = Survey(search) if self.thin else None
+        self.survey = Survey(search) if self.thin and not whole.bias_unit else None  # whose angles are not in units
         self.target = tol if scope == "local" else PROOF_SLACK * tol
         self.V, self.step, self.gap = None, 0.0, 1.0
 
@@ -220,8 +220,8 @@ class _Generation:
         while True:
             if not self.large or idle:
                 part = max(INNER_PART * self.gap, LAST_PART * self.target)
-                self._solve(min(THIN_FIRST_GAP if self.thin else FIRST_GAP, part))
-            found = self._price((SURVEYED if self.thin else self.n_starts) * ESCALATION**level)
+                self._solve(min(THIN_FIRST_GAP if self.survey else FIRST_GAP, part))
+            found = self._price((SURVEYED if self.survey else self.n_starts) * ESCALATION**level)
             if self.monitor.record(len(self.pool)):
                 return
             reached = self.gap <= self.target
@@ -297,12 +297,12 @@ class _Generation:
         program, pool = self.program, self.pool
         rows, outputs = pool.pairs
         neurons = pool.W[rows, :, outputs], pool.signs[rows], outputs, self.beta
-        known = {"gap": self.gap, "tol": self.tol, "thin": self.thin, "observe": self.monitor.over}
+        known = {"gap": self.gap, "tol": self.tol, "thin": self.survey is not None, "observe": self.monitor.over}
         U, signs, outputs, self.beta = move_neurons(program, neurons, **known)
         sizes = np.linalg.norm(U, axis=1)
         kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
         cells = self._cells_of(U[kept], signs[kept], outputs[kept])
-        if self.thin and not self.large and self.V is not None:  # cells that are left still bound the dual vector
+        if self.survey and not self.large and self.V is not None:  # cells that are left still bound the dual vector
             apart = pool.apart(self.V, THIN_ACTIVE, THIN_ANGLE * U.shape[1] / len(program.design.X))
             others = pool.bits[apart], pool.signs[apart], np.zeros_like(pool.W[apart])
             cells = (np.concatenate(pair) for pair in zip(cells, others, strict=True))
@@ -327,9 +327,9 @@ class _Generation:
                 climbed = search.climb(v, signs, pool.patterns(rows[own]))
             self.directions[np.flatnonzero(own)[: len(climbed)]] = climbed.directions
             parts.append(climbed)
-            if not self.thin:
+            if not self.survey:
                 parts.append(search.maxima(v, program.alpha, neurons[own], signs, n_starts, self.monitor.over))
-        if self.thin:
+        if self.survey:
             parts.append(self.survey.maxima(V, neurons, pool.signs[rows], outputs, n_starts, self.monitor.over))
         maxima = join_maxima(*parts)
         prices = np.zeros(0) if self.large else pool.prices(V, 1.0)
@@ -356,7 +356,7 @@ class _Generation:
         pool = self.pool
         kept = pool.W.any(axis=(1, 2))
         if not self.large:
-            kept |= pool.nearly_active(self.V, THIN_ACTIVE if self.thin else NEARLY_ACTIVE)
+            kept |= pool.nearly_active(self.V, THIN_ACTIVE if self.survey else NEARLY_ACTIVE)
         new = np.zeros((len(found), *pool.W.shape[1:]))
         if moving:  # the descent has to have neurons to move
             length = NEW_NEURON * np.linalg.norm(pool.W, axis=1).max(initial=0.0)

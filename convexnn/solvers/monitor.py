@@ -225,9 +225,9 @@ class Monitor:
         return bool(self.status)
 
     def suggest(self, estimate):
-        """Take an estimate of the bound; that of a search that was cut short only where it is better than the last."""
-        last = self.estimate if self.history and self.over() and self.estimate <= self.objective else 0.0
-        self.estimate = max(estimate, last)
+        """Take an estimate of the bound; a search that was cut short says too little, and the last one stays."""
+        if not (self.history and self.over() and 0.0 < self.estimate <= self.objective):
+            self.estimate = estimate
 
     def _show(self, record):
         if len(self.history) == 1:

@@ -7,6 +7,8 @@ from .neuron_newton import LARGEST_SYSTEM, newton_descend
 
 __all__ = ["DESCENT_STEPS", "move_neurons"]
 
+# Entries of the derivatives of all activations up to which Newton's method is used.
+LARGEST_JACOBIAN = 1e7
 # Iterations of L-BFGS alone, and of L-BFGS before Newton's method.
 DESCENT_STEPS, FIRST_STEPS = 300, 50
 # Relative decrease at which L-BFGS ends, as a part of tol.
@@ -42,12 +44,15 @@ def move_neurons(program, neurons, *, gap, tol, thin, observe):
     U, _, outputs, _ = neurons
     first, ftol = gap >= 1.0, DESCENT_PART * tol
     together = np.bincount(outputs).max(initial=0) if program.loss.separable else len(U)
-    if not thin or together * U.shape[1] > LARGEST_SYSTEM:
+    entries = len(program.Y) * U.size
+    if not thin or together * U.shape[1] > LARGEST_SYSTEM or entries > LARGEST_JACOBIAN:
         return descend(program, *neurons, max_iter=DESCENT_STEPS, ftol=ftol, observe=observe)
     if first:
         U, *others = descend(program, *neurons, max_iter=FIRST_STEPS, ftol=ftol, observe=observe)
         alive = U.any(axis=1)
         neurons = U[alive], *(part[alive] for part in others[:2]), others[2]
+        if observe():
+            return neurons
     steps = FIRST_NEWTON_STEPS if first else NEWTON_STEPS
     return newton_descend(
         program, *neurons, max_iter=steps, ftol=max(LEAST_DECREASE, NEWTON_PART * gap**2), observe=observe

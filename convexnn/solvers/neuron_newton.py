@@ -90,7 +90,7 @@ def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe)
         moved, promised = neurons.step()
         if observe():
             break
-        cost = neurons.value - neurons.objective(neurons.U, neurons.beta, 0.0)
+        cost = abs(neurons.value - neurons.objective(neurons.U, neurons.beta, 0.0))
         least = ftol * abs(neurons.value)
         settled = not moved or promised <= least
         if neurons.width > last and cost > least and (settled or promised <= WORTHWHILE * cost):
