@@ -339,5 +339,5 @@ def test_rows_of_both_signs_that_cannot_be_fitted_are_said(arrangements):
     """(t)_+ - (-t)_+ = t, and three linear functions of two coordinates are dependent."""
     X, y = [[1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [-1, -1]], [1, 0, 1, 0, 5, 0]
     plain = Architecture(hidden_bias="none", fit_intercept=False)
-    with pytest.raises(ValueError, match="smallest relative residual is 0[.]236"):
+    with pytest.raises(ValueError, match=r"smallest relative residual is 0[.]236"):
         minimum_norm_interpolation(X, y, plain, arrangements)
