@@ -154,7 +154,7 @@ def test_what_is_proved_is_below_the_optimum_whatever_ends_the_run(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_lowered_number_of_starts_is_made_good_by_the_proof(seed, monkeypatch):
     """One start a search instead of hundreds: the local bound may be wrong, the proved one never is."""
-    start_few = CellSearch._starts
+    start_few = CellSearch.starts
 
     def few(self, neurons, signs, n_starts):
         return start_few(self, neurons[:0], signs[:0], 1)
@@ -164,7 +164,7 @@ def test_a_lowered_number_of_starts_is_made_good_by_the_proof(seed, monkeypatch)
     whole = build_program(X, y, 1.0, "all", PLAIN)
     whole = whole.at(0.02 * kappa_at_zero(whole))
     optimum = solve_working_set(whole, tol=1e-10).certificate.objective
-    monkeypatch.setattr(CellSearch, "_starts", few)
+    monkeypatch.setattr(CellSearch, "starts", few)
     monkeypatch.setattr(search, "START_CELLS", 1)
     program = build_program(X, y, whole.alpha, "adaptive", PLAIN)
     local = solve_generation(program, scope="local", random_state=seed).certificate
