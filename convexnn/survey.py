@@ -2,8 +2,10 @@
 
 With many rows in few dimensions h(u) = s v'act(Xu) has hundreds of maxima on the sphere, its largest in one start of a
 thousand, and a product of X with many directions at once, in single precision, costs a fraction of the same products
-one by one. So thousands of starts are looked at, for all outputs, and the better part of them goes on after every few
-gradient steps (successive halving). The values of those that arrive are computed again in double precision.
+one by one. So thousands of starts are looked at, and the better part of them goes on after every few gradient steps
+(successive halving). Better is what ranks high among the starts of its output and sign, as maxima of one output may be
+far above those of another that are just above alpha; and starts near a better one come last, as most would arrive at
+maxima that are known. The values of those that arrive are computed again in double precision.
 
 References
 ----------
@@ -11,6 +13,7 @@ K. Jamieson and A. Talwalkar (2016), Non-stochastic best arm identification and 
 """
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from .arrangements import pattern_bits
 from .search import LENGTHS, REMEMBERED, Maxima, join_maxima
@@ -27,8 +30,10 @@ PLAN = ((1.0, 3), (0.27, 8), (0.07, 25))
 AT_A_TIME = 64
 # One start in so many, of those that are not near neurons, is a row.
 ROW_STARTS = 8
-# Cosine above which two maxima of the same sign and output are one.
-SAME_MAXIMUM = 0.97
+# Cosines above which starts of the same sign and output are near each other, and maxima are one.
+SAME_START, SAME_MAXIMUM = 0.9, 0.97
+# Directions that are compared at a time.
+COMPARED = 512
 # Relative increase below which a step in single precision is not one.
 PROGRESS_TOL = 1e-6
 # The longest step, one of which leads to the gradient, nearly, and what is zero.
@@ -120,12 +125,8 @@ class Survey:
         """Return the distinct ones of what was reached, with values in double precision."""
         U = runs.U.astype(np.float64) * self.units
         U /= np.linalg.norm(U, axis=1, keepdims=True)
-        order, kept = np.argsort(-runs.values, kind="stable"), []
-        close = U @ U.T > SAME_MAXIMUM
-        close &= (runs.signs[:, None] == runs.signs) & (runs.outputs[:, None] == runs.outputs)
-        for j in order:
-            if not close[j, kept].any():
-                kept.append(j)
+        order = np.argsort(-runs.values, kind="stable")
+        kept = order[_apart(U[order], runs.kinds[order], SAME_MAXIMUM)]
         U, signs, outputs = U[kept], runs.signs[kept].astype(np.float64), runs.outputs[kept]
         T = self.design.X @ U.T
         hidden = self.design.pool(T * np.where(T > 0, 1.0, self.design.slope))
@@ -150,12 +151,25 @@ class _Runs:
         self.values, self.G = self._evaluate(self.U)
         self.steps = np.ones(len(U), np.float32)
 
+    @property
+    def kinds(self):
+        """The output and the sign of each start as one number."""
+        return 2 * self.outputs + (self.signs > 0)
+
     def keep(self, count):
-        """Go on with the largest values."""
-        if count < len(self.U):
-            best = np.argsort(-self.values, kind="stable")[:count]
-            for name in ("U", "G", "values", "steps", "signs", "outputs"):
-                setattr(self, name, getattr(self, name)[best])
+        """Go on with those that rank highest among their kind, those near a better one last."""
+        if count >= len(self.U):
+            return
+        kinds, order = self.kinds, np.argsort(-self.values, kind="stable")
+        units = self.U / np.maximum(np.linalg.norm(self.U, axis=1, keepdims=True), TINY)
+        ranks, near = np.zeros(len(order)), np.zeros(len(order), bool)
+        near[order] = ~_apart(units[order], kinds[order], SAME_START)
+        for kind in np.unique(kinds):
+            own = order[kinds[order] == kind]
+            ranks[own] = np.linspace(0.0, 1.0, len(own), endpoint=False)
+        best = np.lexsort((-self.values, ranks, near))[:count]
+        for name in ("U", "G", "values", "steps", "signs", "outputs"):
+            setattr(self, name, getattr(self, name)[best])
 
     def step(self):
         """Take a step of adapted length along the gradient on the sphere from each, where h grows."""
@@ -171,15 +185,17 @@ class _Runs:
         return U / np.maximum(np.sqrt(U**2 @ self.squares), TINY)[:, None]
 
     def _choose(self, index):
-        """Choose the output and the sign for which h is largest."""
+        """Choose the output and the sign among whose values that of the direction ranks highest."""
 
         def values(batch):
             U = self.U[index[batch]]
             return self.weights @ np.maximum(self.X @ U.T, 0.0) + self.linear @ U.T
 
-        every = np.concatenate(map_batches(values, _batches(len(index))), axis=1)
-        self.outputs[index] = np.abs(every).argmax(axis=0)
-        self.signs[index] = np.where(every[self.outputs[index], np.arange(len(index))] >= 0, 1.0, -1.0)
+        every = np.concatenate(map_batches(values, list(gen_batches(len(index), AT_A_TIME))), axis=1)
+        falling = np.argsort(-np.concatenate([every, -every]), axis=1, kind="stable")
+        chosen = np.argsort(falling, axis=1).argmin(axis=0)
+        self.outputs[index] = chosen % len(every)
+        self.signs[index] = np.where(chosen < len(every), 1.0, -1.0)
 
     def _evaluate(self, U):
         """Return h and its gradient for each direction."""
@@ -188,9 +204,23 @@ class _Runs:
             active = (self.X @ U[batch].T > 0) * self.weights[self.outputs[batch]].T
             return (active.T @ self.X + self.linear[self.outputs[batch]]) * self.signs[batch, None]
 
-        G = np.concatenate(map_batches(part, _batches(len(U))))
+        G = np.concatenate(map_batches(part, list(gen_batches(len(U), AT_A_TIME))))
         return np.sum(G * U, axis=1), G
 
 
-def _batches(size):
-    return [slice(first, first + AT_A_TIME) for first in range(0, size, AT_A_TIME)]
+def _apart(U, kinds, cosine):
+    """Return which of some unit vectors, the best first, are not near a better one of their kind."""
+    apart = np.zeros(len(U), bool)
+    for kind in np.unique(kinds):
+        own = np.flatnonzero(kinds == kind)
+        kept = own[:0]
+        for batch in gen_batches(len(own), COMPARED):
+            index = own[batch]
+            index = index[~(U[index] @ U[kept].T > cosine).any(axis=1)]
+            close, first = U[index] @ U[index].T > cosine, []
+            for j in range(len(index)):
+                if not close[j, first].any():
+                    first.append(j)
+            kept = np.concatenate([kept, index[first]])
+        apart[kept] = True
+    return apart
