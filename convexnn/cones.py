@@ -6,6 +6,7 @@ import numpy as np
 
 from .design import Design
 from .face_bases import compile_bases, face_bases
+from .near_rows import compile_near_rows, near_rows
 from .projection import compile_projection, project_blocks
 from .selection_cones import SelectionCones
 
@@ -16,9 +17,13 @@ __all__ = ["ArrangementCones", "FreeCones", "compile_kernels", "make_cones"]
 class FreeCones:
     """No constraint: K_b is the whole space (gated networks)."""
 
-    def project(self, U, blocks, tight=None, least=0.0):
+    def project(self, U, blocks, tight=None, least=0.0, near=None):
         """Return U."""
         return U
+
+    def near_rows(self, blocks, points):
+        """Return None: there are no rows."""
+        return None
 
     def face_bases(self, U, tight=None, blocks=None):
         """Return an orthonormal basis of the space for each row of U, the first vector along it."""
@@ -41,7 +46,25 @@ class ArrangementCones:
 
     design: Design
 
-    def project(self, U, blocks, tight=None, least=0.0):
+    def near_rows(self, blocks, points):
+        """Return the rows near some cells, for `project`.
+
+        Parameters
+        ----------
+        blocks : integer array of shape (n_selected,)
+            The blocks.
+        points : ndarray of shape (n_selected, n_features)
+            A vector in the cell of each, nearly.
+
+        Returns
+        -------
+        NearRows or None
+            None where cells are not thin, or too many.
+        """
+        design = self.design
+        return near_rows(design.unit_columns, design.arrangements.bits[design.pattern_index(blocks)], points)
+
+    def project(self, U, blocks, tight=None, least=0.0, near=None):
         """Project onto the cones.
 
         Parameters
@@ -56,6 +79,8 @@ class ArrangementCones:
         least : float, default=0.0
             A projection no longer than this need not be finished: what is returned for it is at least as long, and no
             longer than `least`.
+        near : NearRows or None, default=None
+            Of the same blocks: saves most of the products; the result does not depend on it (up to rounding).
 
         Returns
         -------
@@ -68,12 +93,21 @@ class ArrangementCones:
             If the active-set method was stopped by its limit of steps.
         """
         tight = np.full(U.shape, -1, np.int32) if tight is None else tight
-        out = np.empty_like(U)
-        patterns = self.design.arrangements.patterns(self.design.pattern_index(blocks))
-        for c in range(U.shape[2]):
+        out, left = np.empty_like(U), np.ones((len(U), U.shape[2]), bool)
+        for c in range(U.shape[2] if near else 0):
             rows = np.ascontiguousarray(tight[:, :, c])
-            out[:, :, c] = project_blocks(self.design.unit_columns, patterns, U[:, :, c], rows, least)
-            tight[:, :, c] = rows
+            out[:, :, c], done = near.project(U[:, :, c], rows, least)
+            tight[:, :, c], left[:, c] = rows, ~done
+        some = np.flatnonzero(left.any(axis=1))
+        patterns = self.design.arrangements.patterns(self.design.pattern_index(np.asarray(blocks)[some]))
+        for c in range(U.shape[2]):
+            own = np.flatnonzero(left[some, c])
+            rows = np.ascontiguousarray(tight[some[own], :, c])
+            own_patterns = patterns if len(own) == len(some) else patterns[own]
+            out[some[own], :, c] = project_blocks(
+                self.design.unit_columns, own_patterns, U[some[own], :, c], rows, least
+            )
+            tight[some[own], :, c] = rows
         return out
 
     def face_bases(self, U, tight, blocks=None):
@@ -129,4 +163,5 @@ def make_cones(design, architecture):
 def compile_kernels():
     """Compile the kernels of projections and faces, or load them where they were compiled before."""
     compile_projection()
+    compile_near_rows()
     compile_bases()

@@ -62,7 +62,11 @@ class SelectionCones:
         selected = np.broadcast_to(self._selected([b]), (n_rows, self.design.n_samples))
         return selection_rows(self.design.X, selected, np.arange(n_rows))
 
-    def project(self, U, blocks, tight=None, least=0.0):
+    def near_rows(self, blocks, points):
+        """Return None: the rows of a block depend on its selection."""
+        return None
+
+    def project(self, U, blocks, tight=None, least=0.0, near=None):
         """Project onto the cones.
 
         Parameters
@@ -75,6 +79,8 @@ class SelectionCones:
             Numbers of the rows of each block that are likely tight, as in `ArrangementCones.project`.
         least : float, default=0.0
             A projection no longer than this need not be finished.
+        near : None
+            There is none.
 
         Returns
         -------

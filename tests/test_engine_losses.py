@@ -184,8 +184,8 @@ def test_cells_take_neurons_and_keep_what_they_are_told(seed):
     U[1] = 2 * U[0]
     signs, outputs = np.array([1.0, 1.0, -1.0, 1.0, -1.0, -1.0]), np.arange(6) % 2
     fit = np.maximum(X @ U.T, 0) @ (signs[:, None] * np.eye(2)[outputs])
-    bits, _, W = pool.cells_of(U, signs, outputs)
-    pool.take(bits, signs, W)
+    bits, _, points, W = pool.cells_of(U, signs, outputs)
+    pool.take(bits, signs, points, W)
     assert contents(pool).keys() == {(row.tobytes(), sign) for row, sign in zip(bits, signs, strict=True)}
     assert len(pool) < len(U)
     assert np.allclose(fit_of(pool), fit)
@@ -217,7 +217,7 @@ def test_neurons_of_one_maximum_are_merged():
     W[0, :, 0], W[1, :, 0], W[1, :, 1], W[2, :, 0], W[3, :, 0] = 2 * on_wall, on_wall, on_wall, on_wall, X[0]
 
     def taken():
-        pool.take(bits, signs, W)
+        pool.take(bits, signs, W.sum(axis=2), W)
         neurons = pool.W[pool.pairs[0], :, pool.pairs[1]]
         return neurons / np.linalg.norm(neurons, axis=1, keepdims=True)
 

@@ -16,7 +16,7 @@ SAME_MAXIMUM = 1e-9
 
 
 class CellPool:
-    """The cells at hand: `bits`, `signs`, `W` and `tight`, and the program over them.
+    """The cells at hand: `bits`, `signs`, `points`, `W` and `tight`, and the program over them.
 
     Parameters
     ----------
@@ -55,14 +55,14 @@ class CellPool:
 
         Returns
         -------
-        bits, signs, W
+        bits, signs, points, W
             As `take` takes them.
         """
         W = np.zeros((*U.shape, self.program.Y.shape[1]))
         W[np.arange(len(U)), :, outputs] = U
-        return pattern_bits(self.program.design.X, U), signs, W
+        return pattern_bits(self.program.design.X, U), signs, U, W
 
-    def take(self, bits, signs, W, tight=None):
+    def take(self, bits, signs, points, W, tight=None):
         """Take cells in place of those at hand; blocks of the same cell and sign are added up.
 
         Parameters
@@ -71,6 +71,8 @@ class CellPool:
             Patterns.
         signs : ndarray of shape (n_cells,)
             Signs.
+        points : ndarray of shape (n_cells, n_features)
+            A vector in each cell, nearly.
         W : ndarray of shape (n_cells, n_features, n_outputs)
             Blocks.
         tight : int32 array of the shape of W or None, default=None
@@ -78,29 +80,29 @@ class CellPool:
         """
         tight = np.full(W.shape, -1, np.int32) if tight is None else tight
         first, place = np.unique(cell_keys(bits, signs), axis=0, return_index=True, return_inverse=True)[1:]
-        self.bits, self.signs, self.tight = bits[first], signs[first], tight[first]
+        self.bits, self.signs, self.points, self.tight = bits[first], signs[first], points[first], tight[first]
         self.W = np.zeros((len(first), *W.shape[1:]))
         np.add.at(self.W, place.ravel(), W)
         patterns, index = np.unique(self.bits, axis=0, return_inverse=True)
         arrangements = Arrangements(patterns, np.zeros((len(patterns), 0)), len(self.program.design.X))
         over = self.program.over(arrangements)
         self.blocks = index.ravel() + len(patterns) * (self.signs < 0)
-        self.sub = Subproblem(over, self.blocks, self.tight, over.design)
+        self.sub = Subproblem(over, self.blocks, self.tight, over.design, self.points)
         self.shown = self.whole.over(arrangements)
 
-    def keep(self, kept, bits=None, signs=None, W=None):
+    def keep(self, kept, bits=None, signs=None, points=None, W=None):
         """Keep some of the cells, and add others.
 
         Parameters
         ----------
         kept : boolean array of shape (n_cells,)
             Which ones.
-        bits, signs, W : ndarray or None, default=None
+        bits, signs, points, W : ndarray or None, default=None
             Cells to add, as in `take`.
         """
-        rows = self.bits[kept], self.signs[kept], self.W[kept], self.tight[kept]
+        rows = self.bits[kept], self.signs[kept], self.points[kept], self.W[kept], self.tight[kept]
         if bits is not None:
-            new = bits, signs, W, np.full(W.shape, -1, np.int32)
+            new = bits, signs, points, W, np.full(W.shape, -1, np.int32)
             rows = [np.concatenate(pair) for pair in zip(rows, new, strict=True)]
         self.take(*rows)
 
@@ -151,9 +153,7 @@ class CellPool:
         return kept
 
     def _projected(self, V, part):
-        return self.sub.program.cones.project(
-            self.sub.adjoint(V), self.blocks, self.tight.copy(), part * self.program.alpha
-        )
+        return self.sub.project(self.sub.adjoint(V), self.tight.copy(), part * self.program.alpha)
 
     def unknown(self, maxima, limit):
         """Return the largest of the maxima whose cells are not at hand, at most `limit`."""
@@ -215,5 +215,5 @@ class CellPool:
         idle = ~self.W.any(axis=(1, 2))
         tight[idle] = self.tight[idle]
         left = idle | W.any(axis=(1, 2))
-        self.take(self.bits[left], self.signs[left], W[left], tight[left])
+        self.take(self.bits[left], self.signs[left], self.points[left], W[left], tight[left])
         return merged

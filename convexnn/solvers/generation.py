@@ -67,6 +67,9 @@ FEWEST_CELLS = 200
 NEARLY_ACTIVE, THIN_ACTIVE, THIN_ANGLE = 0.99, 0.97, 30.0
 # Part of the gap that it may cost to merge neurons.
 MERGING_PART = 0.1
+# Part of the step of the prox that is left after neurons have moved: from a point that is not near the optimum over its
+# cells a long step takes many times longer than several shorter ones.
+MOVED_STEP = 0.04
 # Iterations that find nothing, after which there is no progress to wait for.
 PATIENCE = 4
 # An unasked proof: cones, and seconds as a part of those that the solution took, at least LEAST_PROOF.
@@ -247,14 +250,14 @@ class _Generation:
                 self._move()
 
     def _given(self, W_init):
-        """Return cells, signs and blocks of W_init."""
+        """Return cells, signs, points and blocks of W_init."""
         blocks, W = start_blocks(self.program, self.simplified.simplify(W_init))
         design = self.program.design
         self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0], design.matvec(W, blocks))
-        return design.arrangements.bits[design.pattern_index(blocks)], design.sign(blocks), W
+        return design.arrangements.bits[design.pattern_index(blocks)], design.sign(blocks), W.sum(axis=2), W
 
     def _random(self):
-        """Return cells, signs and blocks of random neurons, their signs and outputs at random."""
+        """Return cells, signs, points and blocks of random neurons, their signs and outputs at random."""
         rows, d = self.program.design.X.shape
         afforded = DESCENT_WORK / (rows * d * np.sqrt(self.program.design.n_patches))
         least = max(FEWEST_NEURONS, FEWEST_OF_OUTPUT * self.program.Y.shape[1])
@@ -269,8 +272,8 @@ class _Generation:
     def _cells_of(self, U, signs, outputs):
         return self.searches[0].bits(U), *self.pool.cells_of(U, signs, outputs)[1:]
 
-    def _take(self, bits, signs, W, tight=None):
-        self.pool.take(bits, signs, W, tight)
+    def _take(self, *cells):
+        self.pool.take(*cells)
         self._observe(self.pool.W, self.beta)
 
     def _observe(self, W=None, beta=None, objective=None, slack=0.0):
@@ -304,9 +307,10 @@ class _Generation:
         cells = self._cells_of(U[kept], signs[kept], outputs[kept])
         if self.survey and not self.large and self.V is not None:  # cells that are left still bound the dual vector
             apart = pool.apart(self.V, THIN_ACTIVE, THIN_ANGLE * U.shape[1] / len(program.design.X))
-            others = pool.bits[apart], pool.signs[apart], np.zeros_like(pool.W[apart])
+            others = pool.bits[apart], pool.signs[apart], pool.points[apart], np.zeros_like(pool.W[apart])
             cells = (np.concatenate(pair) for pair in zip(cells, others, strict=True))
         self._take(*cells)
+        self.step *= MOVED_STEP
         self.V = program.project_dual(-program.loss.grad(program.Y, pool.sub.fit(pool.W, self.beta)))
 
     def _price(self, n_starts):
@@ -362,7 +366,7 @@ class _Generation:
             length = NEW_NEURON * np.linalg.norm(pool.W, axis=1).max(initial=0.0)
             outputs = pool.outputs_of(found, self.V)
             new[np.arange(len(found)), :, outputs] = length * found.directions
-        pool.keep(kept, found.bits, found.signs, new)
+        pool.keep(kept, found.bits, found.signs, found.directions, new)
         self._observe(pool.W, self.beta)
 
     def _tidy(self):

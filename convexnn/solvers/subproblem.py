@@ -3,6 +3,7 @@
 The free columns F are replaced by an orthonormal basis of their span, so that their coefficients have curvature one.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -44,14 +45,26 @@ class Subproblem:
         Likely tight rows of their projections, the warm start of the cones; updated.
     products : Design
         The design used in products: that of the program, or its single precision copy.
+    points : ndarray of shape (n_selected, n_features) or None, default=None
+        A vector in the cell of each block, nearly, where that is known: projections onto thin cells are faster by it.
     """
 
-    def __init__(self, program, blocks, tight, products):
+    def __init__(self, program, blocks, tight, products, points=None):
         self.program = program
         self.blocks = blocks
         self.tight = tight
         self.products = products
+        self.points = points
         self.basis = program.free_basis[0]
+
+    @cached_property
+    def near(self):
+        """The rows near the cells, None where they are not known, or not thin."""
+        return None if self.points is None else self.program.cones.near_rows(self.blocks, self.points)
+
+    def project(self, T, tight, least):
+        """Return the projections of T onto the cones, those no longer than `least` not finished; `tight` is updated."""
+        return self.program.cones.project(T, self.blocks, tight, least, self.near)
 
     def fit(self, W, beta):
         """Return the predictions A(W) + Q beta."""
@@ -72,7 +85,7 @@ class Subproblem:
         Projections no longer than step alpha are not finished: their prox is zero.
         """
         threshold = step * self.program.alpha
-        P = self.program.cones.project(T, self.blocks, self.tight, threshold)
+        P = self.project(T, self.tight, threshold)
         return P, self.program.penalty.prox(P, threshold)
 
     def measure(self, W, V):
@@ -85,6 +98,6 @@ class Subproblem:
         beta = program.loss.fit_free(program.Y, self.basis, fit)
         objective = program.loss.value(program.Y, fit + self.basis @ beta) + program.alpha * program.penalty.value(W)
         V = program.project_dual(V)
-        projected = program.cones.project(self.adjoint(V), self.blocks, self.tight.copy(), program.alpha)
+        projected = self.project(self.adjoint(V), self.tight.copy(), program.alpha)
         norm = max(program.alpha, float(program.penalty.dual_norms(projected).max(initial=0.0)))
         return beta, objective, program.scaled_value(V, norm)
