@@ -20,8 +20,9 @@ from .threads import map_batches
 
 __all__ = ["Design", "transfer_blocks"]
 
-# Entries of the sums S D_i X of all patterns up to which they are kept, where a sample has several rows.
-MOST_SUMS = 40_000_000
+# Entries of the sums S D_i X of all patterns up to which they are kept, where a sample has several rows, and the part
+# of the patterns from which those of all are multiplied, not copies of some.
+MOST_SUMS, MOSTLY = 40_000_000, 0.25
 # What a design keeps that does not depend on its patterns.
 OF_ROWS = ("single_rows", "unit_columns", "squared_norm", "gram")
 
@@ -83,6 +84,8 @@ class Design:
             coefficients = np.zeros((len(self.arrangements), *W.shape[1:]), self.X.dtype)
             np.add.at(coefficients, index, W[rows] * signs[:, None, None])
             used = np.flatnonzero(np.bincount(index, minlength=len(coefficients)))
+            if len(used) > MOSTLY * len(coefficients):
+                used = np.arange(len(coefficients))
             return (self._sums_of(used) @ coefficients[used].reshape(len(used) * self.X.shape[1], W.shape[2])).astype(
                 np.float64, copy=False
             )

@@ -1,8 +1,8 @@
 """Pricing of thin cells by many short ascents, most of which are given up early.
 
 With many rows in few dimensions h(u) = s v'act(Xu) has hundreds of maxima on the sphere, its largest in one start of a
-thousand, and a product of X with many directions at once, in single precision, costs a fraction of the same products
-one by one. So thousands of starts are looked at, and the better part of them goes on after every few gradient steps
+thousand, and gradients at many directions at once, in single precision, cost a fraction of those one by one. So
+thousands of starts are looked at, and the better part of them goes on after every few gradient steps
 (successive halving). Better is what ranks high among the starts of its output and sign, as maxima of one output may be
 far above those of another that are just above alpha; and starts near a better one come last, as most would arrive at
 maxima that are known. The values of those that arrive are computed again in double precision.
@@ -13,21 +13,24 @@ K. Jamieson and A. Talwalkar (2016), Non-stochastic best arm identification and 
 """
 
 import numpy as np
+from numba import njit
 from sklearn.utils import gen_batches
 
 from .arrangements import pattern_bits
 from .search import LENGTHS, REMEMBERED, Maxima, join_maxima
 from .threads import map_batches
 
-__all__ = ["SURVEYED", "THIN_DATA", "Survey"]
+__all__ = ["SURVEYED", "THIN_DATA", "Survey", "compile_survey"]
 
 # Entries of X from which cells are thin.
 THIN_DATA = 2e5
 # The usual number of starts, and of those that are left of so many (as a part) the gradient steps that follow.
-SURVEYED = 1500
+SURVEYED = 3000
 PLAN = ((1.0, 3), (0.27, 8), (0.07, 25))
-# Directions that are multiplied at a time: X times them is to fit into the cache, nearly.
-AT_A_TIME = 64
+# Directions and rows that are multiplied at a time: those of a vector register or a few, and those that share loads.
+AT_A_TIME, ROWS_AT_A_TIME = 64, 4
+# Directions whose values are computed at a time in double precision.
+EXACT_AT_A_TIME = 16
 # One start in so many, of those that are not near neurons, is a row.
 ROW_STARTS = 8
 # Cosines above which starts of the same sign and output are near each other, and maxima are one.
@@ -58,6 +61,7 @@ class Survey:
         self.search, self.design, self.units = search, search.design, search.units
         self.X = search.scaled.astype(np.float32)
         self.found = np.zeros((0, self.X.shape[1]))
+        compile_survey()
 
     def maxima(self, V, neurons, signs, outputs, n_starts, over=lambda: False):
         """Search for maxima of h.
@@ -83,7 +87,8 @@ class Survey:
             Those of the best starts that are apart, nearly maxima, the largest first.
         """
         weights, linear = zip(*(self.design.response(v) for v in V.T), strict=True)
-        weights, linear = np.array(weights, np.float32), np.array(linear * self.units, np.float32)
+        weights = np.array(weights, np.float32)[:, :: self.design.n_patches]  # one a sample
+        linear = np.array(linear * self.units, np.float32)
         U, signs, outputs = self._starts(neurons, signs, outputs, n_starts)
         runs = _Runs(self.X, weights, linear, self.units, U, signs, outputs)
         for part, steps in PLAN:
@@ -128,10 +133,21 @@ class Survey:
         order = np.argsort(-runs.values, kind="stable")
         kept = order[_apart(U[order], runs.kinds[order], SAME_MAXIMUM)]
         U, signs, outputs = U[kept], runs.signs[kept].astype(np.float64), runs.outputs[kept]
-        T = self.design.X @ U.T
-        hidden = self.design.pool(T * np.where(T > 0, 1.0, self.design.slope))
-        values = signs * np.sum(V[:, outputs] * hidden, axis=0)
+
+        def values(batch):
+            T = self.design.X @ U[batch].T
+            hidden = self.design.pool(np.maximum(T, self.design.slope * T))
+            return signs[batch] * np.sum(V[:, outputs[batch]] * hidden, axis=0)
+
+        values = np.concatenate(map_batches(values, list(gen_batches(len(U), EXACT_AT_A_TIME))))
         return join_maxima(Maxima(values, U, signs, pattern_bits(self.design.X, U)))
+
+
+def compile_survey():
+    """Compile the kernel, or load it where it was compiled before, unless this process has it."""
+    if not _gradients.signatures:
+        one = np.zeros((1, AT_A_TIME), np.float32)
+        _gradients(np.zeros((ROWS_AT_A_TIME, 1), np.float32), one, one, one, 1)
 
 
 class _Runs:
@@ -141,7 +157,9 @@ class _Runs:
     """
 
     def __init__(self, X, weights, linear, units, U, signs, outputs):
-        self.X, self.weights, self.linear = X, weights, linear
+        self.n_rows, missing = len(X), -len(X) % ROWS_AT_A_TIME
+        self.X = np.concatenate([X, np.zeros((missing, X.shape[1]), np.float32)]) if missing else X
+        self.weights, self.linear, self.n_patches = weights, linear, len(X) // weights.shape[1]
         self.squares = np.asarray(units**2, np.float32)
         self.U = self._normalised(U.astype(np.float32))
         self.signs, self.outputs = signs.astype(np.float32), outputs.copy()
@@ -189,7 +207,8 @@ class _Runs:
 
         def values(batch):
             U = self.U[index[batch]]
-            return self.weights @ np.maximum(self.X @ U.T, 0.0) + self.linear @ U.T
+            hidden = np.maximum(self.X[: self.n_rows] @ U.T, 0.0).reshape(-1, self.n_patches, len(U)).sum(axis=1)
+            return self.weights @ hidden + self.linear @ U.T
 
         every = np.concatenate(map_batches(values, list(gen_batches(len(index), AT_A_TIME))), axis=1)
         falling = np.argsort(-np.concatenate([every, -every]), axis=1, kind="stable")
@@ -201,8 +220,12 @@ class _Runs:
         """Return h and its gradient for each direction."""
 
         def part(batch):
-            active = (self.X @ U[batch].T > 0) * self.weights[self.outputs[batch]].T
-            return (active.T @ self.X + self.linear[self.outputs[batch]]) * self.signs[batch, None]
+            own, size = self.outputs[batch], len(self.outputs[batch])
+            weights = np.zeros((self.weights.shape[1], AT_A_TIME), np.float32)
+            directions, G = np.zeros((2, self.X.shape[1], AT_A_TIME), np.float32)
+            weights[:, :size], directions[:, :size] = self.weights[own].T, U[batch].T
+            _gradients(self.X, weights, directions, G, self.n_patches)
+            return (G[:, :size].T + self.linear[own]) * self.signs[batch, None]
 
         G = np.concatenate(map_batches(part, list(gen_batches(len(U), AT_A_TIME))))
         return np.sum(G * U, axis=1), G
@@ -224,3 +247,28 @@ def _apart(U, kinds, cosine):
             kept = np.concatenate([kept, index[first]])
         apart[kept] = True
     return apart
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _gradients(X, weights, U, G, n_patches):
+    """Add the gradients of weights'(XU)_+ for the columns of U (n_features, AT_A_TIME) to those of G."""
+    zero, n_samples = np.float32(0.0), len(weights)
+    t = np.empty((ROWS_AT_A_TIME, AT_A_TIME), np.float32)
+    for k in range(0, len(X), ROWS_AT_A_TIME):
+        t[:] = zero
+        for q in range(X.shape[1]):
+            a, b, c, e = X[k, q], X[k + 1, q], X[k + 2, q], X[k + 3, q]
+            for j in range(AT_A_TIME):
+                u = U[q, j]
+                t[0, j] += a * u
+                t[1, j] += b * u
+                t[2, j] += c * u
+                t[3, j] += e * u
+        for r in range(ROWS_AT_A_TIME):
+            i = min((k + r) // n_patches, n_samples - 1)  # rows that fill up the last four are zero
+            for j in range(AT_A_TIME):
+                t[r, j] = weights[i, j] if t[r, j] > zero else zero
+        for q in range(X.shape[1]):
+            a, b, c, e = X[k, q], X[k + 1, q], X[k + 2, q], X[k + 3, q]
+            for j in range(AT_A_TIME):
+                G[q, j] += a * t[0, j] + b * t[1, j] + c * t[2, j] + e * t[3, j]

@@ -76,8 +76,8 @@ PATIENCE = 4
 PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
 # Parts of a time limit left to a proof that was asked for, and of tol that the dual vector may take of it.
 PROOF_RESERVE, PROOF_SLACK = 0.3, 0.5
-# Relative excess over alpha that counts as rounding.
-EXCESS_TOL = 1e-11
+# Relative excess over alpha that counts as rounding, and that is worth a neuron to be moved, as a part of tol.
+EXCESS_TOL, EXCESS_PART = 1e-11, 0.05
 
 
 def solve_generation(
@@ -365,7 +365,8 @@ class _Generation:
         if moving:  # the descent has to have neurons to move
             length = NEW_NEURON * np.linalg.norm(pool.W, axis=1).max(initial=0.0)
             outputs = pool.outputs_of(found, self.V)
-            new[np.arange(len(found)), :, outputs] = length * found.directions
+            length = np.where(found.values > (1 + EXCESS_PART * self.tol) * self.program.alpha, length, 0.0)
+            new[np.arange(len(found)), :, outputs] = length[:, None] * found.directions
         pool.keep(kept, found.bits, found.signs, found.directions, new)
         self._observe(pool.W, self.beta)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .descent import descend
-from .neuron_newton import LARGEST_SYSTEM, newton_descend
+from .neuron_newton import LARGEST_SYSTEM, merge_close, newton_descend
 
 __all__ = ["DESCENT_STEPS", "move_neurons"]
 
@@ -41,8 +41,10 @@ def move_neurons(program, neurons, *, gap, tol, thin, observe):
     U, signs, outputs, beta
         The neurons and coefficients reached; neurons may have changed their sign or be gone.
     """
-    U, _, outputs, _ = neurons
     first, ftol = gap >= 1.0, DESCENT_PART * tol
+    if thin and not first:
+        neurons = *merge_close(program, *neurons[:3]), neurons[3]
+    U, _, outputs, _ = neurons
     together = np.bincount(outputs).max(initial=0) if program.loss.separable else len(U)
     entries = len(program.Y) * U.size
     if not thin or together * U.shape[1] > LARGEST_SYSTEM or entries > LARGEST_JACOBIAN:

@@ -9,8 +9,9 @@ to a curvature that convex programs over cells do not see. So (t)_+ is smoothed 
 
 which keeps it of degree one in u, and w falls as the steps become shorter. The Hessian is that of Gauss and Newton,
 plus for each neuron what the norm and the kinks bend, alpha (I - uu'/|u|^2) / |u| - s_j sum_k v_k r'', of which the
-positive part is kept, plus a shift (Levenberg, Marquardt). A step may shorten a neuron to zero but not turn it round:
-it is the minimum of the quadratic model over such steps, by a primal-dual active set method, nearly.
+positive part is kept, plus a shift (Levenberg, Marquardt); it is made and factored in single precision. A step may
+shorten a neuron to zero but not turn it round: it is the minimum of the quadratic model over such steps, by a
+primal-dual active set method, nearly.
 
 References
 ----------
@@ -25,7 +26,7 @@ from sklearn.utils import gen_batches
 
 from ..threads import map_batches
 
-__all__ = ["LARGEST_SYSTEM", "compile_newton_descent", "newton_descend"]
+__all__ = ["LARGEST_SYSTEM", "compile_newton_descent", "merge_close", "newton_descend"]
 
 # Coordinates of the neurons of a system up to which it is factored.
 LARGEST_SYSTEM = 3000
@@ -44,14 +45,16 @@ FIRST_SHIFT, LEAST_SHIFT, SHIFT_FACTOR = 0.1, 1e-2, 5.0
 TAKEN, BAD, GOOD = 1e-3, 0.25, 0.75
 # Shifts tried for a step, and rounds of the active set method.
 TRIES, ROUNDS = 8, 12
-# Relative regularisation of the systems.
-REGULARISATION = 1e-10
+# Relative regularisation of the systems, which are in single precision.
+REGULARISATION = 3e-6
 # Width of the smoothing of losses with kinks, relative to the mean of |Y|.
 SMOOTHING = 0.05
 # Neurons below this part of the longest are dropped.
 NEGLIGIBLE = 1e-9
-# Most batches of neurons for threads.
-BATCHES = 8
+# A width in place of zero, whose square is not zero.
+TINY = 1e-150
+# Most batches of neurons for threads, and the fewest neurons of one: several are computed at a time.
+BATCHES, FEWEST_NEURONS = 8, 48
 
 
 def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
@@ -83,9 +86,8 @@ def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe)
     """
     if not len(U):
         return U, signs, outputs, beta
-    per_row = U.shape[1] / len(program.design.X)
-    width, last = (min(LARGEST_WIDTH, part * per_row) for part in (FIRST_WIDTH, LAST_WIDTH))
-    neurons = _Neurons(program, *_merged(U, signs, outputs, width), beta, width)
+    width, last = (_angle(program, part) for part in (FIRST_WIDTH, LAST_WIDTH))
+    neurons = _Neurons(program, *merge_close(program, U, signs, outputs), beta, width)
     for _ in range(max_iter):
         moved, promised = neurons.step()
         if observe():
@@ -104,13 +106,34 @@ def compile_newton_descent():
     """Compile the kernels, or load them where they were compiled before, unless this process has them."""
     if not _expand.signatures:
         X, ones = np.ones((1, 1)), np.ones(1)
-        _activations(X, ones, ones, 0.1, 0.0, 1, np.zeros(1))
-        _expand(X, ones, ones, 0.1, 0.0, 1, np.zeros((1, 1)))
+        _activations(X, ones, X, 0.1, 0.0, 1, np.zeros((1, 2))[:, :1])
+        _expand(X, ones, X, 0.1, 0.0, 1, np.zeros((1, 2, 1))[:, :1])
         _bend(X, ones, ones, ones, 0.1, np.zeros((1, 1)))
 
 
-def _merged(U, signs, outputs, angle):
-    """Return neurons of the same sign and output within an angle as one."""
+def _angle(program, part):
+    """Return an angle given in units of those between the walls."""
+    return min(LARGEST_WIDTH, part * program.design.X.shape[1] / len(program.design.X))
+
+
+def merge_close(program, U, signs, outputs):
+    """Put neurons together that the smoothing does not tell apart.
+
+    Parameters
+    ----------
+    program : Program
+        Gives data.
+    U, signs, outputs
+        Neurons, as `newton_descend` takes them.
+
+    Returns
+    -------
+    U, signs, outputs
+        Neurons of the same sign and output within an angle as one.
+    """
+    if not len(U):
+        return U, signs, outputs
+    angle = _angle(program, FIRST_WIDTH)
     units = U / np.linalg.norm(U, axis=1, keepdims=True)
     same = (units @ units.T > np.cos(angle)) & (signs[:, None] == signs) & (outputs[:, None] == outputs)
     np.fill_diagonal(same, True)
@@ -154,7 +177,7 @@ class _Neurons:
             dU, db, promised = np.zeros_like(self.U), np.zeros_like(self.beta), 0.0
             for own, group, H, shifts, g in models:
                 step = _minimise(H, self.shift * shifts, g, self.U[own])
-                promised -= float(g @ step) + 0.5 * float(step @ (H @ step))
+                promised -= float(g @ step) + 0.5 * float(step @ (H @ step.astype(np.float32)))
                 end = dU[own].size
                 dU[own], db[:, group] = step[:end].reshape(-1, dU.shape[1]), step[end:].reshape(len(group), -1).T
             if promised > 0:
@@ -204,22 +227,25 @@ class _Neurons:
                 )
                 shifts[j] = radial * along[neuron] + self.alpha / sizes[neuron] * (np.eye(d) - along[neuron])
                 H[place, place] += bending[neuron]
-            H.flat[:: len(H) + 1] *= 1.0 + REGULARISATION
+            diagonal = H.reshape(-1)[:: len(H) + 1]
+            diagonal *= 1.0 + REGULARISATION
+            ends = diagonal[len(own) * d :]  # softmax does not feel a coefficient that all outputs share
+            ends += REGULARISATION * ends.max(initial=0.0)
             models.append((own, group, H, shifts, np.concatenate([gradient[own].ravel(), of_free[:, group].T.ravel()])))
         return models
 
     def _hessian(self, jacobian, outputs, group, curvature):
         """Return the Gauss-Newton matrix of the neurons and free coefficients of a group of outputs."""
         (n, m, d), q = jacobian.shape, self.basis.shape[1]
-        H, parts, places = np.zeros((m * d + q * len(group),) * 2), [], []
+        H, parts, places = np.zeros((m * d + q * len(group),) * 2, np.float32), [], []
         for at, c in enumerate(group):
             own = np.flatnonzero(outputs == c)
-            parts.append(np.hstack([jacobian[:, own].reshape(n, -1), self.basis]))
+            parts.append(np.hstack([jacobian[:, own].reshape(n, -1), self.basis]).astype(np.float32))
             places.append(np.concatenate([(own[:, None] * d + np.arange(d)).ravel(), m * d + at * q + np.arange(q)]))
         for a, c in enumerate(group):
             for b, e in enumerate(group[: a + 1]):
                 bent = curvature[:, c] if self.loss.separable else curvature[:, c, e]
-                block = parts[a].T @ (parts[b] * bent[:, None])
+                block = parts[a].T @ (parts[b] * bent[:, None].astype(np.float32))
                 H[np.ix_(places[a], places[b])] = block
                 H[np.ix_(places[b], places[a])] = block.T
         return H
@@ -244,25 +270,25 @@ class _Neurons:
         design, J = self.design, np.zeros((self.design.n_samples, *self.U.shape))
 
         def part(batch):
-            for j in range(batch.start, batch.stop):
-                _expand(self.X, self.lengths, self.U[j], self.width, design.slope, design.n_patches, J[:, j])
+            U = np.ascontiguousarray(self.U[batch].T)
+            _expand(self.X, self.lengths, U, self.width, design.slope, design.n_patches, J[:, batch])
 
         self._map(part, len(self.U))
         return J
 
     def _hidden(self, U, width):
         """Return the activations of neurons, shape (n_samples, n_neurons)."""
-        design, hidden = self.design, np.zeros((len(U), self.design.n_samples))
+        design, hidden = self.design, np.zeros((self.design.n_samples, len(U)))
 
         def part(batch):
-            for j in range(batch.start, batch.stop):
-                _activations(self.X, self.lengths, U[j], width, design.slope, design.n_patches, hidden[j])
+            columns = np.ascontiguousarray(U[batch].T)
+            _activations(self.X, self.lengths, columns, width, design.slope, design.n_patches, hidden[:, batch])
 
         self._map(part, len(U))
-        return hidden.T
+        return hidden
 
     def _map(self, part, count):
-        map_batches(part, list(gen_batches(count, max(1, -(-count // BATCHES)))) if count else [])
+        map_batches(part, list(gen_batches(count, max(FEWEST_NEURONS, -(-count // BATCHES)))) if count else [])
 
     def _predict(self, hidden):
         """Return what neurons predict, shape (n_samples, n_outputs)."""
@@ -272,7 +298,7 @@ class _Neurons:
 def _minimise(H, shifts, g, U):
     """Return the p of the least g'p + p'(H + shifts)p / 2 where no neuron turns round, nearly: -u_j is its end."""
     m, d = U.shape
-    H = H.copy()
+    H = H.copy()  # in single precision
     for j in range(m):
         H[j * d : (j + 1) * d, j * d : (j + 1) * d] += shifts[j]
     p, out, is_free = np.zeros(len(g)), np.zeros(m, bool), np.ones(len(g), bool)
@@ -283,12 +309,12 @@ def _minimise(H, shifts, g, U):
         p[free] = 0.0
         try:
             factor = cho_factor(H[np.ix_(free, free)], lower=True, overwrite_a=True, check_finite=False)
-            p[free] = -cho_solve(factor, (g + H @ p)[free])
+            p[free] = -cho_solve(factor, (g + H @ p.astype(np.float32))[free].astype(np.float32), check_finite=False)
         except LinAlgError:
             return np.zeros(len(g))
         steps = p[: m * d].reshape(m, d)
         turned = ~out & (np.sum(U * (U + steps), axis=1) < 0)
-        back = out & (np.sum((g + H @ p)[: m * d].reshape(m, d) * U, axis=1) < 0)
+        back = out & (np.sum((g + H @ p.astype(np.float32))[: m * d].reshape(m, d) * U, axis=1) < 0)
         if not (turned.any() or back.any()):
             return p
         out = (out | turned) & ~back
@@ -296,44 +322,52 @@ def _minimise(H, shifts, g, U):
     return p
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _activations(X, lengths, u, width, slope, n_patches, hidden):
-    """Write the activations of a neuron, added up over the patches of each sample."""
-    w = width * np.sqrt((u * u).sum())
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def _activations(X, lengths, U, width, slope, n_patches, hidden):
+    """Write the activations of neurons, the columns of U, added up over the patches of each sample."""
+    d, m = U.shape
+    widths, t, total = np.maximum(width * np.sqrt((U * U).sum(axis=0)), TINY), np.empty(m), np.empty(m)
     for i in range(len(hidden)):
-        total = 0.0
+        total[:] = 0.0
         for k in range(i * n_patches, (i + 1) * n_patches):
-            t = 0.0
-            for q in range(len(u)):
-                t += X[k, q] * u[q]
-            delta = w * lengths[k]
-            r = max(t, 0.0) if abs(t) >= delta else (t + delta) ** 2 / (4.0 * delta)
-            total += slope * t + (1.0 - slope) * r
-        hidden[i] = total
+            inverse = 0.25 / lengths[k] if lengths[k] > 0.0 else 0.0
+            t[:] = 0.0
+            for q in range(d):
+                for j in range(m):
+                    t[j] += X[k, q] * U[q, j]
+            for j in range(m):  # without branches, so that several are computed at a time
+                delta = widths[j] * lengths[k]
+                z = min(max(t[j], -delta), delta) + delta
+                r = z * z * (inverse / widths[j]) + max(t[j] - delta, 0.0)
+                total[j] += slope * t[j] + (1.0 - slope) * r
+        for j in range(m):
+            hidden[i, j] = total[j]
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _expand(X, lengths, u, width, slope, n_patches, J):
-    """Write the derivatives of the activations of a neuron."""
-    d, size = len(u), np.sqrt((u * u).sum())
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def _expand(X, lengths, U, width, slope, n_patches, J):
+    """Write the derivatives of the activations of neurons, the columns of U."""
+    d, m = U.shape
+    width, sizes = max(width, TINY), np.sqrt((U * U).sum(axis=0))
+    t, along, total = np.empty(m), np.empty(m), np.empty((d, m))
     for i in range(len(J)):
-        along = 0.0
-        for q in range(d):
-            J[i, q] = 0.0
+        along[:], total[:] = 0.0, 0.0
         for k in range(i * n_patches, (i + 1) * n_patches):
-            t = 0.0
+            inverse = 1.0 / (width * lengths[k]) if lengths[k] > 0.0 else 0.0
+            t[:] = 0.0
             for q in range(d):
-                t += X[k, q] * u[q]
-            delta = width * size * lengths[k]
-            activity = 1.0 if t > 0.0 else 0.0
-            if abs(t) < delta:
-                activity = 0.5 * (1.0 + t / delta)
-                along += 0.25 * (1.0 - (t / delta) ** 2) * width * lengths[k]
-            activity = slope + (1.0 - slope) * activity
+                for j in range(m):
+                    t[j] += X[k, q] * U[q, j]
+            for j in range(m):
+                part = min(max(t[j] * (inverse / sizes[j]), -1.0), 1.0)
+                along[j] += 0.25 * (1.0 - part * part) * width * lengths[k]
+                t[j] = slope + (1.0 - slope) * 0.5 * (1.0 + part)
             for q in range(d):
-                J[i, q] += activity * X[k, q]
-        for q in range(d):
-            J[i, q] += (1.0 - slope) * along * u[q] / size
+                for j in range(m):
+                    total[q, j] += t[j] * X[k, q]
+        for j in range(m):
+            for q in range(d):
+                J[i, j, q] = total[q, j] + (1.0 - slope) * along[j] * U[q, j] / sizes[j]
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})

@@ -312,6 +312,10 @@ class Face:
         """Return C up to the signs of its columns, shape (n_samples, n_columns)."""
         design = self.sub.program.design
         T, offsets = self.roots()
+        if design.sums_of_rows is not None:
+            sums = design.sums_of_rows[:, design.pattern_index(self.blocks)].swapaxes(0, 1)
+            parts = np.split(T, offsets[1:-1], axis=1) if len(sums) else []
+            return np.concatenate([*(own @ part for own, part in zip(sums, parts, strict=True)), self.free], axis=1)
         C = design.X @ T
         C *= np.repeat(self.activity().T, np.diff(offsets), axis=1)
         return np.concatenate([design.pool(C), self.free], axis=1)
