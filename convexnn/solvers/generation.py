@@ -36,7 +36,7 @@ from ..survey import SURVEYED, THIN_DATA, Survey
 from ..validation import check_choice, check_count
 from .cell_pool import CellPool
 from .monitor import NO_PROGRESS, check_blocks, run_watched
-from .movement import move_neurons
+from .movement import move_neurons, random_neurons
 from .neuron_newton import compile_newton_descent
 from .newton import solve_newton
 from .subproblem import Iterate
@@ -44,11 +44,8 @@ from .working_set import start_blocks
 
 __all__ = ["solve_generation"]
 
-# Neurons of the descent that generation starts from, one for two samples within limits.
-FEWEST_NEURONS, FEWEST_OF_OUTPUT, MOST_NEURONS = 40, 15, 300
-# Products of a step of the first descent from which it has fewer neurons, and the length of new neurons of later ones,
-# relative to the longest.
-DESCENT_WORK, NEW_NEURON = 2e8, 1e-2
+# The length of new neurons that are moved, relative to the longest.
+NEW_NEURON = 1e-2
 # Neurons shorter than this part of the longest are left out of the start.
 NEGLIGIBLE = 1e-3
 # The program over the cells at hand is solved to this gap at first, then to a part of the gap, or of tol.
@@ -60,6 +57,8 @@ ESCALATION = 4
 FEW_FOUND, MANY_FOUND = 10, 100
 # The level whose search has to find nothing before the end, and the last one that is tried.
 LAST_LEVEL, HIGHEST_LEVEL = 1, 3
+# Surveys, which cost little beside the rest, are as large as the last one from this multiple of the gap wanted.
+NEARLY = 5.0
 # Cells that join at a time: this many, or as many as there are neurons.
 FEWEST_CELLS = 200
 # Cells are kept where |Proj(s X'D V)| is above this part of alpha; of thin ones, that within an angle in units of
@@ -236,6 +235,8 @@ class _Generation:
                     return
             elif reached or len(found) < FEW_FOUND:
                 level = min(level + 1, HIGHEST_LEVEL)
+            elif self.survey and self.gap <= NEARLY * self.target:
+                level = max(level, LAST_LEVEL)
             elif len(found) > MANY_FOUND:
                 level = max(level - 1, 0)
             idle = 0 if len(found) or (reached and not proving) else idle + 1
@@ -257,17 +258,9 @@ class _Generation:
         return design.arrangements.bits[design.pattern_index(blocks)], design.sign(blocks), W.sum(axis=2), W
 
     def _random(self):
-        """Return cells, signs, points and blocks of random neurons, their signs and outputs at random."""
-        rows, d = self.program.design.X.shape
-        afforded = DESCENT_WORK / (rows * d * np.sqrt(self.program.design.n_patches))
-        least = max(FEWEST_NEURONS, FEWEST_OF_OUTPUT * self.program.Y.shape[1])
-        m = int(np.clip(min(len(self.program.Y) // 2, afforded), least, MOST_NEURONS))
-        U = self.rng.standard_normal((m, d)) / (4 * np.sqrt(d))
-        U *= np.linalg.norm(U, axis=1, keepdims=True) * self.searches[0].units
+        """Return cells, signs, points and blocks of random neurons."""
         self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0])
-        n_outputs = self.program.Y.shape[1]
-        outputs = self.rng.randint(0, n_outputs, m) if n_outputs > 1 else np.zeros(m, int)
-        return self._cells_of(U, self.rng.choice([-1.0, 1.0], m), outputs)
+        return self._cells_of(*random_neurons(self.program, self.searches[0].units, self.rng))
 
     def _cells_of(self, U, signs, outputs):
         return self.searches[0].bits(U), *self.pool.cells_of(U, signs, outputs)[1:]

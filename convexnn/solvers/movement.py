@@ -1,12 +1,17 @@
-"""How generation moves neurons across walls: L-BFGS from far away, and Newton's method where cells are thin."""
+"""How generation starts from neurons, and moves them across walls.
+
+By L-BFGS from far away, and by Newton's method where cells are thin.
+"""
 
 import numpy as np
 
 from .descent import descend
 from .neuron_newton import LARGEST_SYSTEM, merge_close, newton_descend
 
-__all__ = ["DESCENT_STEPS", "move_neurons"]
+__all__ = ["DESCENT_STEPS", "move_neurons", "random_neurons"]
 
+# Random neurons, one for two samples within limits, and the products of a step from which there are fewer.
+FEWEST_NEURONS, FEWEST_OF_OUTPUT, MOST_NEURONS, DESCENT_WORK = 40, 15, 300, 2e8
 # Entries of the derivatives of all activations up to which Newton's method is used.
 LARGEST_JACOBIAN = 1e7
 # Iterations of L-BFGS alone, and of L-BFGS before Newton's method.
@@ -59,3 +64,32 @@ def move_neurons(program, neurons, *, gap, tol, thin, observe):
     return newton_descend(
         program, *neurons, max_iter=steps, ftol=max(LEAST_DECREASE, NEWTON_PART * gap**2), observe=observe
     )
+
+
+def random_neurons(program, units, rng):
+    """Return neurons to start from.
+
+    Parameters
+    ----------
+    program : Program
+        Gives data and outputs.
+    units : ndarray of shape (n_features,)
+        Units of the coordinates.
+    rng : RandomState
+        Their source.
+
+    Returns
+    -------
+    U : ndarray of shape (n_neurons, n_features)
+        Small ones, in any direction.
+    signs, outputs : ndarray of shape (n_neurons,)
+        Any of them.
+    """
+    (rows, d), n_outputs = program.design.X.shape, program.Y.shape[1]
+    afforded = DESCENT_WORK / (rows * d * np.sqrt(program.design.n_patches))
+    least = max(FEWEST_NEURONS, FEWEST_OF_OUTPUT * n_outputs)
+    m = int(np.clip(min(len(program.Y) // 2, afforded), least, MOST_NEURONS))
+    U = rng.standard_normal((m, d)) / (4 * np.sqrt(d))
+    U *= np.linalg.norm(U, axis=1, keepdims=True) * units
+    outputs = rng.randint(0, n_outputs, m) if n_outputs > 1 else np.zeros(m, int)
+    return U, rng.choice([-1.0, 1.0], m), outputs
