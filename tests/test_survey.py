@@ -113,6 +113,25 @@ def test_values_are_true_in_units_and_without_starts_that_matter(n_patches):
             check_maxima(surveyor(design).maxima(V, *neurons, n_starts), design, V)
 
 
+def test_an_output_of_small_values_is_searched_like_the_others():
+    """Its maxima are found, though every direction is better for another output."""
+    design, V = make(2, 3, n=3000)
+    V *= [1e3, 1.0, 30.0]
+    maxima = surveyor(design).maxima(V, *nothing(2), 600)
+    every = np.abs(values(design, V, maxima.directions))
+    assert np.allclose(every.max(axis=1), scan(design, V), rtol=1e-3)
+
+
+def test_starts_that_are_left_are_apart():
+    """Of each kind the best one is left, and others only where no better one left is near."""
+    rng = np.random.default_rng(0)
+    U, kinds = rng.standard_normal((3000, 3)), rng.integers(0, 3, 3000)
+    U /= np.linalg.norm(U, axis=1, keepdims=True)
+    apart = survey._apart(U, kinds, 0.9)
+    close = (U @ U.T > 0.9) & (kinds[:, None] == kinds) & (np.arange(3000)[:, None] > np.arange(3000))
+    assert np.array_equal(~apart, (close & apart).any(axis=1))
+
+
 def test_more_starts_find_more_and_neurons_are_starts():
     design = make(8, 2, n=3000)[0]
     V = np.random.default_rng(2).standard_normal((3000, 2))
