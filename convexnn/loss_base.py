@@ -24,7 +24,7 @@ import numpy as np
 from .loss_fits import fit_clipped, fit_piecewise_linear, fit_smooth
 from .loss_tools import interval_in_box, project_box
 
-__all__ = ["Loss", "Smoothed", "advance_inside", "largest_on_segment"]
+__all__ = ["EDGE", "Loss", "Smoothed", "advance_inside", "largest_on_segment"]
 
 # Violations of the domain of a conjugate, relative to its size, that are rounding.
 DOMAIN_TOL = 1e-12

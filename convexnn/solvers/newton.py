@@ -40,6 +40,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
 from scipy.sparse.linalg import LinearOperator, cg
 
+from ..loss_base import EDGE
 from .coupled import is_coupled, joint_direction
 from .subproblem import Iterate
 
@@ -57,6 +58,10 @@ MAX_PROXIMAL_STEPS = 40
 MAX_NEWTON_STEPS = 30
 # Half the squared residual adds to the gap: Newton stops when it is this part of tol, or of this part of the last gap.
 RESIDUAL_PART = 0.1
+# Curvature, relative to the largest possible, that is none.
+FLAT = 1e-12
+# Distance from an edge of the loss, beyond which its curvature is looked at, in units of predictions of at least one.
+BESIDE = 4 * EDGE
 # Part of the decrease predicted that a step must reach.
 SUFFICIENT_DECREASE = 1e-4
 SHORTEST_STEP = 1e-8
@@ -146,10 +151,10 @@ def solve_newton(sub, start, tol, observe):
         allowed = RESIDUAL_PART * max(tol, RESIDUAL_PART * gap) * objective
         loss = program.loss.smoothed(program.Y, -V, mu)
         center = Center(loss, W, beta, step, FREE_RATIO * size * step)
-        point, n_steps = _proximal_point(sub, center, Z, 2 * allowed / loss.smoothness, observe)
+        point, n_steps, solved = _proximal_point(sub, center, Z, 2 * allowed / loss.smoothness, observe)
         reached_V = -loss.grad(program.Y, point.Z)
         fitted, reached, bound = sub.measure(point.W, reached_V)
-        if not reached <= (1 + gap) * objective:  # the equation was not solved: stay where we were
+        if not reached <= (1 + gap * solved) * objective:  # or not well enough: stay where we were
             step, mu = step / GROWTH**2, min(mu / MU_FACTOR**2, first_mu / MU_FACTOR**4)
             if observe():
                 break
@@ -159,7 +164,7 @@ def solve_newton(sub, start, tol, observe):
         gap = abs(objective - bound) / max(objective, np.finfo(float).tiny)
         if observe(W, refitted, objective) or gap <= tol:
             break
-        if n_steps < MAX_NEWTON_STEPS:
+        if solved:
             step *= GROWTH if n_steps > 1 else GROWTH**2
         # beyond this W = proj - step alpha p is rounding
         step = min(step, LARGEST_STEP * float(program.penalty.block_norms(W).max(initial=0.0)) / program.alpha or step)
@@ -167,16 +172,21 @@ def solve_newton(sub, start, tol, observe):
 
 
 def _proximal_point(sub, center, Z, square, observe):
-    """Solve the equation of a proximal point step until |residual|^2 <= square; return a Point and Newton's steps."""
+    """Solve the equation of a proximal point step until |residual|^2 <= square.
+
+    Return a Point, Newton's steps, and whether it is solved.
+    """
     loss, Y = center.loss, sub.program.Y
     noise = max(1e-12, 10 * float(np.finfo(sub.products.X.dtype).eps))
     point = _evaluate(sub, center, Z)
     for n_steps in range(MAX_NEWTON_STEPS):
         residual = sub.fit(point.W, point.beta) - point.Z
         # at least one step: a grown step amplifies an old residual
-        if (n_steps and np.sum(residual**2) <= square) or not residual.any() or observe():
-            return point, n_steps
-        curvature = loss.curvature(Y, point.Z)
+        solved = np.sum(residual**2) <= square
+        if (n_steps and solved) or not residual.any() or observe():
+            return point, n_steps, solved
+        # on the side that the residual leads to: a prediction at an edge stays where it would be turned back
+        curvature = loss.curvature(Y, point.Z + BESIDE * np.sign(residual) * np.maximum(1.0, np.abs(point.Z)))
         if is_coupled(sub.program):
             direction = joint_direction(sub, center, point, curvature, residual)
         elif loss.separable:
@@ -194,9 +204,9 @@ def _proximal_point(sub, center, Z, square, observe):
                 break
             t *= 0.5
             if t < SHORTEST_STEP:  # phi is flat up to rounding
-                return point, n_steps
+                return point, n_steps, solved
         point = trial
-    return point, MAX_NEWTON_STEPS
+    return point, MAX_NEWTON_STEPS, False
 
 
 def _evaluate(sub, center, Z):
@@ -210,21 +220,22 @@ def _evaluate(sub, center, Z):
 
 
 def _direction(face, h, residual):
-    """Solve (I + step C C' H) dZ = residual on the side of C that is cheaper."""
-    if face.n_columns == 0:
+    """Solve (I + step C C' H) dZ = residual on the side of C that is cheaper, for the samples with curvature alone."""
+    curved = np.flatnonzero(h > FLAT * face.loss.smoothness)
+    if face.n_columns == 0 or len(curved) == 0:
         return residual
-    h = np.maximum(h, 1e-12 * face.loss.smoothness)
-    n, r, n_active, free = len(h), face.n_columns, len(face.blocks), face.free.shape[1]
+    n, r, n_active, free = len(curved), face.n_columns, len(face.blocks), face.free.shape[1]
     costs = {
         _by_columns: n * r**2 + r**3 / 3,
         _by_samples: n**2 * (2 * n_active + free if face.unconstrained else r) + n**3 / 3,
         _by_gradients: 4 * CG_ITERATIONS * n_active * face.sub.products.X.size,
     }
-    if face.sub.program.design.n_patches * n * r > LARGEST_FACTOR:
+    n_rows = len(h)
+    if face.sub.program.design.n_patches * n_rows * r > LARGEST_FACTOR:
         del costs[_by_columns]
-    if n * (n if face.unconstrained else max(n, r)) > LARGEST_FACTOR:
+    if (max(n**2, n_rows * n_active) if face.unconstrained else max(n**2, n_rows * r)) > LARGEST_FACTOR:
         del costs[_by_samples]
-    return min(costs, key=costs.get)(face, h, residual)
+    return min(costs, key=costs.get)(face, h, residual, curved)
 
 
 def _coupled_direction(sub, center, point, H, residual):
@@ -321,48 +332,66 @@ class Face:
         return np.concatenate([design.pool(C), self.free], axis=1)
 
 
-def _by_columns(face, h, residual):
+def _by_columns(face, h, residual, curved):
     """Return dZ = residual - C (I / step + C' H C)^-1 C' H residual."""
-    C = face.factor()
-    weighted = C * np.sqrt(h)[:, None]
+    C, h = face.factor(), h[curved]
+    own = C[curved]
+    weighted = own * np.sqrt(h)[:, None]
 
     def matrix():
         S = dsyrk(1.0, weighted.T, lower=1)
         S.flat[:: len(S) + 1] += 1 / face.step
         return S
 
-    return residual - C @ _solve(matrix, C.T @ (h * residual))
+    return residual - C @ _solve(matrix, own.T @ (h * residual[curved]))
 
 
-def _by_samples(face, h, residual):
-    """Return dZ = s^-1 (I + step s C C' s)^-1 s residual, for s = H^(1/2)."""
-    root = np.sqrt(h)
+def _by_samples(face, h, residual, curved):
+    """Return dZ = s^-1 (I + step s C C' s)^-1 s residual for s = H^(1/2), where there is curvature, and what follows.
+
+    More accurate than `_by_columns` where these samples are few: S there has eigenvalues of 1 / step alone.
+    """
+    root = np.sqrt(h[curved])
     scale = np.sqrt(face.step) * root
     if face.unconstrained:
         # sum_b D_b X ((1 - c) I + c p p') X' D_b, the first part by Hadamard's product
-        design, activity = face.sub.program.design, face.activity()
+        design, activity = face.sub.program.design, face.activity()[:, curved]
+        X = design.X[curved]
         shrunk = activity * np.sqrt(1 - face.shrink)[:, None] * scale
-        along = activity * (((np.sqrt(face.shrink) / face.lengths)[:, None] * face.P) @ design.X.T) * scale
-        along = np.concatenate([along, face.free.T * scale])
+        along = activity * (((np.sqrt(face.shrink) / face.lengths)[:, None] * face.P) @ X.T) * scale
+        along = np.concatenate([along, face.free[curved].T * scale])
     else:
-        shrunk, along = None, face.factor().T * scale
+        C, shrunk = face.factor(), None
+        along = C[curved].T * scale
 
     def matrix():
         if shrunk is None:
             K = dsyrk(1.0, along.T, lower=1)
         else:
             K = dsyrk(1.0, shrunk.T, lower=1)
-            K *= design.gram.T
+            K *= design.gram[np.ix_(curved, curved)].T
             K = dsyrk(1.0, along.T, lower=1, beta=1.0, c=K, overwrite_c=1)
         K.flat[:: len(K) + 1] += 1.0
         return K
 
-    return _solve(matrix, root * residual) / root
+    y = _solve(matrix, root * residual[curved])
+    if len(curved) == len(h):
+        return y / root
+    if face.unconstrained:
+        G = (activity * (root * y)) @ X
+        G += (face.shrink / (1 - face.shrink) / face.lengths**2 * np.sum(G * face.P, axis=1))[:, None] * face.P
+        G *= (1 - face.shrink)[:, None]
+        spread = np.sum(face.activity() * (G @ design.X.T), axis=0) + face.free @ (face.free[curved].T @ (root * y))
+    else:
+        spread = C @ (C[curved].T @ (root * y))
+    direction = residual - face.step * spread
+    direction[curved] = y / root
+    return direction
 
 
-def _by_gradients(face, h, residual):
+def _by_gradients(face, h, residual, curved):
     """As _by_samples, by conjugate gradients, with products by blocks only, in single precision."""
-    design, root = face.sub.program.design.single, np.sqrt(h)
+    design, root = face.sub.program.design.single, np.sqrt(np.maximum(h, FLAT * face.loss.smoothness))
     T, offsets = face.roots()
     M = [part @ part.T for part in np.split(T, offsets[1:-1], axis=1)]
 
