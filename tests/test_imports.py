@@ -27,6 +27,7 @@ LAYERS = [
         "pricing",
         "projection",
         "simplify",
+        "solvers.face_systems",
         "solvers.polish",
         "solvers.subproblem",
         "threads",

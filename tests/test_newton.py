@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgError, null_space
 from convexnn import Architecture, build_program, build_reference_program, solve_working_set
 from convexnn.alpha_max import kappa_at_zero
 from convexnn.losses import Absolute, Hinge, Huber, Logistic, Quantile, Squared, SquaredHinge
-from convexnn.solvers import newton
+from convexnn.solvers import face_systems, newton
 from convexnn.solvers.fista import solve_fista
 from convexnn.solvers.subproblem import Iterate, Subproblem
 
@@ -56,7 +56,7 @@ def make_face(program, rng, part=0.5):
     program = program.at(1.01 * np.quantile(norms, part) / center.step)
     sub = Subproblem(program, blocks, np.full(W.shape, -1, np.int32), program.design)
     point = newton._evaluate(sub, center, Z)
-    return newton.Face(sub, center, point, 0), center, point
+    return face_systems.Face(sub, center, point, 0), center, point
 
 
 def dense_system(face, center, h):
@@ -86,16 +86,42 @@ def test_directions_solve_the_dense_system(architecture, seed, monkeypatch):
     system = dense_system(face, center, h)
     expected = np.linalg.solve(system, residual)
     assert face.factor().shape == (14, face.n_columns)
-    for solve in (newton._by_columns, newton._by_samples, newton._direction):
-        assert np.allclose(solve(face, h, residual), expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
-    found = newton._by_gradients(face, h, residual)
-    assert np.linalg.norm(np.sqrt(h) * (system @ found - residual)) <= 1.01 * newton.CG_TOL * np.linalg.norm(residual)
-    monkeypatch.setattr(newton, "LARGEST_FACTOR", 1)  # too large for factors: by gradients
-    assert np.array_equal(newton._direction(face, h, residual), found)
-    monkeypatch.setattr(newton, "CG_TOL", 1e-7)
+    every = np.arange(14)
+    for solve in (face_systems._by_columns, face_systems._by_samples):
+        found = solve(face, h, residual, every)
+        assert np.allclose(found, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+    found = face_systems.direction_of_output(face, h, residual)
+    assert np.allclose(found, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+    found = face_systems._by_gradients(face, h, residual, every)
+    assert np.linalg.norm(np.sqrt(h) * (system @ found - residual)) <= 1.01 * face_systems.CG_TOL * np.linalg.norm(
+        residual
+    )
+    monkeypatch.setattr(face_systems, "LARGEST_FACTOR", 1)  # too large for factors: by gradients
+    assert np.array_equal(face_systems.direction_of_output(face, h, residual), found)
+    monkeypatch.setattr(face_systems, "CG_TOL", 1e-7)
     expected_size = np.linalg.norm(np.sqrt(h) * expected)
-    error = np.sqrt(h) * (newton._by_gradients(face, h, residual) - expected)
+    error = np.sqrt(h) * (face_systems._by_gradients(face, h, residual, every) - expected)
     assert np.linalg.norm(error) <= 1e-3 * expected_size
+
+
+@by_architecture
+@pytest.mark.parametrize("n_curved", [0, 1, 5, 11])
+@pytest.mark.parametrize("seed", range(3))
+def test_samples_without_curvature_are_left_out_of_systems(architecture, n_curved, seed):
+    """The directions of all samples, of a loss whose gradient saturates at some of them."""
+    program, rng = random_program(architecture, seed)
+    face, center, _ = make_face(program, rng)
+    h, residual = np.zeros(14), rng.standard_normal(14)
+    curved = np.sort(rng.permutation(14)[:n_curved])
+    h[curved] = rng.uniform(0.01, 1.0, n_curved)
+    expected = np.linalg.solve(dense_system(face, center, h), residual)
+    solvers = (face_systems._by_columns, face_systems._by_samples) if n_curved else ()
+    found = [
+        face_systems.direction_of_output(face, h, residual),
+        *(solve(face, h, residual, curved) for solve in solvers),
+    ]
+    for direction in found:
+        assert np.allclose(direction, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
 
 
 @by_architecture
@@ -129,7 +155,7 @@ def test_without_active_blocks_or_free_columns_nothing_bends(architecture):
     assert len(face.blocks) == 0
     assert face.n_columns == program.free_basis[0].shape[1]
     residual = rng.standard_normal(14)
-    direction = newton._direction(face, np.ones(14), residual)
+    direction = face_systems.direction_of_output(face, np.ones(14), residual)
     Q = face.free
     assert np.allclose(direction, np.linalg.solve(np.eye(14) + 0.3 * Q @ Q.T, residual))
 
@@ -138,10 +164,10 @@ def test_singular_systems_are_regularised():
     rng = np.random.default_rng(0)
     B = rng.standard_normal((5, 2))
     x = B @ rng.standard_normal(2)
-    found = newton._solve(lambda: np.asfortranarray(B @ B.T), B @ (B.T @ x))
+    found = face_systems._solve(lambda: np.asfortranarray(B @ B.T), B @ (B.T @ x))
     assert np.allclose(B @ (B.T @ found), B @ (B.T @ x), atol=1e-5)
     with pytest.raises(LinAlgError, match="X or y is out of range"):
-        newton._solve(lambda: -np.eye(3, order="F"), np.ones(3))
+        face_systems._solve(lambda: -np.eye(3, order="F"), np.ones(3))
 
 
 @by_architecture

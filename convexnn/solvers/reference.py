@@ -33,8 +33,9 @@ OPTION_NAMES = {
 }
 
 
-# Exponential cones may make a solver fail at the accuracy it is asked for: it is asked again for less.
-LOOSER = (1.0, 1e2, 1e4)
+# Exponential cones may make a solver fail at the accuracy it is asked for: it is asked again, for shorter steps, then
+# for less accuracy.
+SHORTER_STEPS, LOOSER = {"CLARABEL": {"max_step_fraction": 0.9}}, (1e2, 1e4)
 # Most nonzeros that the constraint matrix may have: at this size it takes gigabytes, and the solver hours.
 MAX_NONZEROS = 100_000_000
 ADVICE = "columns of X far from zero or of very different sizes are the usual cause: standardise them"
@@ -225,14 +226,15 @@ def _solve(program, solver, options, verbose, best):
     reference = build_reference_program(centred.rescaled(unit_x, unit_y))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
-        for factor in LOOSER:
+        attempts = _attempts(solver, options)
+        for attempt in attempts:
             try:
-                reference.problem.solve(solver=solver, verbose=verbose, **_loosened(solver, options, factor))
+                reference.problem.solve(solver=solver, verbose=verbose, **attempt)
                 break
             except KeyboardInterrupt:  # the solver gives no point before it ends
                 return *best, "interrupted", 1
             except cp.SolverError as error:
-                if factor == LOOSER[-1] or solver not in OPTION_NAMES:
+                if attempt is attempts[-1]:
                     raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
     status, stats = reference.problem.status, reference.problem.solver_stats
     n_iter = max(1, int(getattr(stats, "num_iters", None) or 1))
@@ -266,6 +268,13 @@ def _with_bias_in_units(program, unit):
     return replace(program, design=design, cones=make_cones(design, program.architecture))
 
 
-def _loosened(solver, options, factor):
-    """Return the options with tolerances times a factor."""
-    return {name: value * factor if "tol" in name or "eps" in name else value for name, value in options.items()}
+def _attempts(solver, options):
+    """Return the options to try: those given, with shorter steps, and with larger tolerances."""
+    if solver not in OPTION_NAMES:
+        return [options]
+    shorter = SHORTER_STEPS.get(solver, {})
+    attempts = [options] + [options | shorter] * bool(shorter)
+    for factor in LOOSER:
+        looser = {name: value * factor for name, value in options.items() if "tol" in name or "eps" in name}
+        attempts.append(options | shorter | looser)
+    return attempts
