@@ -28,8 +28,8 @@ __all__ = ["QUICK", "failures", "main", "measure"]
 # Differences that are allowed: of solvers, of recovered networks, of bounds and of restarts below and above.
 SOLVED, RECOVERED, BOUND, BELOW, NEAR = 1e-6, 1e-8, 1e-9, 1e-7, 1e-3
 SOLVERS = ("reference", "engine", "generation")
-# The first restarts, and the number from which networks are so many times wider.
-FIRST_RESTARTS, MANY_RESTARTS, WIDER = 2, 8, 3
+# The first restarts, and the numbers from which networks are so many times wider.
+FIRST_RESTARTS, WIDER = 2, {0: 1, 8: 3, 32: 10, 64: 30}
 # Cases of a quick run: the first loss of every network, and all losses of one.
 QUICK = tuple(
     case
@@ -162,7 +162,7 @@ def _restarted(posed, seed, most, optimum):
             found = posed.restarts(n, [seed, total])
         else:
             oracles = _oracles()
-            size = posed.restarts["n_neurons"] * (WIDER if total >= MANY_RESTARTS else 1)
+            size = posed.restarts["n_neurons"] * WIDER[max(least for least in WIDER if least <= total)]
             problem = oracles.NetworkProblem(**posed.restarts | {"n_neurons": size})
             found = oracles.best_of_restarts(problem, n, [seed, total])[0]
         best, total = min(best, found * posed.scale), total + n

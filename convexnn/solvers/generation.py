@@ -358,8 +358,9 @@ class _Generation:
         if moving:  # the descent has to have neurons to move
             length = NEW_NEURON * np.linalg.norm(pool.W, axis=1).max(initial=0.0)
             outputs = pool.outputs_of(found, self.V)
-            length = np.where(found.values > (1 + EXCESS_PART * self.tol) * self.program.alpha, length, 0.0)
-            new[np.arange(len(found)), :, outputs] = length[:, None] * found.directions
+            least = 0.0 if self.large else (1 + EXCESS_PART * self.tol) * self.program.alpha  # of others the cell joins
+            grow = np.flatnonzero(found.values > least)
+            new[grow, :, outputs[grow]] = length * found.directions[grow]
         pool.keep(kept, found.bits, found.signs, found.directions, new)
         self._observe(pool.W, self.beta)
 
