@@ -363,7 +363,7 @@ def _split(nodes, theta, skip):
         right[0] = 0.5 * (ends - np.sign(ends) * total)
     else:  # sum of share |k| is s_0 + s_K: 1 for the first kinks, -1 for the last, between for at most one
         sizes = np.maximum(np.abs(kinks), np.finfo(float).tiny)
-        share = np.clip((total + ends - 2.0 * (np.cumsum(sizes) - sizes)) / sizes - 1.0, -1.0, 1.0)
+        share = np.clip(total + ends - 2.0 * (np.cumsum(sizes) - sizes), 0.0, 2.0 * sizes) / sizes - 1.0
     part = 0.5 * (1.0 + share * np.sign(kinks))
     right[1:-1], left[1:-1] = part * kinks, (1.0 - part) * kinks
     return right, left, 0.0

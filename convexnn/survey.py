@@ -39,8 +39,8 @@ SAME_START, SAME_MAXIMUM = 0.9, 0.97
 COMPARED = 512
 # Relative increase below which a step in single precision is not one.
 PROGRESS_TOL = 1e-6
-# The longest step, one of which leads to the gradient, nearly, and what is zero.
-LONGEST, TINY = 2.0, np.finfo(np.float32).tiny
+# The longest step, one of which leads to the gradient, nearly; a length that is zero, and that of gradients that are.
+LONGEST, TINY, FLAT = 2.0, np.finfo(np.float32).tiny, 1e-30
 
 
 class Survey:
@@ -192,7 +192,8 @@ class _Runs:
     def step(self):
         """Take a step of adapted length along the gradient on the sphere from each, where h grows."""
         along = self.G - self.values[:, None] * self.squares * self.U
-        sizes = np.linalg.norm(self.U, axis=1) / np.maximum(np.linalg.norm(self.G, axis=1), TINY)
+        slopes = np.linalg.norm(self.G, axis=1)
+        sizes = np.divide(np.linalg.norm(self.U, axis=1), slopes, out=np.zeros_like(slopes), where=slopes > FLAT)
         trial = self._normalised(self.U + (self.steps * sizes)[:, None] * along)
         values, G = self._evaluate(trial)
         better = values > self.values + PROGRESS_TOL * np.abs(self.values)

@@ -20,6 +20,7 @@ from .minimal import minimal_network
 from .network import Network
 from .recovery import recover
 from .solvers import get_solver, solve_generation
+from .solvers.one_feature import is_spline, solve_one_feature
 from .solvers.vector_generation import solve_vector_generation
 from .validation import check_choice, check_flag, check_positive
 
@@ -314,6 +315,8 @@ def _solver(program, name, adaptive, own):
             f'solver must be "auto", "conic" or "cvxpy" for hidden_norm={program.architecture.hidden_norm!r}; '
             f"got {name!r}"
         )
+    if adaptive and name == "auto" and is_spline(program):
+        return solve_one_feature
     return solve_generation if adaptive else get_solver(name)
 
 

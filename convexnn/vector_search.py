@@ -18,8 +18,8 @@ __all__ = ["VectorMaxima", "VectorSearch", "join_vector_maxima"]
 GRADIENT_STEPS, START_TURNS, NEURON_TURNS = 20, 20, 100
 # Relative growth of a maximum that is none.
 PROGRESS_TOL = 1e-13
-# The longest step, one of which leads to the gradient, nearly, and what is zero.
-LONGEST, TINY = 2.0, np.finfo(np.float64).tiny
+# The longest step, one of which leads to the gradient, nearly; a length that is zero, and that of gradients that are.
+LONGEST, TINY, FLAT = 2.0, np.finfo(np.float64).tiny, 1e-150
 # Most walls crossed one after the other.
 CLIMBED_CELLS = 30
 # Starts below this part of alpha after the gradient steps are not worth a climb.
@@ -196,7 +196,8 @@ class VectorSearch:
         U = normalised(U / self.cells.units)
         (values, pulls, G), steps = look(U), np.ones(len(U))
         for _ in range(GRADIENT_STEPS):
-            sizes = steps * np.linalg.norm(U, axis=1) / np.maximum(np.linalg.norm(G, axis=1), TINY)
+            slopes = np.linalg.norm(G, axis=1)
+            sizes = steps * np.divide(np.linalg.norm(U, axis=1), slopes, out=np.zeros(len(U)), where=slopes > FLAT)
             trial = normalised(U + sizes[:, None] * (G - values[:, None] * squares * U))
             reached = look(trial)
             better = reached[0] > values

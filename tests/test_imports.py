@@ -77,7 +77,7 @@ LAYERS = [
     ["adversarial", "building", "kernel", "solvers.low_rank", "solvers.monitor", "solvers.reference"],
     ["alpha_max", "features", "solvers.vector_generation", "solvers.working_set"],
     ["solvers.conic", "solvers.generation"],
-    ["solvers"],
+    ["solvers", "solvers.one_feature"],
     ["certification", "interpolation", "training"],
     ["classifiers", "estimators"],
     ["circular_estimators", "conv_estimators"],
