@@ -52,6 +52,9 @@ MAX_PROXIMAL_STEPS = 40
 MAX_NEWTON_STEPS = 30
 # Half the squared residual adds to the gap: Newton stops when it is this part of tol, or of this part of the last gap.
 RESIDUAL_PART = 0.1
+# Part of the gap by which the objective may rise where the equation was not solved, and multiple of the residual
+# allowed at which it is, where phi is flat.
+UNSOLVED_PART, FLAT_PART = 0.01, 100.0
 # Distance from an edge of the loss, beyond which its curvature is looked at, in units of predictions of at least one.
 BESIDE = 4 * EDGE
 # Part of the decrease predicted that a step must reach.
@@ -140,7 +143,8 @@ def solve_newton(sub, start, tol, observe):
         point, n_steps, solved = _proximal_point(sub, center, Z, 2 * allowed / loss.smoothness, observe)
         reached_V = -loss.grad(program.Y, point.Z)
         fitted, reached, bound = sub.measure(point.W, reached_V)
-        if not reached <= (1 + gap * solved) * objective:  # or not well enough: stay where we were
+        rise = gap if solved else UNSOLVED_PART * gap
+        if not reached <= (1 + rise) * objective:  # the equation was not solved: stay where we were
             step, mu = step / GROWTH**2, min(mu / MU_FACTOR**2, first_mu / MU_FACTOR**4)
             if observe():
                 break
@@ -190,7 +194,7 @@ def _proximal_point(sub, center, Z, square, observe):
                 break
             t *= 0.5
             if t < SHORTEST_STEP:  # phi is flat up to rounding
-                return point, n_steps, solved
+                return point, n_steps, np.sum(residual**2) <= FLAT_PART * square
         point = trial
     return point, MAX_NEWTON_STEPS, False
 
