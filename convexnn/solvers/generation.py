@@ -58,7 +58,7 @@ FEW_FOUND, MANY_FOUND = 10, 100
 # The level whose search has to find nothing before the end, and the last one that is tried.
 LAST_LEVEL, HIGHEST_LEVEL = 1, 3
 # Surveys, which cost little beside the rest, are as large as the last one from this multiple of the gap wanted.
-NEARLY = 5.0
+NEARLY = 50.0
 # Cells that join at a time: this many, or as many as there are neurons.
 FEWEST_CELLS = 200
 # Cells are kept where |Proj(s X'D V)| is above this part of alpha; of thin ones, that within an angle in units of
