@@ -13,9 +13,8 @@ from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Quantile, Softmax
 from convexnn.patches import Patches
 from convexnn.projection import unit_columns
 from convexnn.simplify import Simplified
-from convexnn.solvers import face_systems
+from convexnn.solvers import face_systems as systems
 from convexnn.solvers.cell_pool import CellPool
-from convexnn.solvers.face_systems import Face, coupled_direction, direction_of_output
 from convexnn.solvers.newton import Center, _evaluate
 from convexnn.solvers.subproblem import Subproblem
 
@@ -310,15 +309,15 @@ def jacobian(residual, Z, step=1e-6):
 @pytest.mark.parametrize("kind", KINDS)
 def test_directions_solve_the_dense_system(kind, loss, columns, monkeypatch):
     """(I + step C C'H) dZ = r, its matrix by differences of the residual: dense, and by conjugate gradients."""
-    monkeypatch.setattr(face_systems, "COUPLED_COLUMNS", columns)
-    monkeypatch.setattr(face_systems, "CG_TOL", 1e-12)
+    monkeypatch.setattr(systems, "COUPLED_COLUMNS", columns)
+    monkeypatch.setattr(systems, "CG_TOL", 1e-12)
     sub, center, Z, residual = newton_point(loss, Architecture(output_penalty="l1", **kind))
     point, r, H = _evaluate(sub, center, Z), residual(Z), loss.curvature(sub.program.Y, Z)
     assert 0 < np.count_nonzero(point.W.any(axis=1)) < point.W[:, 0].size
     if loss.separable:
-        direction = direction_of_output(Face(sub, center, point, 0), H[:, 0], r[:, 0])[:, None]
+        direction = systems.direction_of_output(systems.Face(sub, center, point, 0), H[:, 0], r[:, 0])[:, None]
     else:
-        direction = coupled_direction(sub, center, point, H, r)
+        direction = systems.coupled_direction(sub, center, point, H, r)
     expected = np.linalg.solve(-jacobian(residual, Z), r.ravel()).reshape(r.shape)
     assert np.allclose(direction, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
     assert not np.allclose(direction, r, rtol=1e-2)
