@@ -71,6 +71,7 @@ LAYERS = [
         "solvers.newton",
         "spline",
         "survey",
+        "trained",
         "vector_search",
     ],
     ["program", "solvers.factors"],
@@ -79,6 +80,7 @@ LAYERS = [
     ["solvers.conic", "solvers.generation"],
     ["solvers", "solvers.one_feature"],
     ["certification", "interpolation", "training"],
+    ["explanation"],
     ["classifiers", "estimators"],
     ["circular_estimators", "conv_estimators"],
 ]
