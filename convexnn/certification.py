@@ -37,7 +37,7 @@ def certify(
     tol=1e-4,
     time_limit=None,
     random_state=None,
-    verbose=False,
+    verbose=0,
 ):
     """Bound how far a two-layer ReLU network is from the best network of any width.
 
@@ -75,8 +75,8 @@ def certify(
         Limit in seconds.
     random_state : int, RandomState instance or None, default=None
         Source of the starts of the search.
-    verbose : bool, default=False
-        Whether to print the progress.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the solver; on stderr.
 
     Returns
     -------

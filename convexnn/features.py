@@ -39,7 +39,7 @@ from .network import Network
 from .recovery import recover
 from .simplify import Simplified
 from .solvers.monitor import NO_PROGRESS, run_watched
-from .validation import check_choice, check_count, check_flag
+from .validation import check_choice, check_count, check_flag, check_verbose
 
 __all__ = ["FeatureSparseResult", "feature_sparse_network"]
 
@@ -114,7 +114,7 @@ def feature_sparse_network(
     max_iter=None,
     time_limit=None,
     random_state=None,
-    verbose=False,
+    verbose=0,
 ):
     """Train a gated network with a penalty that selects features, L(f(X)) + alpha sum_k |U_k|.
 
@@ -149,8 +149,8 @@ def feature_sparse_network(
         Limit in seconds.
     random_state : int, RandomState instance or None, default=None
         Source of sampled gates.
-    verbose : bool, default=False
-        Whether to print each record of the history.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def feature_sparse_network(
     array([False,  True, False, False])
     """
     check_choice("hidden_bias", hidden_bias, ("penalized", "none"))
-    check_flag("verbose", verbose)
+    check_verbose(verbose)
     architecture = Architecture("gated_relu", hidden_bias, check_flag("fit_intercept", fit_intercept))
     loss, gates = _check_loss(loss, sample_weight), _check_gates(gates)
     gated = build_program(X, y, alpha, gates, architecture, random_state, loss)

@@ -38,11 +38,12 @@ from .cones import FreeCones
 from .group_pricing import cone_rows
 from .penalties import Nuclear
 from .program import Program, Solution
+from .progress import Progress, summary
 from .recovery import recover
 from .simplify import Simplified
 from .solvers import build_reference_program, get_solver, solve_generation
 from .solvers.polish import polish
-from .validation import check_choice, check_flag, check_positive
+from .validation import check_choice, check_positive, check_verbose
 
 __all__ = ["Interpolation", "minimum_norm_interpolation"]
 
@@ -59,7 +60,6 @@ TIGHT_TOL, OUTSIDE_TOL, ZERO_TOL = 1e-9, 1e-13, 1e-10
 # Columns that are dependent, digits in which directions of rows are the same, and distances of Y from a space it is in.
 RANK_TOL, SAME_DIGITS, REACH_TOL = 1e-12, 13, 1e-11
 ADVICE = "rows of X that are equal, or parallel without biases, need y to match; else more patterns or biases may do"
-LINE = "{step:3d} {time:7.2f}s mu {mu:.1e} residual {residual:.1e} norm {objective:.10g} gap {gap:.1e} ({scope})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def minimum_norm_interpolation(
     tol=1e-6,
     time_limit=None,
     random_state=None,
-    verbose=False,
+    verbose=0,
 ):
     """Find the network of least norm sum_j |w_j| |a_j| among those that fit the targets exactly.
 
@@ -133,8 +133,8 @@ def minimum_norm_interpolation(
         Limit in seconds, not for "cvxpy".
     random_state : int, RandomState instance or None, default=None
         Source of sampled patterns and of the starts of searches.
-    verbose : bool, default=False
-        Whether to print each record of the history.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
 
     Returns
     -------
@@ -163,17 +163,18 @@ def minimum_norm_interpolation(
     """
     check_choice("solver", solver, ("auto", "newton", "conic", "cvxpy"))
     check_choice("scope", scope, ("auto", "local", "global"))
-    tol, verbose = check_positive("tol", tol), check_flag("verbose", verbose)
+    tol, verbose = check_positive("tol", tol), check_verbose(verbose)
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     rng = check_random_state(random_state)
     program = build_program(X, y, 1.0, arrangements, architecture, rng)
     _check_supported(program, solver, scope)
-    run = _Run(program, tol, time_limit, verbose)
-    if run.best is None:
-        _check_reachable(program)
-        with suppress(KeyboardInterrupt):  # the best exact fit so far is kept
-            _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
-    return run.result()
+    with Progress(verbose) as progress:
+        run = _Run(program, tol, time_limit, progress)
+        if run.best is None:
+            _check_reachable(program)
+            with suppress(KeyboardInterrupt):  # the best exact fit so far is kept
+                _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
+        return run.result()
 
 
 def _check_supported(program, solver, scope):
@@ -192,8 +193,8 @@ def _check_supported(program, solver, scope):
 class _Run:
     """The best exact fit, the bounds, the dual vector and the history."""
 
-    def __init__(self, program, tol, time_limit, verbose):
-        self.program, self.tol, self.verbose = program, tol, verbose
+    def __init__(self, program, tol, time_limit, progress):
+        self.program, self.tol, self.progress = program, tol, progress
         self.Y, self.V, self.history = program.Y, np.zeros_like(program.Y), []
         self.size = np.linalg.norm(self.Y) or 1.0
         self.start, self.end = time.perf_counter(), np.inf if time_limit is None else time.perf_counter() + time_limit
@@ -223,8 +224,7 @@ class _Run:
         self.gap = np.inf if self.best is None else self.certify(self.objective).gap
         record = {"time": time.perf_counter() - self.start, "mu": mu, "residual": self.residual, "scope": self.scope}
         self.history.append(record | {"objective": self.objective, "lower_bound": self.bound, "gap": self.gap})
-        if self.verbose:
-            print(LINE.format(step=len(self.history), **self.history[-1]), flush=True)
+        self.progress.update(self.history[-1])
 
     def certify(self, objective):
         """Return what is known of an exact fit of an objective."""
@@ -242,6 +242,8 @@ class _Run:
         Z, known = program.predict(W, beta), self.certify(self.objective)
         network = recover(Solution(program, W, beta, Z, known, len(self.history), True, ""))
         certificate = self.certify(network.weight_decay())
+        status = "solved" if certificate.gap <= self.tol else f"stopped after {len(self.history)} steps"
+        self.progress.close(summary(certificate, self.tol, status, n_neurons=network.n_neurons))
         if not certificate.gap <= self.tol:
             warnings.warn(
                 f"stopped after {len(self.history)} steps at a relative gap of {certificate.gap:.2e}, above "

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-__all__ = ["check_choice", "check_count", "check_flag", "check_positive"]
+__all__ = ["check_choice", "check_count", "check_flag", "check_positive", "check_verbose"]
 
 
 def check_count(name, value, least=1):
@@ -39,3 +39,10 @@ def check_flag(name, value):
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} must be True or False; got {value!r}")
     return bool(value)
+
+
+def check_verbose(value):
+    """Return `value` as 0 (silent), 1 (a live line) or 2 (a line a record); raise ValueError otherwise."""
+    if not isinstance(value, (Integral, np.bool_)) or value not in (0, 1, 2):
+        raise ValueError(f"verbose must be 0, 1, 2, True or False; got {value!r}")
+    return int(value)

@@ -41,6 +41,7 @@ LAYERS = [
         "loss_fits",
         "patches",
         "polynomial",
+        "progress",
         "signals",
         "solvers.descent",
         "solvers.fista",
