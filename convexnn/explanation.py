@@ -16,11 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array
-from sklearn.utils.validation import validate_data
 
 from .conv_network import ConvNetwork
 from .trained import trained_model, two_layers
-from .training import flat_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,8 +226,7 @@ def explain(model: object, X: Any) -> Explanation:
     estimator, network = trained_model(model)
     names = getattr(X, "index", None)
     if estimator is not None:
-        X = flat_inputs(X, getattr(estimator, "input_shape", None))
-        X = validate_data(estimator, X, dtype=np.float64, reset=False)
+        X = estimator._checked(X)
     predictions = network.predict(X).reshape(len(X), -1)
     X = np.asarray(X, dtype=np.float64)
     names = np.arange(len(X)) if names is None or callable(names) else np.asarray(names)

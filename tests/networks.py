@@ -1,5 +1,7 @@
 """A network of every kind, with random weights and inputs for it: what explanations, exports and files must handle."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from convexnn import Network
@@ -60,6 +62,12 @@ def make_network(name):
     make = _dense if name in DENSE else _convolutional if name in CONVOLUTIONAL else _circular
     network, n_features = make(kind, kind.pop("n_outputs", 1), rng)
     return network, rng.standard_normal((25, n_features))
+
+
+def without_neurons(network):
+    """Return a network of the same kind that has no neurons."""
+    present = [name for name in ("U", "W1", "b1", "gates") if getattr(network, name, None) is not None]
+    return replace(network, W2=network.W2[..., :0, :], **{name: getattr(network, name)[..., :0] for name in present})
 
 
 def _dense(kind, c, rng):

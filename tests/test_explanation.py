@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from networks import NETWORKS, make_network
+from networks import NETWORKS, make_network, without_neurons
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
@@ -159,12 +159,10 @@ def test_gradients_of_torch():
             np.testing.assert_allclose(parts.coefficients[:, :, c], gradient.numpy(), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["relu", "skip", "conv max", "circular"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_without_neurons(name):
     network, X = make_network(name)
-    empty = {"W1": network.W1[:, :0], "W2": network.W2[..., :0, :]}
-    empty |= {"U": network.U[:, :0]} if name == "circular" else {"b1": network.b1[:0]}
-    network = replace(network, **empty)
+    network = without_neurons(network)
     parts = explain(network, X)
     assert parts.contributions.shape[1] == 0
     assert parts.n_regions == 1

@@ -1,0 +1,266 @@
+"""Trained models as files: one .npz with all arrays, and JSON text that says what they are. Nothing is pickled.
+
+    save(model, "model.npz"), load("model.npz")
+
+The member "metadata" of the file is the JSON text: the format, the version of the package, the kind of the model and
+what it holds; arrays are named in it and are members of their own. A file holds data only: to load one runs no code of
+its own, whoever wrote it. What is loaded is equal to what was saved, to the last bit, and so are its predictions.
+
+Values in JSON are themselves (null, booleans, integers, finite floats, strings, lists), or an object with one key that
+says what the other is: "float" (not finite), "tuple", "dict", "numpy" (a scalar), "array" (a member of the file, maybe
+with the order of its axes in memory), "objects" (an array of Python objects), "random_state", or the name of one of the
+classes in `CLASSES`.
+"""
+
+import json
+import zipfile
+import zlib
+from dataclasses import fields
+from importlib import import_module
+from importlib.metadata import version
+from math import isfinite
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+
+from .arrangements import Arrangements
+from .certificate import Certificate
+from .circular import CircularNetwork
+from .conv_network import ConvNetwork
+from .network import Network
+from .patches import Patches
+from .trained import trained_model
+
+__all__ = ["load", "save"]
+
+# The format that is written; files of later ones are refused.
+FORMAT = 1
+CLASSES = {kind.__name__: kind for kind in (Network, ConvNetwork, CircularNetwork, Certificate, Arrangements, Patches)}
+ESTIMATORS = (
+    "ConvexReLURegressor",
+    "ConvexReLUClassifier",
+    "ConvexCNNRegressor",
+    "ConvexCNNClassifier",
+    "CircularCNNRegressor",
+    "CircularCNNClassifier",
+)
+KEPT = (
+    "None, booleans, numbers, strings, lists, tuples, dictionaries with keys that are strings, arrays of these, "
+    "RandomState and Arrangements"
+)
+
+
+def save(model: object, path: str | PathLike) -> None:
+    """Write a trained model to one .npz file.
+
+    All parameters and all attributes of the fit are written: `load` returns an estimator that is fitted, with equal
+    predictions, certificate, history and explanations. A RandomState among the parameters is written with its state at
+    present. Of an estimator with an `estimator_` (cross-validation) that refitted estimator is written, not the search.
+
+    Parameters
+    ----------
+    model : estimator or network
+        A fitted estimator of this package, or a network.
+    path : str or path-like
+        Where to write; ends in ".npz".
+
+    Raises
+    ------
+    TypeError
+        If `model` is neither, or has a parameter or attribute that is none of those that JSON and arrays can hold.
+    ValueError
+        If the path does not end in ".npz".
+    sklearn.exceptions.NotFittedError
+        If an estimator is not fitted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from convexnn import ConvexReLURegressor
+    >>> from convexnn.persistence import load, save
+    >>> model = ConvexReLURegressor(alpha=0.1).fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 0.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(model, Path(folder) / "model.npz")
+    ...     again = load(Path(folder) / "model.npz")
+    >>> again
+    ConvexReLURegressor(alpha=0.1)
+    >>> again.predict([[0.5]]) == model.predict([[0.5]]), again.certificate_ == model.certificate_
+    (array([ True]), True)
+    """
+    if not fspath(path).endswith(".npz"):
+        raise ValueError(f'path must end in ".npz"; got {fspath(path)!r}')
+    estimator, network = trained_model(model)
+    arrays = _Arrays()
+    metadata = {"format": FORMAT, "convexnn_version": version("convexnn")}
+    if estimator is None:
+        metadata |= {"kind": "network", "network": arrays.encode(network, "model")}
+    else:
+        metadata |= _encode_estimator(estimator, arrays)
+    members = {"metadata": np.array(json.dumps(metadata, indent=1, allow_nan=False)), **arrays.members}
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **members)
+
+
+def load(path: str | PathLike) -> Any:
+    """Read a trained model that `save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    estimator or network
+        A fitted estimator, or the network.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the file is something else, is damaged, or is of a later format.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from convexnn import Network
+    >>> from convexnn.persistence import load, save
+    >>> network = Network(np.array([[1.0, -1.0]]), np.zeros(2), np.array([[1.0], [1.0]]), np.zeros(1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(network, Path(folder) / "network.npz")
+    ...     load(Path(folder) / "network.npz").predict([[-2.0], [3.0]])
+    array([2., 3.])
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            members = {name: file[name] for name in file.files}
+    except (TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"path must be a file of convexnn.save; {fspath(path)!r} is not, or is damaged") from error
+    try:
+        metadata = json.loads(str(members["metadata"][()]))
+        made_by, later = metadata["convexnn_version"], metadata["format"] > FORMAT
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"path must be a file of convexnn.save; {fspath(path)!r} holds no model") from error
+    if later:
+        raise ValueError(
+            f"{fspath(path)!r} is of format {metadata['format']}, written by convexnn {made_by}; this is convexnn "
+            f"{version('convexnn')}, which reads formats up to {FORMAT}: install a later version"
+        )
+    try:
+        if metadata["kind"] == "network":
+            return _decode(metadata["network"], members)
+        return _decode_estimator(metadata, members)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{fspath(path)!r}, written by convexnn {made_by}, cannot be read: {error}") from error
+
+
+def _encode_estimator(estimator, arrays):
+    """Return the kind, the parameters and the attributes of the fit of an estimator."""
+    name = type(estimator).__name__
+    if name not in ESTIMATORS or type(estimator) is not getattr(import_module("convexnn"), name):
+        raise TypeError(f"model must be one of {', '.join(ESTIMATORS)}, or a network; got {type(estimator)!r}")
+    fitted = {key: value for key, value in vars(estimator).items() if key.endswith("_") and not key.startswith("_")}
+    parts = {"parameters": estimator.get_params(deep=False), "attributes": fitted}
+    return {"kind": name} | {
+        part: {key: arrays.encode(value, key) for key, value in values.items()} for part, values in parts.items()
+    }
+
+
+def _decode_estimator(metadata, members):
+    name = metadata["kind"]
+    if name not in ESTIMATORS:
+        raise ValueError(f"there is no estimator {name!r}")
+    kind = getattr(import_module("convexnn"), name)
+    parameters = {key: _decode(value, members) for key, value in metadata["parameters"].items()}
+    estimator = kind(**parameters)
+    for key, value in metadata["attributes"].items():
+        if not key.endswith("_") or key.startswith("_"):
+            raise ValueError(f"{key!r} is no attribute of a fit")
+        setattr(estimator, key, _decode(value, members))
+    return estimator
+
+
+class _Arrays:
+    """The arrays of a file, by the names of its members; an array that is met twice is written once."""
+
+    def __init__(self):
+        self.members, self._met = {}, {}
+
+    def encode(self, value, name):
+        """Return a value as JSON; raise TypeError, with the name of what holds it, if it cannot be."""
+        if isinstance(value, np.ndarray):
+            return self._encode_array(value, name)
+        if isinstance(value, np.generic) and not isinstance(value, (float, str)):
+            if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
+                raise TypeError(f"{name} must be one of {KEPT}, to be saved; got {value!r}")
+            return {"numpy": [value.dtype.name, self.encode(value.item(), name)]}
+        if value is None or isinstance(value, (bool, int, str)):
+            return value
+        if isinstance(value, float):
+            return float(value) if isfinite(value) else {"float": repr(float(value))}
+        if isinstance(value, (list, tuple)):
+            items = [self.encode(item, f"{name}_{i}") for i, item in enumerate(value)]
+            return items if type(value) is list else {"tuple": items}
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {"dict": {key: self.encode(item, f"{name}.{key}") for key, item in value.items()}}
+        if type(value) in CLASSES.values():
+            parts = {part.name: getattr(value, part.name) for part in fields(value)}
+            return {type(value).__name__: {key: self.encode(item, f"{name}.{key}") for key, item in parts.items()}}
+        if isinstance(value, np.random.RandomState) and value.get_state(legacy=False)["bit_generator"] == "MT19937":
+            return {"random_state": self.encode(value.get_state(legacy=False), name)}
+        raise TypeError(f"{name} must be one of {KEPT}, to be saved; got {value!r} of type {type(value).__name__}")
+
+    def _encode_array(self, value, name):
+        if value.dtype == object:
+            items = [self.encode(item, f"{name}_{i}") for i, item in enumerate(value.ravel())]
+            return {"objects": [list(value.shape), items]}
+        if value.dtype.kind not in "biufUSmM":
+            raise TypeError(f"{name} must be one of {KEPT}, to be saved; got an array of dtype {value.dtype}")
+        if id(value) not in self._met:
+            member = name if name not in self.members else f"{name} ({len(self.members)})"
+            self.members[member] = value
+            # the order of the axes in memory is kept: products of matrices round as before
+            axes = np.argsort([-abs(stride) for stride in value.strides], kind="stable").tolist()
+            self._met[id(value)] = value, {"array": member if axes == sorted(axes) else [member, axes]}
+        return self._met[id(value)][1]
+
+
+def _decode(value, members):
+    """Return what a JSON value stands for."""
+    if isinstance(value, list):
+        return [_decode(item, members) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "array":
+        return members[content] if isinstance(content, str) else _ordered(members[content[0]], content[1])
+    if kind == "objects":
+        return _objects(content[0], [_decode(item, members) for item in content[1]])
+    if kind == "float":
+        return float(content)
+    if kind == "tuple":
+        return tuple(_decode(item, members) for item in content)
+    if kind == "numpy":
+        return np.dtype(content[0]).type(_decode(content[1], members))
+    if kind == "random_state":
+        random_state = np.random.RandomState()
+        random_state.set_state(_decode(content, members))
+        return random_state
+    content = {key: _decode(item, members) for key, item in content.items()}
+    return content if kind == "dict" else CLASSES[kind](**content)
+
+
+def _ordered(array, axes):
+    """Return an array whose axes are in this order in memory."""
+    return np.ascontiguousarray(array.transpose(axes)).transpose(np.argsort(axes))
+
+
+def _objects(shape, items):
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array.reshape(shape)
