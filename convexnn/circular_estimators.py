@@ -1,22 +1,22 @@
 """scikit-learn estimators of circular networks: the l1 norm of the discrete Fourier transform behind fit."""
 
 from math import prod
+from typing import ClassVar
 
-import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
+from sklearn.utils._param_validation import StrOptions
 
 from .architecture import Architecture
 from .circular import CIRCULAR_ACTIVATIONS
-from .classifiers import class_probabilities, class_values, fit_classifier, predicted_classes, require_probabilities
-from .training import check_weights, checked_targets, fit_network, flat_inputs, predict_inputs, regression_loss
-from .validation import check_choice, check_count
+from .classifiers import ConvexClassifier
+from .estimators import ConvexRegressor
+from .validation import check_count
 
 __all__ = ["CircularCNNClassifier", "CircularCNNRegressor"]
 
+CONSTRAINTS = {"activation": [StrOptions(set(CIRCULAR_ACTIVATIONS))]}
 
-class CircularCNNRegressor(RegressorMixin, BaseEstimator):
+
+class CircularCNNRegressor(ConvexRegressor):
     """Three-layer circular convolutional network for regression, trained by a convex program.
 
     The network f(x) = sum_j act(x circ(u_j) w_j) a_j + b_0 with filters |u_j| <= 1 minimises
@@ -56,8 +56,8 @@ class CircularCNNRegressor(RegressorMixin, BaseEstimator):
         Limit of the solver's run in seconds.
     random_state : int, RandomState instance or None, default=None
         Source of the sampled patterns.
-    verbose : bool, default=False
-        Whether the solver prints its progress.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary in words, 2 a line for each iteration; on stderr.
 
     Attributes
     ----------
@@ -105,6 +105,8 @@ class CircularCNNRegressor(RegressorMixin, BaseEstimator):
     True
     """
 
+    _parameter_constraints: ClassVar[dict] = ConvexRegressor._parameter_constraints | CONSTRAINTS
+
     def __init__(
         self,
         input_shape=None,
@@ -121,7 +123,7 @@ class CircularCNNRegressor(RegressorMixin, BaseEstimator):
         max_iter=None,
         time_limit=None,
         random_state=None,
-        verbose=False,
+        verbose=0,
     ):
         self.input_shape = input_shape
         self.alpha = alpha
@@ -138,73 +140,19 @@ class CircularCNNRegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
+    def _architecture(self):
+        return _architecture(self)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Factors of the losses of samples, not negative: k is k copies of a sample.
+    def _weights(self):
+        return [self.network_.U, self.network_.W1, self.network_.W2], [self.network_.b2]
 
-        Returns
-        -------
-        CircularCNNRegressor
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a parameter or the data are not as described, or parameters do not go together.
-        RuntimeError
-            If the solver fails.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the relative gap stays above `tol`.
-        """
-        make = regression_loss(self)
-        X, Y, weights = checked_targets(self, flat_inputs(X, self.input_shape), y, sample_weight)
-        architecture = _architecture(self)
-        fit_network(self, X, Y, weights, architecture, make)
+    def _publish(self, training, solution):
+        super()._publish(training, solution)
         self.filters_ = self.network_.U.T.reshape(-1, *self.network_.shape)
-        self.coefs_ = [self.network_.U, self.network_.W1, self.network_.W2]
-        self.intercepts_ = [self.network_.b2]
         return self
 
-    def predict(self, X):
-        """Predict targets.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions, in the unit of y.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            If X is not finite or has another number of features than in `fit`.
-        """
-        return predict_inputs(self, X)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-
-class CircularCNNClassifier(ClassifierMixin, BaseEstimator):
+class CircularCNNClassifier(ConvexClassifier):
     """Three-layer circular convolutional network for classification, trained by a convex program.
 
     The network f(x) = sum_j act(x circ(u_j) w_j) a_j + b_0 with filters |u_j| <= 1 minimises
@@ -246,6 +194,8 @@ class CircularCNNClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
+    _parameter_constraints: ClassVar[dict] = ConvexClassifier._parameter_constraints | CONSTRAINTS
+
     def __init__(
         self,
         input_shape=None,
@@ -260,7 +210,7 @@ class CircularCNNClassifier(ClassifierMixin, BaseEstimator):
         max_iter=None,
         time_limit=None,
         random_state=None,
-        verbose=False,
+        verbose=0,
     ):
         self.input_shape = input_shape
         self.alpha = alpha
@@ -275,88 +225,16 @@ class CircularCNNClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
+    def _architecture(self):
+        return _architecture(self)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-        y : array-like of shape (n_samples,)
-            Classes.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Factors of the losses of samples, not negative: k is k copies of a sample.
+    def _weights(self):
+        return [self.network_.U, self.network_.W1, self.network_.W2], [self.network_.b2]
 
-        Returns
-        -------
-        CircularCNNClassifier
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError, ValueError, RuntimeError
-            As `CircularCNNRegressor.fit`, which may warn, too.
-        """
-        X, y = validate_data(self, flat_inputs(X, self.input_shape), y, dtype=np.float64)
-        X, y, weights = check_weights(sample_weight, X, y)
-        architecture = _architecture(self)
-        fit_classifier(self, X, y, weights, architecture)
+    def _publish(self, training, solution):
+        super()._publish(training, solution)
         self.filters_ = self.network_.U.T.reshape(-1, *self.network_.shape)
-        self.coefs_ = [self.network_.U, self.network_.W1, self.network_.W2]
-        self.intercepts_ = [self.network_.b2]
         return self
-
-    def decision_function(self, X):
-        """Compute what the network predicts.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
-            As in `ConvexReLUClassifier`.
-        """
-        return class_values(predict_inputs(self, X))
-
-    def predict(self, X):
-        """Predict classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The classes of the largest decision function.
-        """
-        values = self.decision_function(X)
-        return predicted_classes(self.classes_, values)
-
-    @available_if(require_probabilities)
-    def predict_proba(self, X):
-        """Predict the probabilities of the classes, for the logistic and the softmax loss.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; rows sum to one.
-        """
-        return class_probabilities(self.decision_function(X))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = self.loss not in ("hinge", "squared_hinge")
-        return tags
 
 
 def _architecture(model):
@@ -368,7 +246,7 @@ def _architecture(model):
     if prod(shape) != model.n_features_in_:
         raise ValueError(f"X must have {prod(shape)} features, as input_shape {shape}; got {model.n_features_in_}")
     return Architecture(
-        check_choice("activation", model.activation, CIRCULAR_ACTIVATIONS),
+        model.activation,
         "none",
         model.fit_intercept,
         hidden_norm="circular",

@@ -1,46 +1,158 @@
 """scikit-learn's classifier: convex training of two-layer networks behind fit, predict and predict_proba."""
 
+from __future__ import annotations
+
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize_scalar
 from scipy.special import expit, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.metaestimators import available_if
+from sklearn.base import ClassifierMixin
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from .architecture import Architecture, check_hidden_norm
+from .base import ConvexNetworkEstimator, flat_inputs
+from .estimators import dense_architecture
 from .losses import make_loss
-from .training import check_weights, fit_network, predict_inputs
+from .training import check_weights, prepare_training
 from .validation import check_choice
 
-__all__ = [
-    "CLASSIFIER_LOSSES",
-    "ConvexReLUClassifier",
-    "class_probabilities",
-    "class_values",
-    "fit_classifier",
-    "predicted_classes",
-    "require_probabilities",
-]
+__all__ = ["CLASSIFIER_LOSSES", "ConvexClassifier", "ConvexReLUClassifier"]
 
 CLASSIFIER_LOSSES = ("logistic", "softmax", "hinge", "squared_hinge")
+# Logarithms of the scales of probabilities that are tried for hinges.
+SCALES = (-10.0, 10.0)
 
 
-def require_probabilities(model):
-    """Return True if the loss of a classifier gives probabilities; raise AttributeError otherwise.
+class ConvexClassifier(ClassifierMixin, ConvexNetworkEstimator):
+    """What the classifiers share."""
 
-    Parameters
-    ----------
-    model : estimator
-        A classifier.
-    """
-    if model.loss in ("hinge", "squared_hinge"):
-        raise AttributeError(f'predict_proba needs loss="logistic" or "softmax"; {model.loss!r} gives no probabilities')
-    return True
+    _parameter_constraints: ClassVar[dict] = ConvexNetworkEstimator._parameter_constraints | {
+        "loss": [StrOptions(set(CLASSIFIER_LOSSES))]
+    }
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Compute what the network predicts.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+            Above zero for the second of two classes (with softmax, the difference of the two outputs); else the outputs
+            of the classes.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite or has another number of features than in `fit`.
+        """
+        return _decisions(self._outputs(X))
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Predict classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The classes of the largest decision function.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite or has another number of features than in `fit`.
+        """
+        values = self.decision_function(X)
+        return self.classes_[values.argmax(axis=1) if values.ndim == 2 else (values > 0).astype(int)]
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Predict the probabilities of the classes.
+
+        Those of the logistic and the softmax loss are the model's own. A hinge has none: there the probability of the
+        second class is 1 / (1 + exp(-s f)) for the decision function f and a scale s > 0, `probability_scale_`, that
+        maximises the likelihood of the training labels (Platt's smoothed ones, so that s is finite) [1]_. The order
+        and the predicted class are those of f; `sklearn.calibration.CalibratedClassifierCV` uses held-out data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; rows sum to one.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite or has another number of features than in `fit`.
+
+        References
+        ----------
+        .. [1] J. Platt (1999), Probabilistic outputs for support vector machines, Advances in large margin classifiers.
+        """
+        values = self.decision_function(X)
+        if values.ndim == 2:
+            return softmax(values, axis=1)
+        values = self.probability_scale_ * values
+        return np.column_stack([expit(-values), expit(values)])
+
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
+        """Predict the logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Those of `predict_proba`.
+        """
+        return np.log(self.predict_proba(X))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = self.loss not in ("hinge", "squared_hinge")
+        return tags
+
+    def _prepare(self, X, y, sample_weight):
+        X, y = validate_data(self, flat_inputs(X, getattr(self, "input_shape", None)), y, dtype=np.float64)
+        X, y, kept, weights = check_weights(sample_weight, X, y)
+        self.classes_, Y, loss = _encoded_labels(y, self.loss)
+        return prepare_training(self, X, Y, kept, weights, self._architecture(), partial(make_loss, loss))
+
+    def _publish(self, training, solution):
+        super()._publish(training, solution)
+        self.probability_scale_ = 1.0
+        if self.loss in ("hinge", "squared_hinge"):
+            samples = training.samples
+            self.probability_scale_ = _likeliest_scale(
+                samples.Y[:, 0], self.network_.predict(samples.X), samples.weights
+            )
+        return self
 
 
-class ConvexReLUClassifier(ClassifierMixin, BaseEstimator):
+class ConvexReLUClassifier(ConvexClassifier):
     """Two-layer network for classification, trained to the global optimum of a convex program.
 
     The network f(x) = sum_j act(x.w_j + b_j) a_j + b_0 (+ x.w_0), act(t) = (t)_+ for ReLU, minimises
@@ -91,13 +203,15 @@ class ConvexReLUClassifier(ClassifierMixin, BaseEstimator):
         Limit of the solver's run in seconds.
     random_state : int, RandomState instance or None, default=None
         Source of the sampled patterns, and of the starts of "adaptive".
-    verbose : bool, default=False
-        Whether the solver prints its progress.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary in words, 2 a line for each iteration; on stderr.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes.
+    probability_scale_ : float
+        The factor s of the decision function f in 1 / (1 + exp(-s f)): 1, but for the hinges (`predict_proba`).
     network_ : Network
         The trained network, of one output for two classes, but with loss="softmax" one for each class.
     certificate_ : Certificate
@@ -120,6 +234,10 @@ class ConvexReLUClassifier(ClassifierMixin, BaseEstimator):
         Iterations of the solver.
     history_ : list of dict
         Records of time (s), objective, lower_bound, gap, scope, n_blocks.
+    dual_ : ndarray of shape (n_samples, n_outputs)
+        Dual variables of the samples given to `fit`, that of the lower bound: zero where a sample does not matter.
+    status_ : str
+        "solved", or what ended the run before.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -154,7 +272,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseEstimator):
         max_iter=None,
         time_limit=None,
         random_state=None,
-        verbose=False,
+        verbose=0,
     ):
         self.alpha = alpha
         self.loss = loss
@@ -175,152 +293,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-        y : array-like of shape (n_samples,)
-            Classes.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Factors of the losses of samples, not negative: k is k copies of a sample.
-
-        Returns
-        -------
-        ConvexReLUClassifier
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a parameter or the data are not as described, or parameters do not go together.
-        RuntimeError
-            If the solver fails.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the relative gap stays above `tol`.
-        """
-        architecture = Architecture(
-            self.activation,
-            self.hidden_bias,
-            self.fit_intercept,
-            self.skip,
-            self.negative_slope,
-            check_hidden_norm(self.hidden_norm),
-            self.output_penalty,
-        )
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        X, y, weights = check_weights(sample_weight, X, y)
-        fit_classifier(self, X, y, weights, architecture)
-        self.coefs_ = [self.network_.W1, self.network_.W2]
-        self.intercepts_ = [self.network_.b1, self.network_.b2]
-        return self
-
-    def decision_function(self, X):
-        """Compute what the network predicts.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
-            Above zero for the second of two classes (with softmax, the difference of the two outputs); else the outputs
-            of the classes.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            If X is not finite or has another number of features than in `fit`.
-        """
-        return class_values(predict_inputs(self, X))
-
-    def predict(self, X):
-        """Predict classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The classes of the largest decision function.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            If X is not finite or has another number of features than in `fit`.
-        """
-        values = self.decision_function(X)
-        return predicted_classes(self.classes_, values)
-
-    @available_if(require_probabilities)
-    def predict_proba(self, X):
-        """Predict the probabilities of the classes, for the logistic and the softmax loss.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; rows sum to one.
-
-        Raises
-        ------
-        AttributeError
-            If the loss is a hinge, which gives no probabilities.
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            If X is not finite or has another number of features than in `fit`.
-        """
-        return class_probabilities(self.decision_function(X))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = self.loss not in ("hinge", "squared_hinge")
-        return tags
-
-
-def fit_classifier(model, X, y, weights, architecture):
-    """Train the network of a classifier, and set the attributes of the fit, `classes_` among them.
-
-    Parameters
-    ----------
-    model : estimator
-        As in `fit_network`, with a `loss`.
-    X : ndarray of shape (n_samples, n_features)
-        Inputs.
-    y : ndarray of shape (n_samples,)
-        Labels.
-    weights : ndarray of shape (n_samples,) or None
-        Sample weights, above zero.
-    architecture : Architecture
-        The network.
-
-    Raises
-    ------
-    TypeError, ValueError, RuntimeError
-        As `fit_network`, and if y is not what the loss takes.
-    """
-    classes, Y, loss = _encoded_labels(y, model.loss)
-    fit_network(model, X, Y, weights, architecture, partial(make_loss, loss))
-    model.classes_ = classes
+    def _architecture(self):
+        return dense_architecture(self)
 
 
 def _encoded_labels(y, loss):
@@ -347,53 +321,19 @@ def _encoded_labels(y, loss):
     return classes, np.where(index == 1, 1.0, -1.0)[:, None], loss
 
 
-def class_values(Z):
-    """Return the decision function of a classifier.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (n_samples,) or (n_samples, n_classes)
-        What its network predicts.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
-        Above zero where the second of two classes is predicted; the largest where a class is.
-    """
+def _decisions(Z):
+    """Return the decision function for the outputs of a network."""
     return Z[:, 1] - Z[:, 0] if Z.ndim == 2 and Z.shape[1] == 2 else Z
 
 
-def predicted_classes(classes, values):
-    """Return the classes of the largest decision function.
+def _likeliest_scale(signs, values, weights):
+    """Return the s > 0 of the largest likelihood of labels -1 and 1 under 1 / (1 + exp(-s f)), with Platt's targets."""
+    weights = np.ones(len(signs)) if weights is None else weights
+    counts = weights[signs < 0].sum(), weights[signs > 0].sum()
+    target = np.where(signs > 0, (counts[1] + 1) / (counts[1] + 2), 1 / (counts[0] + 2))
 
-    Parameters
-    ----------
-    classes : ndarray of shape (n_classes,)
-        The classes.
-    values : ndarray of shape (n_samples,) or (n_samples, n_classes)
-        The decision function.
+    def loss(log_scale):
+        z = np.exp(log_scale) * values
+        return weights @ (np.logaddexp(0.0, z) - target * z)
 
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        A class for each sample.
-    """
-    return classes[values.argmax(axis=1) if values.ndim == 2 else (values > 0).astype(int)]
-
-
-def class_probabilities(values):
-    """Return the probabilities of the classes, under the logistic or the softmax loss.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_samples,) or (n_samples, n_classes)
-        The decision function.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_classes)
-        Rows that sum to one.
-    """
-    if values.ndim == 2:
-        return softmax(values, axis=1)
-    return np.column_stack([expit(-values), expit(values)])
+    return float(np.exp(minimize_scalar(loss, bounds=SCALES, method="bounded").x))

@@ -6,22 +6,22 @@ T. Ergen and M. Pilanci (2021), Implicit convex regularizers of CNN architecture
 three-layer networks in polynomial time. ICLR.
 """
 
-import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
+from typing import ClassVar
+
+from sklearn.utils._param_validation import StrOptions
 
 from .architecture import Architecture
-from .classifiers import class_probabilities, class_values, fit_classifier, predicted_classes, require_probabilities
+from .classifiers import ConvexClassifier
 from .conv_network import CONV_ACTIVATIONS
-from .patches import Patches
-from .training import check_weights, checked_targets, fit_network, flat_inputs, predict_inputs, regression_loss
-from .validation import check_choice
+from .estimators import ConvexRegressor
+from .patches import POOLINGS, Patches
 
 __all__ = ["ConvexCNNClassifier", "ConvexCNNRegressor"]
 
+CONSTRAINTS = {"activation": [StrOptions(set(CONV_ACTIVATIONS))], "pooling": [StrOptions(set(POOLINGS))]}
 
-class ConvexCNNRegressor(RegressorMixin, BaseEstimator):
+
+class ConvexCNNRegressor(ConvexRegressor):
     """Two-layer convolutional network for regression, trained to the global optimum of a convex program.
 
     The network f(x) = sum_j pool_k act(p_k.w_j + b_j) a_j + b_0 over the patches p_k of x minimises
@@ -98,6 +98,8 @@ class ConvexCNNRegressor(RegressorMixin, BaseEstimator):
     ((1, 2), True)
     """
 
+    _parameter_constraints: ClassVar[dict] = ConvexRegressor._parameter_constraints | CONSTRAINTS
+
     def __init__(
         self,
         input_shape=None,
@@ -123,7 +125,7 @@ class ConvexCNNRegressor(RegressorMixin, BaseEstimator):
         max_iter=None,
         time_limit=None,
         random_state=None,
-        verbose=False,
+        verbose=0,
     ):
         self.input_shape = input_shape
         self.kernel_size = kernel_size
@@ -149,73 +151,16 @@ class ConvexCNNRegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
+    def _architecture(self):
+        return _architecture(self)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Factors of the losses of samples, not negative: k is k copies of a sample.
-
-        Returns
-        -------
-        ConvexCNNRegressor
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a parameter or the data are not as described, or parameters do not go together.
-        RuntimeError
-            If the solver fails.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the relative gap stays above `tol`.
-        """
-        make = regression_loss(self)
-        X, Y, weights = checked_targets(self, flat_inputs(X, self.input_shape), y, sample_weight)
-        architecture = _architecture(self)
-        fit_network(self, X, Y, weights, architecture, make)
+    def _publish(self, training, solution):
+        super()._publish(training, solution)
         self.filters_ = self.network_.filters
-        self.coefs_ = [self.network_.W1, self.network_.W2]
-        self.intercepts_ = [self.network_.b1, self.network_.b2]
         return self
 
-    def predict(self, X):
-        """Predict targets.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions, in the unit of y.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            If X is not finite or has another number of features than in `fit`.
-        """
-        return predict_inputs(self, X)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-
-class ConvexCNNClassifier(ClassifierMixin, BaseEstimator):
+class ConvexCNNClassifier(ConvexClassifier):
     """Two-layer convolutional network for classification, trained to the global optimum of a convex program.
 
     The network f(x) = sum_j pool_k act(p_k.w_j + b_j) a_j + b_0 over the patches p_k of x minimises
@@ -249,6 +194,8 @@ class ConvexCNNClassifier(ClassifierMixin, BaseEstimator):
         As in `ConvexCNNRegressor`.
     """
 
+    _parameter_constraints: ClassVar[dict] = ConvexClassifier._parameter_constraints | CONSTRAINTS
+
     def __init__(
         self,
         input_shape=None,
@@ -272,7 +219,7 @@ class ConvexCNNClassifier(ClassifierMixin, BaseEstimator):
         max_iter=None,
         time_limit=None,
         random_state=None,
-        verbose=False,
+        verbose=0,
     ):
         self.input_shape = input_shape
         self.kernel_size = kernel_size
@@ -296,88 +243,13 @@ class ConvexCNNClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
+    def _architecture(self):
+        return _architecture(self)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-        y : array-like of shape (n_samples,)
-            Classes.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Factors of the losses of samples, not negative: k is k copies of a sample.
-
-        Returns
-        -------
-        ConvexCNNClassifier
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError, ValueError, RuntimeError
-            As `ConvexCNNRegressor.fit`, which may warn, too.
-        """
-        X, y = validate_data(self, flat_inputs(X, self.input_shape), y, dtype=np.float64)
-        X, y, weights = check_weights(sample_weight, X, y)
-        architecture = _architecture(self)
-        fit_classifier(self, X, y, weights, architecture)
+    def _publish(self, training, solution):
+        super()._publish(training, solution)
         self.filters_ = self.network_.filters
-        self.coefs_ = [self.network_.W1, self.network_.W2]
-        self.intercepts_ = [self.network_.b1, self.network_.b2]
         return self
-
-    def decision_function(self, X):
-        """Compute what the network predicts.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
-            As in `ConvexReLUClassifier`.
-        """
-        return class_values(predict_inputs(self, X))
-
-    def predict(self, X):
-        """Predict classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The classes of the largest decision function.
-        """
-        values = self.decision_function(X)
-        return predicted_classes(self.classes_, values)
-
-    @available_if(require_probabilities)
-    def predict_proba(self, X):
-        """Predict the probabilities of the classes, for the logistic and the softmax loss.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; rows sum to one.
-        """
-        return class_probabilities(self.decision_function(X))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = self.loss not in ("hinge", "squared_hinge")
-        return tags
 
 
 def _architecture(model):
@@ -390,7 +262,7 @@ def _architecture(model):
             f"{model.n_features_in_}"
         )
     return Architecture(
-        check_choice("activation", model.activation, CONV_ACTIVATIONS),
+        model.activation,
         model.hidden_bias,
         model.fit_intercept,
         negative_slope=model.negative_slope,

@@ -1,14 +1,61 @@
 """scikit-learn's regressor: convex training of two-layer networks behind fit and predict."""
 
-from sklearn.base import BaseEstimator, RegressorMixin
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import RegressorMixin
+from sklearn.utils._param_validation import StrOptions
 
 from .architecture import Architecture, check_hidden_norm
-from .training import checked_targets, fit_network, predict_inputs, regression_loss
+from .base import ConvexNetworkEstimator, flat_inputs
+from .training import REGRESSOR_LOSSES, checked_targets, prepare_training, regression_loss
 
-__all__ = ["ConvexReLURegressor"]
+__all__ = ["ConvexReLURegressor", "ConvexRegressor", "dense_architecture"]
 
 
-class ConvexReLURegressor(RegressorMixin, BaseEstimator):
+class ConvexRegressor(RegressorMixin, ConvexNetworkEstimator):
+    """What the regressors share."""
+
+    _parameter_constraints: ClassVar[dict] = ConvexNetworkEstimator._parameter_constraints | {
+        "loss": [StrOptions(set(REGRESSOR_LOSSES))]
+    }
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions, in the unit of y.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite or has another number of features than in `fit`.
+        """
+        return self._outputs(X)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _prepare(self, X, y, sample_weight):
+        data = checked_targets(self, flat_inputs(X, getattr(self, "input_shape", None)), y, sample_weight)
+        return prepare_training(self, *data, self._architecture(), regression_loss(self))
+
+
+class ConvexReLURegressor(ConvexRegressor):
     """Two-layer network for regression, trained to the global optimum of a convex program.
 
     The network f(x) = sum_j act(x.w_j + b_j) a_j + b_0 (+ x.w_0), act(t) = (t)_+ for ReLU, minimises
@@ -74,8 +121,8 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         Limit of the solver's run in seconds.
     random_state : int, RandomState instance or None, default=None
         Source of the sampled patterns, and of the starts of "adaptive". With "all" or given gates nothing is random.
-    verbose : bool, default=False
-        Whether the solver prints its progress.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary in words, 2 a line for each iteration; on stderr.
 
     Attributes
     ----------
@@ -102,6 +149,10 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         Iterations of the solver.
     history_ : list of dict
         Records of time (s), objective, lower_bound, gap, scope, n_blocks. With "adaptive" all but the last are local.
+    dual_ : ndarray of shape (n_samples, n_outputs)
+        Dual variables of the samples given to `fit`, that of the lower bound: zero where a sample does not matter.
+    status_ : str
+        "solved", or what ended the run before.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -146,7 +197,7 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         max_iter=None,
         time_limit=None,
         random_state=None,
-        verbose=False,
+        verbose=0,
     ):
         self.alpha = alpha
         self.loss = loss
@@ -169,74 +220,34 @@ class ConvexReLURegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
-        """Train the network.
+    def _architecture(self):
+        return dense_architecture(self)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            Factors of the losses of samples, not negative: k is k copies of a sample.
 
-        Returns
-        -------
-        ConvexReLURegressor
-            The fitted estimator.
+def dense_architecture(model) -> Architecture:
+    """Return the dense network that the parameters of an estimator describe.
 
-        Raises
-        ------
-        TypeError, ValueError
-            If a parameter or the data are not as described, or parameters do not go together.
-        RuntimeError
-            If the solver fails.
+    Parameters
+    ----------
+    model : estimator
+        Has the parameters of `ConvexReLURegressor` that name a network.
 
-        Warns
-        -----
-        ConvergenceWarning
-            If the relative gap stays above `tol`.
-        """
-        architecture = Architecture(
-            self.activation,
-            self.hidden_bias,
-            self.fit_intercept,
-            self.skip,
-            self.negative_slope,
-            check_hidden_norm(self.hidden_norm),
-            self.output_penalty,
-        )
-        make = regression_loss(self)
-        X, Y, weights = checked_targets(self, X, y, sample_weight)
-        fit_network(self, X, Y, weights, architecture, make)
-        self.coefs_ = [self.network_.W1, self.network_.W2]
-        self.intercepts_ = [self.network_.b1, self.network_.b2]
-        return self
+    Returns
+    -------
+    Architecture
+        The network.
 
-    def predict(self, X):
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions, in the unit of y.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            If X is not finite or has another number of features than in `fit`.
-        """
-        return predict_inputs(self, X)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
+    Raises
+    ------
+    ValueError
+        If parameters do not go together.
+    """
+    return Architecture(
+        model.activation,
+        model.hidden_bias,
+        model.fit_intercept,
+        model.skip,
+        model.negative_slope,
+        check_hidden_norm(model.hidden_norm),
+        model.output_penalty,
+    )

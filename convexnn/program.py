@@ -158,10 +158,16 @@ class Program:
         """
         return self.scaled_value(V, norm * self.relaxation)
 
+    def dual_point(self, V, norm):
+        """Return the multiple t V at which `dual_value` is attained."""
+        return self._scaled(V, norm * self.relaxation)
+
     def scaled_value(self, V, norm):
         """Return the largest D(t V) with |t| norm <= alpha."""
-        limit = self.alpha / norm if norm > 0 else np.inf
-        return float(-self.loss.conjugate(self.Y, -self.loss.best_scale(self.Y, V, limit) * V))
+        return float(-self.loss.conjugate(self.Y, -self._scaled(V, norm)))
+
+    def _scaled(self, V, norm):
+        return self.loss.best_scale(self.Y, V, self.alpha / norm if norm > 0 else np.inf) * V
 
     def dual_rounding(self, V, dtype=np.float64):
         """Return the size of the rounding errors of X' D V in products of a precision."""
@@ -188,9 +194,18 @@ class Program:
         Certificate
             With the better of the two bounds.
         """
-        candidates = [-self.loss.grad(self.Y, self.predict(W, beta))] + ([] if V is None else [V])
-        bound = max(self.lower_bound(candidate) for candidate in candidates)
-        return Certificate(self.objective(W, beta), bound, self.scope, self.rounding)
+        return self.certified(W, beta, V)[0]
+
+    def certified(self, W, beta, V=None):
+        """Return the certificate of `certificate`, and the dual vector of its bound."""
+        best = -np.inf, None
+        for candidate in [-self.loss.grad(self.Y, self.predict(W, beta))] + ([] if V is None else [V]):
+            dual = self.project_dual(candidate)
+            norm = self.kappa(dual) + self.dual_rounding(dual)
+            bound = self.dual_value(dual, norm)
+            if best[1] is None or bound > best[0]:
+                best = bound, self.dual_point(dual, norm)
+        return Certificate(self.objective(W, beta), best[0], self.scope, self.rounding), best[1]
 
     def lower_bound(self, V):
         """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""
@@ -337,6 +352,9 @@ class Solution:
     history : list of dict
         One record an iteration that was observed: time (s), objective, lower_bound, gap, scope, n_blocks. Those of
         `solve_generation` are of scope "local"; the last is what the certificate says.
+    dual : ndarray of shape (n_samples, n_outputs) or None
+        The dual vector V of the lower bound, F'V = 0 and kappa(V) <= alpha as far as the scope of the certificate says
+        (of a proved bound to within the gap). None where the solver has none.
     """
 
     program: Program
@@ -348,6 +366,7 @@ class Solution:
     converged: bool
     status: str
     history: list = field(default_factory=list)
+    dual: np.ndarray | None = None
 
     def trimmed(self):
         """Return the solution over the patterns of its nonzero blocks alone, with gates inside their cells."""

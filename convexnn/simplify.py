@@ -59,6 +59,10 @@ class Simplified:
         W[:, -1] *= self.unit_bias
         return np.einsum("brc,dr->bdc", W, self.rotation), self.offset + self.free_map @ beta * self.unit_y
 
+    def restore_dual(self, V):
+        """Return a dual vector of `program` as one of the whole: a gradient of the loss with respect to predictions."""
+        return V * (self.unit_loss / self.unit_y)
+
 
 def bias_stages(program, W_init, tol):
     """Return the tolerances to solve a program to one after the other, the last of them `tol`.

@@ -1,16 +1,17 @@
-"""What the estimators share: from checked data, an architecture and a loss to a trained network and its certificate.
+"""What the estimators share: from checked data, an architecture and a loss to trained networks and their certificates.
 
 Samples of weight zero are left out, and samples that are equal in X and y are one, of the sum of their weights: the
 objective is the same for every network, so a weight of k is k copies of a sample, to the last digit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from numbers import Real
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .arrangements import Arrangements
@@ -18,21 +19,14 @@ from .building import build_program
 from .losses import make_loss
 from .minimal import minimal_network
 from .network import Network
+from .program import Program, Solution
 from .recovery import recover
-from .solvers import get_solver, solve_generation
+from .solvers import WARM_STARTED, get_solver, solve_generation
 from .solvers.one_feature import is_spline, solve_one_feature
 from .solvers.vector_generation import solve_vector_generation
-from .validation import check_choice, check_flag, check_positive
+from .validation import check_choice, check_positive
 
-__all__ = [
-    "REGRESSOR_LOSSES",
-    "check_weights",
-    "checked_targets",
-    "fit_network",
-    "flat_inputs",
-    "predict_inputs",
-    "regression_loss",
-]
+__all__ = ["REGRESSOR_LOSSES", "Training", "check_weights", "checked_targets", "prepare_training", "regression_loss"]
 
 REGRESSOR_LOSSES = ("squared", "huber", "quantile", "absolute")
 # alpha="auto" is this part of alpha_max.
@@ -58,64 +52,165 @@ class _Samples:
         return len(self.X) != len(self.place) or not np.array_equal(self.place, np.arange(len(self.X)))
 
 
-def fit_network(model, X, Y, weights, architecture, make_loss):
-    """Train the network of an estimator, and set the attributes of the fit.
+@dataclass(frozen=True, eq=False)
+class Training:
+    """The problem of an estimator on its data, to be solved at any alpha.
+
+    Parameters
+    ----------
+    program : Program
+        The convex program over the distinct samples; its own alpha is not used.
+    samples : object
+        The distinct samples.
+    solver : callable
+        solve(program, **options) -> Solution.
+    options : dict
+        Options of the solver.
+    generated : bool
+        Whether patterns are generated.
+    warm : bool
+        Whether the solver can start from a solution.
+    rng : RandomState
+        Source of the starts of searches.
+    kept : boolean ndarray of shape (n_samples,)
+        Which samples have a weight above zero.
+    weights : ndarray or None
+        Weights of these samples; None is ones.
+    """
+
+    program: Program
+    samples: _Samples
+    solver: Callable
+    options: dict
+    generated: bool
+    warm: bool
+    rng: np.random.RandomState
+    kept: np.ndarray
+    weights: np.ndarray | None
+
+    @cached_property
+    def alpha_max(self):
+        """The smallest alpha at which no neuron is active, over given patterns or all, as far as search finds it."""
+        if self.generated:
+            return alpha_max_over_all(self.program, "local", random_state=self.rng).value
+        return kappa_at_zero(self.program)
+
+    def alpha(self, alpha):
+        """Return an alpha that may be "auto" as a number."""
+        return (AUTO_FRACTION * self.alpha_max or 1.0) if isinstance(alpha, str) else float(alpha)
+
+    def solve(self, alpha: float, start: Solution | None = None) -> Solution:
+        """Solve the problem.
+
+        Parameters
+        ----------
+        alpha : float
+            Regularisation strength.
+        start : Solution or None, default=None
+            A solution of this problem, mostly at another alpha, to start from.
+
+        Returns
+        -------
+        Solution
+            The solution, over the patterns of its neurons where patterns are generated.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the relative gap stays above the tolerance.
+        """
+        if start is None or not self.warm:
+            return self.solver(self.program.at(alpha), **self.options)
+        return self.solver(start.program.at(alpha), W_init=start.W, **self.options)
+
+    def publish(self, model, solution):
+        """Set the fitted attributes of an estimator.
+
+        Parameters
+        ----------
+        model : estimator
+            Gets `network_`, `certificate_`, `alpha_`, `alpha_max_`, `arrangements_`, `n_neurons_`, `n_iter_`,
+            `history_`, `dual_` and `status_`.
+        solution : Solution
+            As `solve` returned it.
+        """
+        samples, program = self.samples, solution.program
+        network = _smallest(recover(solution), samples.X)
+        # the network's own objective: in extreme units its rounding differs from the program's
+        objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)
+        model.network_, model.certificate_ = network, replace(solution.certificate, objective=objective)
+        model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max
+        model.arrangements_ = self._patterns_of_all(program)
+        model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
+        model.dual_, model.status_ = self._dual_of_all(solution.dual), solution.status
+
+    def _patterns_of_all(self, program):
+        """Return the patterns of a program over distinct samples as patterns of all samples of positive weight."""
+        arrangements, samples = program.design.arrangements, self.samples
+        if not samples.merged:
+            return arrangements
+        n_patches = arrangements.n_samples // len(samples.X)
+        bits = np.packbits(arrangements.patterns()[:, _rows(samples.place, n_patches)], axis=1)
+        return replace(arrangements, bits=bits, n_samples=n_patches * len(samples.place))
+
+    def _dual_of_all(self, dual):
+        """Return a dual vector of the distinct samples as one of all samples: copies share it by their weights."""
+        samples = self.samples
+        weights = np.ones(len(samples.place)) if self.weights is None else self.weights
+        shares = weights / np.bincount(samples.place, weights)[samples.place]
+        of_all = np.zeros((len(self.kept), dual.shape[1]))
+        of_all[self.kept] = shares[:, None] * dual[samples.place]
+        return of_all
+
+
+def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
+    """Build the problem of an estimator.
 
     Parameters
     ----------
     model : estimator
         Has `alpha`, `arrangements`, `solver`, `tol`, `max_iter`, `time_limit`, `random_state`, `verbose`, and maybe
         `scope` and `rank`.
-    X : ndarray of shape (n_samples, n_features)
-        Inputs.
-    Y : ndarray of shape (n_samples, n_outputs)
-        Targets, as the loss takes them.
-    weights : ndarray of shape (n_samples,) or None
-        Sample weights, above zero.
+    X : ndarray of shape (n_kept, n_features)
+        Inputs of positive weight.
+    Y : ndarray of shape (n_kept, n_outputs)
+        Their targets, as the loss takes them.
+    kept : boolean ndarray of shape (n_samples,)
+        Which of the samples given they are.
+    weights : ndarray of shape (n_kept,) or None
+        Their weights, above zero.
     architecture : Architecture
         The network.
     make_loss : callable
         Returns the loss of sample weights, an array or None.
 
+    Returns
+    -------
+    Training
+        The problem.
+
     Raises
     ------
     TypeError, ValueError
         If a parameter is not as described, or parameters do not go together.
-    RuntimeError
-        If the solver fails.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the relative gap stays above the tolerance.
     """
     if architecture.activation == "linear" and architecture.hidden_bias == "free":
         architecture = replace(architecture, hidden_bias="none")  # the output bias does what they do
     options = model.get_params(deep=False)
-    alpha = _check_alpha(options["alpha"])
-    arrangements, adaptive, own = _patterns(options, architecture)
+    _check_alpha(options["alpha"])
+    arrangements, generated, own = _patterns(options, architecture)
     get_solver(options["solver"])  # an unknown one is an error before anything is done
-    limits = {name: options[name] for name in ("tol", "max_iter", "time_limit")}
-    limits |= {"tol": check_positive("tol", options["tol"]), "verbose": check_flag("verbose", options["verbose"])}
     samples = _distinct_samples(X, Y, weights)
     rng = check_random_state(options["random_state"])
     loss = make_loss(samples.weights)
     given = _patterns_of_samples(arrangements, samples)
     program = build_program(samples.X, samples.Y, 1.0, given, architecture, rng, loss)
-    solve = _solver(program, options["solver"], adaptive, own)
-    if adaptive:
-        model.alpha_max_ = alpha_max_over_all(program, "local", random_state=rng).value
+    solver = _solver(program, options["solver"], generated, own)
+    limits = {name: options[name] for name in ("tol", "max_iter", "time_limit", "verbose")}
+    if generated:
         limits |= {**own, "random_state": rng}
-    else:
-        model.alpha_max_ = kappa_at_zero(program)
-    model.alpha_ = (AUTO_FRACTION * model.alpha_max_ or 1.0) if alpha == "auto" else alpha
-    solution = solve(program.at(model.alpha_), **limits)
-    network = _smallest(recover(solution), samples.X)
-    # the network's own objective: in extreme units its rounding differs from the program's
-    objective = network.objective(samples.X, samples.Y, model.alpha_, loss)
-    model.network_, model.certificate_ = network, replace(solution.certificate, objective=objective)
-    model.arrangements_ = _patterns_of_all(solution.program, samples, X)
-    model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
+    warm = options["solver"] in WARM_STARTED
+    return Training(program, samples, solver, limits, generated, warm, rng, kept, weights)
 
 
 def check_weights(sample_weight, X, y):
@@ -134,6 +229,8 @@ def check_weights(sample_weight, X, y):
     -------
     X, y : ndarray
         The samples of positive weight.
+    kept : boolean ndarray of shape (n_samples,)
+        Which they are.
     weights : ndarray or None
         Their weights.
 
@@ -143,14 +240,14 @@ def check_weights(sample_weight, X, y):
         If the weights are not one finite number of at least 0 for each sample, or are all zero.
     """
     if sample_weight is None:
-        return X, y, None
+        return X, y, np.ones(len(X), bool), None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     if not (weights >= 0).all():
         raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
     kept = weights > 0
     if not kept.any():
         raise ValueError("sample_weight must have at least one number above zero; all weights are zero")
-    return X[kept], y[kept], weights[kept]
+    return X[kept], y[kept], kept, weights[kept]
 
 
 def checked_targets(model, X, y, sample_weight):
@@ -169,12 +266,8 @@ def checked_targets(model, X, y, sample_weight):
 
     Returns
     -------
-    X : ndarray of shape (n_samples, n_features)
-        Inputs.
-    Y : ndarray of shape (n_samples, n_outputs)
-        Targets.
-    weights : ndarray of shape (n_samples,) or None
-        Sample weights, above zero.
+    X, Y, kept, weights
+        As `check_weights` returns them; Y of shape (n_kept, n_outputs).
 
     Raises
     ------
@@ -197,7 +290,7 @@ def regression_loss(model):
     Returns
     -------
     callable
-        As `fit_network` takes it.
+        As `prepare_training` takes it.
 
     Raises
     ------
@@ -207,61 +300,6 @@ def regression_loss(model):
     return partial(
         make_loss, check_choice("loss", model.loss, REGRESSOR_LOSSES), delta=model.delta, quantile=model.quantile
     )
-
-
-def predict_inputs(model, X):
-    """Return what the network of a fitted estimator predicts of new inputs.
-
-    Parameters
-    ----------
-    model : estimator
-        With a `network_`, and maybe an `input_shape`.
-    X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-        Inputs.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Predictions.
-
-    Raises
-    ------
-    sklearn.exceptions.NotFittedError
-        Before `fit`.
-    ValueError
-        If X is not finite or has another number of features than in `fit`.
-    """
-    check_is_fitted(model)
-    X = flat_inputs(X, getattr(model, "input_shape", None))
-    return model.network_.predict(validate_data(model, X, dtype=np.float64, reset=False))
-
-
-def flat_inputs(X, input_shape):
-    """Return inputs given as arrays of a shape as rows; others as they are.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-        Inputs.
-    input_shape : tuple of int or None
-        The shape of one; None for rows only.
-
-    Returns
-    -------
-    array-like of shape (n_samples, n_features)
-        The inputs, each in C order.
-
-    Raises
-    ------
-    ValueError
-        If X has more than two axes and is not of the shape.
-    """
-    shape = np.shape(X) if isinstance(X, (list, tuple)) else getattr(X, "shape", ())
-    if len(shape) <= 2:
-        return X
-    if input_shape is None or shape[1:] != tuple(input_shape):
-        raise ValueError(f"X must have shape (n_samples, n_features) or (n_samples, *input_shape); got {shape}")
-    return np.reshape(X, (shape[0], -1))
 
 
 def _check_alpha(alpha):
@@ -342,16 +380,6 @@ def _patterns_of_samples(arrangements, samples):
     bits = np.packbits(arrangements.patterns()[:, _rows(first, n_patches)], axis=1)
     kept = np.sort(np.unique(bits, axis=0, return_index=True)[1])
     return Arrangements(bits[kept], arrangements.gates[kept], n_patches * len(first), arrangements.complete)
-
-
-def _patterns_of_all(program, samples, X):
-    """Return the patterns of a program over distinct samples as patterns of all samples of positive weight."""
-    arrangements = program.design.arrangements
-    if not samples.merged:
-        return arrangements
-    n_patches = arrangements.n_samples // len(samples.X)
-    bits = np.packbits(arrangements.patterns()[:, _rows(samples.place, n_patches)], axis=1)
-    return replace(arrangements, bits=bits, n_samples=n_patches * len(X))
 
 
 def _rows(index, n_patches):

@@ -118,11 +118,23 @@ def test_probabilities_and_predictions():
 
 
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
-def test_hinges_have_no_probabilities(loss):
-    model = ConvexReLUClassifier(0.1, loss=loss, arrangements=10, random_state=0).fit(X, LABELS)
-    assert not hasattr(model, "predict_proba")
-    with pytest.raises(AttributeError, match="predict_proba"):
-        model.predict_proba(X)
+def test_probabilities_of_hinges_are_scaled_decisions(loss):
+    model = ConvexReLUClassifier(0.5, loss=loss, arrangements=10, random_state=0).fit(X, LABELS)
+    f, P = model.decision_function(X), model.predict_proba(X)
+    n = {sign: np.sum(SIGNS == sign) for sign in (-1.0, 1.0)}
+    target = np.where(SIGNS > 0, (n[1.0] + 1) / (n[1.0] + 2), 1 / (n[-1.0] + 2))
+    scales = np.linspace(0.01, 20, 20_000)[:, None]
+    likelihood = -np.logaddexp(0, -scales * f) @ target - np.logaddexp(0, scales * f) @ (1 - target)
+    best = scales[likelihood.argmax(), 0]
+    assert model.probability_scale_ == pytest.approx(best, abs=2e-3)
+    assert np.allclose(P[:, 1], expit(best * f), atol=1e-3)
+    assert np.allclose(P.sum(axis=1), 1.0)
+    assert np.array_equal(model.classes_[P.argmax(axis=1)], model.predict(X))
+    assert np.allclose(np.exp(model.predict_log_proba(X)), P)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_hinges_are_for_two_classes(loss):
     with pytest.raises(ValueError, match="Only binary classification is supported for loss='hinge'; got 3 classes"):
         ConvexReLUClassifier(0.1, loss="hinge").fit(X, THREE)
     rest = OneVsRestClassifier(ConvexReLUClassifier(0.1, loss=loss, arrangements=20, random_state=0)).fit(X, THREE)
@@ -207,10 +219,10 @@ def test_it_survives_pickling_and_cloning_and_knows_names():
 @pytest.mark.parametrize(
     ("bad", "y", "message"),
     [
-        ({"loss": "squared"}, LABELS, "loss must be one of 'logistic', 'softmax', 'hinge', 'squared_hinge'"),
+        ({"loss": "squared"}, LABELS, "The 'loss' parameter of ConvexReLUClassifier must be a str among .*'squared_hinge'"),
         ({}, np.full(14, "yes"), "y must have at least two classes"),
         ({}, X[:, 0], "Unknown label type: continuous"),
-        ({"hidden_norm": "circular"}, LABELS, "hidden_norm must be one of"),
+        ({"hidden_norm": "circular"}, LABELS, "The 'hidden_norm' parameter of ConvexReLUClassifier must be"),
         ({"activation": "threshold", "hidden_bias": "free"}, LABELS, 'hidden_bias="free"'),
         ({"arrangements": 20}, THREE, 'arrangements must be "adaptive" for several outputs'),
         ({"scope": "global"}, THREE, 'scope must be "auto" or "local"'),

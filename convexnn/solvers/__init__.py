@@ -9,6 +9,7 @@ from .working_set import solve_working_set
 
 __all__ = [
     "SOLVERS",
+    "WARM_STARTED",
     "ReferenceProgram",
     "build_reference_program",
     "get_solver",
@@ -46,6 +47,8 @@ SOLVERS = {
     "fista": partial(solve_working_set, inner="fista"),
     "cvxpy": solve_reference,
 }
+# The names of those that take `W_init`.
+WARM_STARTED = tuple(name for name in SOLVERS if name != "cvxpy")
 
 
 def get_solver(name):

@@ -52,7 +52,7 @@ IDLE_PART = 0.1
 PATIENCE = 4
 
 
-def solve_conic(program, *, W_init=None, tol=1e-6, max_iter=None, time_limit=None, callback=None, verbose=False):
+def solve_conic(program, *, W_init=None, tol=1e-6, max_iter=None, time_limit=None, callback=None, verbose=0):
     """Solve a program with any penalty over all its patterns, by interior points over working sets.
 
     Parameters
@@ -69,8 +69,8 @@ def solve_conic(program, *, W_init=None, tol=1e-6, max_iter=None, time_limit=Non
         Limit in seconds, looked at between the calls of the interior-point solver, which obeys it too.
     callback : callable or None, default=None
         Called with each record of the history; a true value ends the run.
-    verbose : bool, default=False
-        Whether to print each record of the history.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
 
     Returns
     -------
@@ -119,7 +119,9 @@ def _run(whole, W_init, tol, monitor):
         alpha = program.alpha * (1 + PRICING_PART * tol)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(monitor.W.any(axis=(1, 2))))
         prices = price_groups(program.design, program.cones, program.penalty, V, alpha, limit, start)
-        monitor.bound(program.dual_value(V, prices.bound + program.dual_rounding(V)) * scaled.unit_loss)
+        norm = prices.bound + program.dual_rounding(V)
+        dual = scaled.restore_dual(program.dual_point(V, norm))
+        monitor.bound(program.dual_value(V, norm) * scaled.unit_loss, dual)
         gap = monitor.certificate.gap
         if monitor.record(len(working.blocks)) or gap <= tol:
             return

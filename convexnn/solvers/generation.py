@@ -87,7 +87,7 @@ def solve_generation(
     max_iter=None,
     time_limit=None,
     callback=None,
-    verbose=False,
+    verbose=0,
     scope="auto",
     rank=None,
     random_state=None,
@@ -108,8 +108,8 @@ def solve_generation(
         Limit in seconds.
     callback : callable or None, default=None
         Called with each record of the history; a true value ends the run.
-    verbose : bool, default=False
-        Whether to print each record of the history.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
     scope : {"auto", "local", "global"}, default="auto"
         "local" ends when search finds no violated pattern, which proves nothing. "global" goes on until the gap is
         proved (seconds up to rank 6 or so, more beyond it; a time limit keeps the best bound). "auto" tries a proof for
@@ -337,7 +337,8 @@ class _Generation:
         last, self.monitor.estimate = self.monitor.estimate, unit * program.dual_value(V, kappa)
         self.gap = self.monitor.certificate.gap  # without what the rank neglects, which no iteration can mend
         self.monitor.estimate = last
-        self.monitor.suggest(unit * program.dual_value(V, kappa + neglected))
+        dual = self.simplified.restore_dual(program.dual_point(V, kappa + neglected))
+        self.monitor.suggest(unit * program.dual_value(V, kappa + neglected), dual)
         if not len(rows):  # inside the dual feasible set, where blocks become active a few at a time
             self.V = V * min(1.0, program.alpha / kappa)
         return pool.unknown(maxima.above((1 + EXCESS_TOL) * program.alpha), max(FEWEST_CELLS, len(rows)))

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..certificate import Certificate
 from ..program import Solution
+from ..progress import Progress, summary
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
@@ -19,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 # What solvers say that cannot go on.
 NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inner solver)"
-HEADER = "iteration      time        objective      lower bound      gap   scope  blocks  working set"
 
 
 def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit, callback, verbose, scope=None):
@@ -48,14 +48,15 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {callback!r}")
-    _compile(compile_kernels, verbose)
-    monitor = Monitor(program, max_iter, time_limit, callback, verbose, scope)
-    try:
-        with one_blas_thread():
-            iterate(monitor)
-    except KeyboardInterrupt:
-        monitor.status = "interrupted"
-    return monitor.solution(tol)
+    with Progress(verbose) as progress:
+        _compile(compile_kernels, progress)
+        monitor = Monitor(program, max_iter, time_limit, callback, progress, scope)
+        try:
+            with one_blas_thread():
+                iterate(monitor)
+        except KeyboardInterrupt:
+            monitor.status = "interrupted"
+        return monitor.solution(tol)
 
 
 def check_blocks(program, W_init):
@@ -91,11 +92,10 @@ def check_blocks(program, W_init):
     return W.astype(np.float64)
 
 
-def _compile(compile_kernels, verbose):
+def _compile(compile_kernels, progress):
     """Compile the kernels before the clock starts, and say so if it takes a while."""
-    message = "compiling the kernels, once on a machine: some 15 seconds"
-    timer = Timer(1.0, print, [message], {"flush": True})
-    if verbose:
+    timer = Timer(1.0, progress.say, ["compiling the kernels, once on a machine: some 15 seconds"])
+    if progress.verbose:
         timer.start()
     try:
         compile_kernels()
@@ -116,22 +116,23 @@ class Monitor:
         Limit in seconds, from now.
     callback : callable or None
         Called with every record; a true value stops the solver.
-    verbose : bool
-        Whether to print every record.
+    progress : Progress
+        Is shown every record, and how the run ended.
     scope : str or None, default=None
         Scope of the certificate; None is that of the program.
     """
 
-    def __init__(self, program, max_iter, time_limit, callback, verbose, scope=None):
+    def __init__(self, program, max_iter, time_limit, callback, progress, scope=None):
         self.program, self.scope = program, scope or program.scope
         self.max_iter, self.time_limit = max_iter, time_limit
-        self.callback, self.verbose = callback, verbose
+        self.callback, self.progress = callback, progress
         self.start = time.perf_counter()
         self.history, self.status, self.reserve = [], "", 0.0
         zero, self.beta = program.zero()
         self.blocks, self.W = np.zeros(0, np.int64), zero[:0]
         self.objective = program.loss.value(program.Y, program.free @ self.beta)
         self.lower_bound = self.estimate = 0.0  # losses and penalties are not negative
+        self.dual = np.zeros_like(program.Y)
 
     @property
     def certificate(self):
@@ -176,9 +177,10 @@ class Monitor:
         W[self.blocks] = self.W
         return self.program, W
 
-    def bound(self, value):
-        """Take a proved lower bound of the optimum if it is the best so far."""
-        self.lower_bound = max(self.lower_bound, value)
+    def bound(self, value, dual=None):
+        """Take a proved lower bound of the optimum, and its dual vector, if it is the best so far."""
+        if value > self.lower_bound:
+            self.lower_bound, self.dual = value, self.dual if dual is None else dual
 
     def solution(self, tol):
         """Return the best point as a Solution; warn where its gap is above `tol`."""
@@ -187,6 +189,8 @@ class Monitor:
             self.history[-1] |= self._state()
         converged = certificate.gap <= tol
         status = "solved" if converged else self.status
+        facts = {"alpha": self.program.alpha, "time": self.elapsed, "n_neurons": None if self.W.any() else 0}
+        self.progress.close(summary(certificate, tol, status, **facts))
         if not converged:
             warnings.warn(
                 f"the solver was {status} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e} (scope "
@@ -198,14 +202,13 @@ class Monitor:
         W = np.zeros(self.program.block_shape)
         W[self.blocks] = self.W
         Z = self.program.predict(W, self.beta)
-        return Solution(self.program, W, self.beta, Z, certificate, n_iter, converged, status, self.history)
+        return Solution(self.program, W, self.beta, Z, certificate, n_iter, converged, status, self.history, self.dual)
 
     def record(self, n_working):
         """Write a record of the history; return whether the solver has to stop."""
         record = self._state() | {"n_working": n_working}
         self.history.append(record)
-        if self.verbose:
-            self._show(record)
+        self.progress.update(record)
         if self.callback is not None and self.callback(record):
             self.status = "stopped by the callback"
         elif self.max_iter is not None and len(self.history) >= self.max_iter:
@@ -224,17 +227,7 @@ class Monitor:
             self.status = f"stopped at time_limit={self.time_limit:g} s"
         return bool(self.status)
 
-    def suggest(self, estimate):
-        """Take an estimate of the bound; a search that was cut short says too little, and the last one stays."""
+    def suggest(self, estimate, dual):
+        """Take an estimate of the bound and its dual vector; of a search cut short, which says too little, the last stay."""
         if not (self.history and self.over() and 0.0 < self.estimate <= self.objective):
-            self.estimate = estimate
-
-    def _show(self, record):
-        if len(self.history) == 1:
-            print(HEADER)
-        print(
-            f"{len(self.history):9d} {record['time']:8.2f}s {record['objective']:16.10g} "
-            f"{record['lower_bound']:16.10g} {record['gap']:8.1e} {record['scope']:>7} {record['n_blocks']:7d} "
-            f"{record['n_working']:12d}",
-            flush=True,
-        )
+            self.estimate, self.dual = estimate, dual

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ..arrangements import Arrangements
 from ..losses import Squared
 from ..program import Solution
+from ..progress import Progress, summary
 from ..spline import solve_spline
 from .generation import solve_generation
 
@@ -41,7 +42,7 @@ def is_spline(program):
     return plain and program.design.X.shape[1] == 2 and isinstance(program.loss, Squared) and not program.coupled
 
 
-def solve_one_feature(program, *, tol=1e-6, verbose=False, **options):
+def solve_one_feature(program, *, tol=1e-6, verbose=0, **options):
     """Solve the problem of a network of one feature over all activation patterns.
 
     Parameters
@@ -50,8 +51,8 @@ def solve_one_feature(program, *, tol=1e-6, verbose=False, **options):
         One that `is_spline`; its patterns are not used.
     tol : float, default=1e-6
         Compared with the relative gap.
-    verbose : bool, default=False
-        Whether to print the certificate.
+    verbose : int or bool, default=0
+        0 is silent, 1 and 2 show the result and a summary; on stderr.
     options : dict
         Other options of `solve_generation`, which is called where the spline is not proved (rounding, at an alpha so
         small that it goes through all points).
@@ -61,9 +62,12 @@ def solve_one_feature(program, *, tol=1e-6, verbose=False, **options):
     Solution
         Of scope "global"; where the spline is not proved the better one of it and that of `solve_generation`.
     """
-    solution = _as_spline(program, tol)
-    if verbose:
-        print(f"{solution.status} spline in {solution.history[-1]['time']:.2g} s: {solution.certificate}")
+    with Progress(verbose) as progress:
+        solution = _as_spline(program, tol)
+        (record,) = solution.history
+        progress.update(record)
+        facts = {"alpha": program.alpha, "time": record["time"], "n_neurons": record["n_blocks"]}
+        progress.close(summary(solution.certificate, tol, solution.status, **facts))
     if not solution.converged:
         other = solve_generation(program, tol=tol, verbose=verbose, **options)
         if not solution.certificate.objective < other.certificate.objective:
@@ -94,8 +98,8 @@ def _as_spline(program, tol):
     np.add.at(W, (blocks, slice(None), np.concatenate(outputs)), np.concatenate(U))
     Q, M = over.free_basis
     beta = M @ over.loss.fit_free(over.Y, Q, over.design.matvec(W))
-    certificate = replace(spline.certificate, objective=over.certificate(W, beta).objective)
+    certificate = replace(spline.certificate, objective=over.objective(W, beta))
     record = {"time": time.perf_counter() - start, "n_blocks": int(np.count_nonzero(W.any(axis=(1, 2))))}
     record |= {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap", "scope")}
     Z, converged = over.predict(W, beta), certificate.gap <= tol
-    return Solution(over, W, beta, Z, certificate, 1, converged, spline.status, [record]).trimmed()
+    return Solution(over, W, beta, Z, certificate, 1, converged, spline.status, [record], spline.V).trimmed()

@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ..architecture import BIAS_UNIT
 from ..cones import make_cones
 from ..program import Solution
+from ..progress import Progress, summary
 from ..validation import check_count, check_positive
 from .polish import polish
 
@@ -117,7 +118,7 @@ def build_reference_program(program):
     return ReferenceProgram(cp.Problem(cp.Minimize(objective), list(constraints.values())), variables, constraints)
 
 
-def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time_limit=None, verbose=False):
+def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time_limit=None, verbose=0):
     """Solve a program whole through cvxpy.
 
     Parameters
@@ -133,8 +134,8 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
         Limit of the solver's iterations, for CLARABEL and SCS.
     time_limit : float or None, default=None
         Limit in seconds of the solver's run, for CLARABEL and SCS.
-    verbose : bool, default=False
-        Whether the solver prints its progress.
+    verbose : int or bool, default=0
+        0 is silent; 1 shows the result and a summary, on stderr; 2 also what the solver prints itself, on stdout.
 
     Returns
     -------
@@ -156,15 +157,21 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
         If the relative gap is above `tol`, with the solver's status.
     """
     program.require_patterns()
-    options = _solver_options(solver, tol, max_iter, time_limit)
+    options, progress = _solver_options(solver, tol, max_iter, time_limit), Progress(verbose)
     _check_size(program)
     start = time.perf_counter()
     W, beta = program.zero()
-    certificate, status, n_iter = program.certificate(W, beta), "the zero network is optimal", 0
+    (certificate, dual), status, n_iter = program.certified(W, beta), "the zero network is optimal", 0
     if certificate.gap > 1e-12:
-        W, beta, certificate, status, n_iter = _solve(program, solver, options, verbose, (W, beta, certificate))
+        zero = W, beta, certificate, dual
+        W, beta, certificate, dual, status, n_iter = _solve(program, solver, options, verbose == 2, zero)
     seconds = time.perf_counter() - start
     converged = certificate.gap <= tol
+    record = {"time": seconds, "n_blocks": int(np.count_nonzero(W.any(axis=1)))}
+    record |= {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap", "scope")}
+    progress.update(record)
+    facts = {"alpha": program.alpha, "time": seconds, "n_neurons": record["n_blocks"]}
+    progress.close(summary(certificate, tol, "solved" if converged else status, **facts))
     if not converged:
         warnings.warn(
             f"{solver} ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; "
@@ -172,10 +179,9 @@ def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time
             ConvergenceWarning,
             stacklevel=2,
         )
-    record = {"time": seconds, "n_blocks": int(np.count_nonzero(W.any(axis=1)))}
-    record |= {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap")}
     logger.info("%s: %s after %d iterations and %.2f s; %s", solver, status, n_iter, seconds, certificate)
-    return Solution(program, W, beta, program.predict(W, beta), certificate, n_iter, converged, status, [record])
+    Z = program.predict(W, beta)
+    return Solution(program, W, beta, Z, certificate, n_iter, converged, status, [record], dual)
 
 
 def _check_size(program):
@@ -253,11 +259,12 @@ def _solve(program, solver, options, verbose, best):
     W = polish(program, W, beta)
     unit_v = 1.0 if program.loss.degree is None else unit_y ** (program.loss.degree - 1)
     V = reference.constraints["fit"].dual_value.reshape(-1, n_outputs) * unit_v
-    certificate = program.certificate(W, beta, V)
+    certificate, dual = program.certified(W, beta, V)
     if certificate.objective > best[2].objective:
-        bound = max(best[2].lower_bound, certificate.lower_bound)
-        W, beta, certificate = best[0], best[1], replace(best[2], lower_bound=bound)
-    return W, beta, certificate, status, n_iter
+        if best[2].lower_bound > certificate.lower_bound:
+            certificate, dual = best[2:]
+        W, beta, certificate = best[0], best[1], replace(best[2], lower_bound=certificate.lower_bound)
+    return W, beta, certificate, dual, status, n_iter
 
 
 def _with_bias_in_units(program, unit):

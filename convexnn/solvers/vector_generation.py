@@ -82,7 +82,7 @@ def solve_vector_generation(
     max_iter=None,
     time_limit=None,
     callback=None,
-    verbose=False,
+    verbose=0,
     scope="auto",
     random_state=None,
 ):
@@ -103,8 +103,8 @@ def solve_vector_generation(
         Limit in seconds.
     callback : callable or None, default=None
         Called with each record of the history; a true value ends the run.
-    verbose : bool, default=False
-        Whether to print each record of the history.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
     scope : {"auto", "local"}, default="auto"
         Both end when search finds no neuron that lowers the objective, which proves nothing.
     random_state : int, RandomState instance or None, default=None
@@ -332,7 +332,8 @@ class _VectorGeneration:
         maxima = join_vector_maxima([maxima, self.climbed])
         kappa = max(program.alpha, maxima.values.max(initial=0.0))
         kappa += program.dual_rounding(V) + program.dual_neglected(V)
-        self.monitor.suggest(self.simplified.unit_loss * program.dual_value(V, kappa))
+        dual = self.simplified.restore_dual(program.dual_point(V, kappa))
+        self.monitor.suggest(self.simplified.unit_loss * program.dual_value(V, kappa), dual)
         self.gap = self.monitor.certificate.gap
         above = maxima.select(maxima.values > (1 + EXCESS_PART * self.tol) * program.alpha).distinct(SAME_MAXIMUM)
         same = (above.directions @ directions.T > SAME_MAXIMUM) & (above.outputs @ units.T > SAME_MAXIMUM)

@@ -47,7 +47,7 @@ def solve_working_set(
     max_iter=None,
     time_limit=None,
     callback=None,
-    verbose=False,
+    verbose=0,
     inner="newton",
     precision="double",
 ):
@@ -68,8 +68,8 @@ def solve_working_set(
         Limit in seconds, looked at between the steps of the inner solver.
     callback : callable or None, default=None
         Called with each record of the history; a true value ends the run.
-    verbose : bool, default=False
-        Whether to print each record of the history.
+    verbose : int or bool, default=0
+        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
     inner : {"newton", "fista"}, default="newton"
         Solver of the working set: semismooth Newton (for nuclear norms and curved losses, Newton's method on neurons),
         or accelerated proximal gradient for loose tolerances.
@@ -145,7 +145,8 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         prices = price(products, program.cones, program.penalty, V, program.alpha, limit, tight)
         slack = program.dual_rounding(V, products.X.dtype) + program.dual_neglected(V)
         bound = program.dual_value(V, prices.bound + slack)
-        monitor.bound(bound * simplified.unit_loss)
+        dual = simplified.restore_dual(program.dual_point(V, prices.bound + slack))
+        monitor.bound(bound * simplified.unit_loss, dual)
         gap = monitor.certificate.gap
         if monitor.record(len(working)) or gap <= tol:
             return
