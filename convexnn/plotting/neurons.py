@@ -1,0 +1,221 @@
+"""What the displays read off networks of every kind: sizes, directions and walls of neurons, and their contributions.
+
+    f(x) = sum_j hidden_j(x) a_j + b_2 (+ x skip)        the size of neuron j is |w_j| |a_j|
+
+The sizes add up to the weight decay of a balanced network, which every optimum is.
+"""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from ..circular import CircularNetwork
+from ..network import Network
+from .style import CYCLE, GREY, NEGATIVE, POSITIVE
+
+__all__ = [
+    "feature_names",
+    "fitted_network",
+    "neuron_contributions",
+    "neuron_directions",
+    "neuron_groups",
+    "neuron_sizes",
+    "neuron_walls",
+    "output_names",
+]
+
+
+def fitted_network(estimator: Any) -> Any:
+    """Return the network of a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : estimator of convexnn
+        A fitted estimator.
+
+    Returns
+    -------
+    Network, ConvNetwork or CircularNetwork
+        Its network.
+
+    Raises
+    ------
+    TypeError
+        If it is no estimator of convexnn.
+    sklearn.exceptions.NotFittedError
+        Before `fit`.
+    """
+    if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
+        raise TypeError(f"estimator must be a fitted estimator of convexnn; got {type(estimator).__name__}")
+    check_is_fitted(estimator)
+    if not hasattr(estimator, "network_"):
+        raise TypeError(f"estimator must be a fitted estimator of convexnn, with a network_; got {estimator!r}")
+    return estimator.network_
+
+
+def feature_names(estimator: Any, n_features: int) -> list:
+    """Return the names of features: those of a fit to a DataFrame, or x1, x2 and so on (x for one).
+
+    Parameters
+    ----------
+    estimator : estimator
+        Maybe with `feature_names_in_`.
+    n_features : int
+        Number of features.
+
+    Returns
+    -------
+    list of str
+        The names.
+    """
+    if hasattr(estimator, "feature_names_in_"):
+        return [str(name) for name in estimator.feature_names_in_]
+    return ["x"] if n_features == 1 else [f"x{k + 1}" for k in range(n_features)]
+
+
+def output_names(estimator: Any, n_outputs: int) -> list:
+    """Return the names of the outputs of a network: classes where each has one, or numbers.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Maybe with `classes_`.
+    n_outputs : int
+        Number of outputs.
+
+    Returns
+    -------
+    list of str
+        The names.
+    """
+    classes = getattr(estimator, "classes_", ())
+    if len(classes) == n_outputs:
+        return [f"class {name}" for name in classes]
+    return [f"output {k}" for k in range(n_outputs)]
+
+
+def neuron_sizes(network: Any) -> np.ndarray:
+    """Return |w_j| |a_j|, as the weight decay counts them (|a_j| for threshold networks).
+
+    Parameters
+    ----------
+    network : Network, ConvNetwork or CircularNetwork
+        The network.
+
+    Returns
+    -------
+    ndarray of shape (n_neurons,)
+        The sizes.
+    """
+    if isinstance(network, Network):
+        outer = network.output_sizes()
+        return outer if network.activation == "threshold" else network.input_sizes() * outer
+    outputs = _output_rows(network)
+    outer = np.linalg.norm(outputs, 1 if network.output_penalty == "l1" else 2, axis=1)
+    charged = [network.W1]
+    if not isinstance(network, CircularNetwork) and network.hidden_bias != "free":
+        charged.append(network.b1[None])
+    return np.linalg.norm(np.vstack(charged), axis=0) * outer
+
+
+def neuron_directions(network: Any) -> tuple:
+    """Return unit vectors that tell neurons apart: of hidden weights and biases, of output weights, and of gates.
+
+    Parameters
+    ----------
+    network : Network, ConvNetwork or CircularNetwork
+        The network.
+
+    Returns
+    -------
+    tuple of ndarray, shapes (n_hidden, n_neurons), (n_outputs, n_neurons) and maybe (n_hidden + 1, n_neurons)
+        The unit vectors, as columns; of circular networks those of the weights that act on the inputs.
+    """
+    circular = isinstance(network, CircularNetwork)
+    hidden = network.effective() if circular else np.vstack([network.W1, network.b1])
+    parts = [hidden, _output_rows(network).T]
+    if network.gates is not None:
+        parts.append(network.gates)
+    return tuple(part / np.maximum(np.linalg.norm(part, axis=0), np.finfo(float).tiny) for part in parts)
+
+
+def neuron_groups(network: Any, names: list) -> tuple:
+    """Sort neurons by what they do to the output: raise or lower it, or which of several they act on most.
+
+    Parameters
+    ----------
+    network : Network, ConvNetwork or CircularNetwork
+        The network.
+    names : list of str
+        The names of its outputs.
+
+    Returns
+    -------
+    groups : ndarray of int, shape (n_neurons,)
+        The group of every neuron.
+    styles : list of (str, str, int)
+        What each group is, a colour, and 1, or -1 for output weights below zero.
+    """
+    outputs = _output_rows(network)
+    if outputs.shape[1] == 1:
+        styles = [("output weight above 0", POSITIVE, 1), ("output weight below 0", NEGATIVE, -1)]
+        return (outputs[:, 0] < 0).astype(int), styles
+    n_outputs = len(network.b2)
+    if n_outputs > len(CYCLE) or outputs.shape[1] != n_outputs:
+        return np.zeros(len(outputs), dtype=int), [("neurons", GREY, 1)]
+    styles = [(f"mostly {name}", color, 1) for name, color in zip(names, CYCLE, strict=False)]
+    return np.abs(outputs).argmax(axis=1), styles
+
+
+def neuron_walls(network: Network) -> tuple:
+    """Return where neurons change: the zeros of x.w + b, or of their gates.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+
+    Returns
+    -------
+    normals : ndarray of shape (n_neurons, n_features)
+        The vectors w_j, or the gates.
+    offsets : ndarray of shape (n_neurons,)
+        The biases b_j, or those of the gates. Neurons without a wall have a zero normal.
+    """
+    if network.activation == "linear":
+        return np.zeros_like(network.W1.T), np.ones(network.n_neurons)
+    if network.gates is not None:
+        return network.gates[:-1].T, network.gates[-1]
+    return network.W1.T, network.b1
+
+
+def neuron_contributions(network: Any, x: np.ndarray) -> tuple:
+    """Split the outputs of a network for one input into what the biases, the skip and each neuron add.
+
+    Parameters
+    ----------
+    network : Network, ConvNetwork or CircularNetwork
+        The network.
+    x : ndarray of shape (1, n_features)
+        The input.
+
+    Returns
+    -------
+    bias : ndarray of shape (n_outputs,)
+        The output biases.
+    skip : ndarray of shape (n_outputs,) or None
+        What the linear skip adds, None where there is none.
+    neurons : ndarray of shape (n_neurons, n_outputs)
+        hidden_j(x) a_j, summed over the patches where each has an output weight of its own.
+    """
+    hidden = network.hidden(x)[0]
+    apart = network.W2.ndim == 3
+    neurons = np.einsum("kj,kjc->jc", hidden, network.W2) if apart else hidden[:, None] * network.W2
+    skip = getattr(network, "skip", None)
+    return network.b2, None if skip is None else (x @ skip)[0], neurons
+
+
+def _output_rows(network):
+    """Return the output weights of each neuron as a row; those of all patches where each patch has its own."""
+    return network.W2 if network.W2.ndim == 2 else np.moveaxis(network.W2, 1, 0).reshape(network.n_neurons, -1)

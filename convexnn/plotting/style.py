@@ -1,0 +1,216 @@
+"""What the displays share: colours that colour-blind readers tell apart, words for scopes, and where panels go.
+
+Blue is positive and orange-red negative everywhere: output weights, contributions, outputs of the network. Matplotlib
+is imported where something is drawn, so that the package loads without it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..validation import check_count
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "CYCLE",
+    "DARK",
+    "GREY",
+    "LEAST_GAP",
+    "LIGHT",
+    "NEGATIVE",
+    "NEUTRAL",
+    "POSITIVE",
+    "SCOPE_MARKERS",
+    "SCOPE_WORDS",
+    "blend",
+    "class_colors",
+    "frame",
+    "log_scale",
+    "panel_axes",
+    "percent",
+    "single_axes",
+]
+
+# The palette of Okabe and Ito (2008), darker ones first.
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+POSITIVE, NEGATIVE, NEUTRAL = CYCLE[0], CYCLE[1], CYCLE[2]
+DARK, GREY, LIGHT = "#222222", "#767676", "#D9D9D9"
+# What a lower bound of each scope is worth, in a few words.
+SCOPE_WORDS = {
+    "sampled": "over the given patterns only",
+    "local": "estimate by search, no proof",
+    "global": "proved over all networks",
+}
+# Smaller gaps are rounding; they are drawn here.
+LEAST_GAP = 1e-12
+SCOPE_MARKERS = {"sampled": "s", "local": "o", "global": "D"}
+
+
+def single_axes(ax: "Axes | None", size: tuple) -> "Axes":
+    """Return the axes to draw one panel in.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes or None
+        What the user gave; None makes a figure.
+    size : tuple of float
+        Width and height of a new figure, in inches.
+
+    Returns
+    -------
+    matplotlib Axes
+        The axes.
+    """
+    return panel_axes(ax, 1, 1, size)[0]
+
+
+def panel_axes(ax: Any, n_panels: int, n_columns: int, size: tuple) -> np.ndarray:
+    """Return the axes of a display of several panels.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes, array-like of Axes, or None
+        None makes a figure. One Axes holds a single panel; with several it is switched off, and they are drawn in its
+        place. An array has one Axes for each panel.
+    n_panels : int
+        Number of panels.
+    n_columns : int
+        Panels beside one another, where they are laid out here.
+    size : tuple of float
+        Width and height of one panel, in inches.
+
+    Returns
+    -------
+    ndarray of shape (n_panels,)
+        The axes, in the order of the panels.
+
+    Raises
+    ------
+    ValueError
+        If an array has another number of Axes, or a single Axes that is not part of a grid is given for several panels.
+    """
+    from matplotlib import pyplot as plt
+    from matplotlib.axes import Axes
+
+    n_columns = min(check_count("n_columns", n_columns), n_panels)
+    n_rows = -(-n_panels // n_columns)
+    if ax is None:
+        figure = plt.figure(figsize=(size[0] * n_columns, size[1] * n_rows), layout="constrained")
+        cells = figure.add_gridspec(n_rows, n_columns)
+    elif isinstance(ax, Axes):
+        if n_panels == 1:
+            return np.array([ax], dtype=object)
+        if ax.get_subplotspec() is None:
+            raise ValueError(
+                f"ax must be part of a grid of subplots, or an array of {n_panels} Axes, for {n_panels} panels"
+            )
+        ax.set_axis_off()
+        figure, cells = ax.figure, ax.get_subplotspec().subgridspec(n_rows, n_columns)
+    else:
+        given = np.array(ax, dtype=object).ravel()
+        if len(given) != n_panels or not all(isinstance(one, Axes) for one in given):
+            raise ValueError(f"ax must be an Axes or an array of {n_panels} Axes, one for each panel; got {ax!r}")
+        return given
+    return np.array([figure.add_subplot(cells[divmod(k, n_columns)]) for k in range(n_panels)], dtype=object)
+
+
+def class_colors(n_classes: int) -> tuple | None:
+    """Return a colour for each class: of two, the second is the colour of positive outputs.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    tuple of str, or None
+        The colours; None where there are more classes than colours.
+    """
+    if n_classes == 2:
+        return NEGATIVE, POSITIVE
+    return CYCLE[:n_classes] if n_classes <= len(CYCLE) else None
+
+
+def frame(ax: "Axes", grid: str | None = "both") -> None:
+    """Give axes a light frame: two spines, and a pale grid below everything.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes.
+    grid : {"both", "x", "y"} or None, default="both"
+        Lines of the grid.
+    """
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_axisbelow(True)
+    if grid is not None:
+        ax.grid(True, axis=grid, color=LIGHT, linewidth=0.6)
+
+
+def log_scale(ax: "Axes", axis: str, values: np.ndarray) -> None:
+    """Set a logarithmic scale whose ticks are readable also where values span less than a decade.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes.
+    axis : {"x", "y"}
+        Which axis.
+    values : ndarray
+        The values on it.
+    """
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
+
+    getattr(ax, f"set_{axis}scale")("log")
+    line = getattr(ax, f"{axis}axis")
+    values = np.asarray(values, dtype=float)
+    values = values[np.isfinite(values) & (values > 0)]
+    decades = np.log10(values.max() / values.min()) if len(values) else 1.0
+    if decades < 2:
+        line.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        line.set_major_formatter("{x:g}")
+    else:
+        line.set_major_locator(LogLocator(numticks=8))
+        line.set_major_formatter(LogFormatterSciNotation())
+    line.set_minor_formatter(NullFormatter())
+
+
+def percent(value: float) -> str:
+    """Return a relative gap in words: a percentage, or a power of ten where it is small.
+
+    Parameters
+    ----------
+    value : float
+        The gap.
+
+    Returns
+    -------
+    str
+        The words.
+    """
+    if value == 0:
+        return "0"
+    return f"{100 * value:.2g}%" if 1e-3 <= value < 1 else f"{100 * value:.0f}%" if value >= 1 else f"{value:.0e}"
+
+
+def blend(color: Any, share: float) -> tuple:
+    """Mix a colour with white, opaque so that what overlaps does not get darker.
+
+    Parameters
+    ----------
+    color : colour of matplotlib
+        The colour.
+    share : float
+        How much of it, from 0 to 1.
+
+    Returns
+    -------
+    tuple of float
+        Red, green and blue.
+    """
+    from matplotlib.colors import to_rgb
+
+    return tuple(share * np.array(to_rgb(color)) + 1 - share)
