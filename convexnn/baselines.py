@@ -189,10 +189,12 @@ def train_lbfgs(X, y, alpha, *, architecture=None, n_neurons=100, gates=None, ma
 
     Parameters
     ----------
-    X, y, alpha, architecture, n_neurons, gates, random_state
+    X, y, alpha, architecture, n_neurons, gates
         As in `train_sgd`.
     max_iter : int, default=2000
         Most iterations.
+    random_state : int, RandomState instance or None, default=None
+        Source of the start.
 
     Returns
     -------

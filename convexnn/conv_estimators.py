@@ -53,11 +53,13 @@ class ConvexCNNRegressor(ConvexRegressor):
         Of the Huber and the quantile loss.
     activation : {"relu", "gated_relu", "leaky_relu", "abs", "linear"}, default="relu"
         As in `ConvexReLURegressor`.
+    negative_slope : float, default=0.01
+        Of "leaky_relu", below 1.
     arrangements : "adaptive", int, "all", or array-like of shape (n_gates, n_hidden_features), default="adaptive"
         Activation patterns of the patches of all samples. "adaptive" generates those that matter, among all; for gated
         networks and max pooling it means 1000. A number to sample, "all", or gates, as in `ConvexReLURegressor`.
-    hidden_bias, fit_intercept, negative_slope
-        Biases b_j of the filters and b_0 of the output, slope of "leaky_relu": as in `ConvexReLURegressor`.
+    hidden_bias, fit_intercept
+        Biases b_j of the filters and b_0 of the output, as in `ConvexReLURegressor`.
     output_penalty : {"weight_decay", "l1"}, default="weight_decay"
         Norm |a_j| of the output weights of a filter, where there are several outputs: Euclidean, or l1, with which each
         output has filters of its own.

@@ -36,6 +36,7 @@ def as_network(model, hidden_bias=None):
     ----------
     model : object
         One of
+
         - a `Network`, returned as it is, or a fitted estimator of this package;
         - a fitted `MLPRegressor` or `MLPClassifier` of scikit-learn with one hidden layer and activation "relu". Its
           weight decay leaves biases out. The outputs of a classifier are its logits, before the sigmoid or softmax;

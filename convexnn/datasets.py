@@ -66,8 +66,10 @@ def make_windows(signal, window=15, horizon=1):
 
     Returns
     -------
-    X, y : ndarray of shape (n_windows, window) and (n_windows,)
-        Contiguous copies, with ``n_windows = n_samples - window - horizon + 1``.
+    X : ndarray of shape (n_windows, window)
+        The windows, a contiguous copy, with ``n_windows = n_samples - window - horizon + 1``.
+    y : ndarray of shape (n_windows,)
+        Their targets, a contiguous copy.
 
     Raises
     ------
@@ -103,8 +105,10 @@ def split_signal(signal, train=0.7):
 
     Returns
     -------
-    train_signal, test_signal : Signal or ndarray
-        Signals with the unit, rate and description of `signal`; float64 copies where `signal` is array-like.
+    train_signal : Signal or ndarray
+        The first samples, with the unit, rate and description of `signal`; a float64 copy where that is array-like.
+    test_signal : Signal or ndarray
+        The rest, alike.
 
     Raises
     ------
@@ -186,8 +190,10 @@ def planted_network(n_samples, n_features, n_neurons=10, noise=0.1, random_state
 
     Returns
     -------
-    X, y : ndarray of shape (n_samples, n_features) and (n_samples,)
-        Inputs and targets.
+    X : ndarray of shape (n_samples, n_features)
+        Inputs.
+    y : ndarray of shape (n_samples,)
+        Targets.
 
     Raises
     ------

@@ -53,8 +53,10 @@ def interval_in_box(V, lower, upper, limit):
 
     Returns
     -------
-    low, high : float
-        t V is in the box for low <= t <= high up to the rounding of the product; both 0 where V = 0.
+    low : float
+        The least t with t V in the box; 0 where V = 0.
+    high : float
+        The largest one, up to the rounding of the product; 0 where V = 0.
     """
     V, lower, upper = (a.ravel() for a in np.broadcast_arrays(V, lower, upper))
     moves = V != 0

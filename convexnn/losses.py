@@ -166,7 +166,7 @@ class Hinge(Loss):
 
 
 class Logistic(Loss):
-    """log(1 + exp(-y z)) for labels y = -1 or 1.
+    """The logistic loss log(1 + exp(-y z)) for labels y = -1 or 1.
 
     L*(T) = sum w (q log q + (1 - q) log(1 - q)) where q = -Y T / w is in [0, 1].
 

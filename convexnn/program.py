@@ -37,7 +37,7 @@ RESIDUAL_TOL = 100 * np.finfo(float).eps
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """minimise L(A(W) + F beta) + alpha R(W) subject to W_b in K_b.
+    """The convex program min L(A(W) + F beta) + alpha R(W) subject to W_b in K_b.
 
     Parameters
     ----------

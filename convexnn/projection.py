@@ -103,6 +103,11 @@ def threads_for(work):
     ----------
     work : float
         Number of products.
+
+    Yields
+    ------
+    None
+        Nothing; the threads are what they were when the block ends.
     """
     threads = get_num_threads()
     set_num_threads(threads if work > THREADED_WORK else 1)

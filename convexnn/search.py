@@ -108,7 +108,7 @@ def join_maxima(*parts):
 
     Parameters
     ----------
-    parts : Maxima
+    *parts : Maxima
         Some, each an argument.
 
     Returns

@@ -135,7 +135,7 @@ def test_public_names_have_numpydoc_docstrings(thing):
     if parameters and thing.__module__ not in INTERNAL:
         section = doc.split("Parameters\n----------\n", 1)[1].split("\n\n", 1)[0]
         for parameter in parameters:
-            listed = re.search(rf"^(\w+, )*{parameter}(, \w+)*( : |$)", section, re.MULTILINE)
+            listed = re.search(rf"^(\w+, )*\**{parameter}(, \w+)*( : |$)", section, re.MULTILINE)
             assert listed, f"parameter {parameter} is not documented"
 
 

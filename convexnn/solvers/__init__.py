@@ -28,7 +28,7 @@ def solve_given(program, **options):
     ----------
     program : Program
         With patterns.
-    options : dict
+    **options : dict
         As of the engine, `solve_working_set` or `solve_conic`.
 
     Returns

@@ -53,7 +53,7 @@ def solve_one_feature(program, *, tol=1e-6, verbose=0, **options):
         Compared with the relative gap.
     verbose : int or bool, default=0
         0 is silent, 1 and 2 show the result and a summary; on stderr.
-    options : dict
+    **options : dict
         Other options of `solve_generation`, which is called where the spline is not proved (rounding, at an alpha so
         small that it goes through all points).
 
