@@ -297,23 +297,20 @@ def _convolutional(network, X):
     apart = patches.pooling == "none"
     W2 = network.W2 if apart else np.broadcast_to(network.W2, (patches.n_patches, *network.W2.shape))
     contributions = np.einsum("nkj,kjc->njc", slopes * T, W2, optimize=True)
-    flat, weights = slopes.reshape(len(X), T[0].size), W2.reshape(T[0].size, W2.shape[-1])
-    unfolded = _unfolded(network)
-    coefficients = np.stack([(flat * a) @ unfolded for a in weights.T], axis=2)
-    offsets = (slopes * network.b1).reshape(flat.shape) @ weights
+    offsets = np.einsum("nkj,kjc->nc", slopes * network.b1, W2, optimize=True)
+    # gradients in the patches, then in the features that stand at their places
+    places = _places(patches)
+    gradients = (((slopes * a) @ network.W1.T).reshape(len(X), -1) for a in np.moveaxis(W2, 2, 0))
+    coefficients = np.stack([(places @ gradient.T).T for gradient in gradients], axis=2)
     return contributions, coefficients, offsets, codes
 
 
-def _unfolded(network):
-    """Return the weights of the filters at every patch on the features, sparse, (n_patches * n_filters, n_features)."""
-    patches, m = network.patches, network.n_neurons
-    # the feature that stands at each place of each patch; 0 is padding
-    places = patches.extract(np.arange(1.0, patches.n_features + 1)[None])[0].astype(int)
-    columns = np.repeat(places, m, axis=0)
-    values = np.where(columns > 0, np.tile(network.W1.T, (patches.n_patches, 1)), 0.0)
-    ends = np.arange(0, values.size + 1, patches.patch_size)
-    shape = (patches.n_patches * m, patches.n_features)
-    return csr_array((values.ravel(), np.maximum(columns - 1, 0).ravel(), ends), shape=shape)
+def _places(patches):
+    """Return which feature stands at each place of each patch, ones in a sparse matrix (n_features, n_places)."""
+    features = patches.extract(np.arange(1.0, patches.n_features + 1)[None]).ravel()
+    (places,) = np.nonzero(features)  # zero is padding
+    shape = (patches.n_features, len(features))
+    return csr_array((np.ones(len(places)), (features[places].astype(int) - 1, places)), shape=shape)
 
 
 def _direction(n_features):

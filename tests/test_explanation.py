@@ -238,6 +238,23 @@ def test_dual_variables():
     assert "training samples that hold the fit in place: 2 of 3" in str(explain(model, X))
 
 
+def test_samples_without_dual_variables_do_not_matter():
+    """Trained on the support alone, a classifier with the hinge loss has the same optimum."""
+    X = np.random.default_rng(0).standard_normal((30, 2))
+    labels = np.abs(X[:, 0]) + X[:, 1] > 0.7
+    model = ConvexReLUClassifier(alpha=0.1, loss="hinge", tol=1e-6, random_state=0).fit(X, labels)
+    parts = explain(model, X)
+    assert parts.dual.shape == (30, 1)
+    assert 2 <= len(parts.support) < 20
+    # beyond the margin, not at it, nothing holds
+    margins = np.where(labels, 1, -1) * model.decision_function(X)
+    assert not np.isin(np.flatnonzero(margins > 1 + 1e-3), parts.support).any()
+    assert np.isin(np.flatnonzero(margins < 1 - 1e-3), parts.support).all()
+    again = ConvexReLUClassifier(alpha=0.1, loss="hinge", tol=1e-6, random_state=0)
+    again.fit(X[parts.support], labels[parts.support])
+    assert again.certificate_.objective == pytest.approx(model.certificate_.objective, rel=1e-5)
+
+
 def test_names_of_outputs():
     X = np.random.default_rng(0).standard_normal((10, 2))
     model = ConvexReLUClassifier(alpha=0.5, loss="hinge").fit(X, np.where(X[:, 0] > 0, "yes", "no"))
