@@ -381,9 +381,10 @@ def test_bad_options_raise(name):
 @pytest.mark.parametrize("inner", ["newton", "fista"])
 def test_verbose_prints_one_line_an_iteration(inner, capfd):
     program = larger_problem(part=0.2)
-    solution = solve_working_set(program, tol=1e-4, inner=inner, verbose=True)
-    lines = capfd.readouterr().out.splitlines()
+    solution = solve_working_set(program, tol=1e-4, inner=inner, verbose=2)
+    lines = capfd.readouterr().err.splitlines()
     lines = lines[["objective" in line for line in lines].index(True) :]  # the first run on a machine compiles
+    lines = lines[: ["Solved" in line for line in lines].index(True)]  # the summary
     assert len(lines) == 1 + solution.n_iter
     assert all(word in lines[0] for word in ("iteration", "time", "lower bound", "gap", "blocks", "working set"))
     assert f"{solution.certificate.objective:.10g}" in lines[-1]
