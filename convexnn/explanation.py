@@ -224,30 +224,26 @@ def explain(model: object, X: Any) -> Explanation:
     array([-1.,  1.,  1.])
     """
     estimator, network = trained_model(model)
-    names = getattr(X, "index", None)
-    if estimator is not None:
-        X = estimator._checked(X)
-    predictions = network.predict(X).reshape(len(X), -1)
-    X = np.asarray(X, dtype=np.float64)
-    names = np.arange(len(X)) if names is None or callable(names) else np.asarray(names)
-    kind = two_layers(network)
-    parts = _convolutional(kind, X) if isinstance(kind, ConvNetwork) else _dense(kind, X)
-    contributions, coefficients, offsets, codes = parts
+    rows = X if estimator is None else estimator._checked(X)
+    predictions = network.predict(rows).reshape(len(rows), -1)
+    rows, kind = np.asarray(rows, dtype=np.float64), two_layers(network)
+    parts = _convolutional if isinstance(kind, ConvNetwork) else _dense
+    contributions, coefficients, offsets, codes = parts(kind, rows)
     skip = getattr(kind, "skip", None)
     regions, sizes = _count_regions(codes)
     return Explanation(
         predictions,
         contributions + 0.0,  # -0.0 of neurons that are off is 0.0
         network.b2.copy(),
-        None if skip is None else X @ skip,
+        None if skip is None else rows @ skip,
         coefficients + (0.0 if skip is None else skip),
         offsets + network.b2,
         regions,
         sizes,
         getattr(estimator, "dual_", None),
-        _feature_names(estimator, X.shape[1]),
+        _feature_names(estimator, rows.shape[1]),
         _output_names(estimator, predictions.shape[1]),
-        names,
+        _sample_names(X),
         network.activation,
     )
 
@@ -340,6 +336,11 @@ def _count_regions(codes):
     ranks = np.empty(len(order), dtype=int)
     ranks[order] = np.arange(len(order))
     return ranks[place], sizes[order]
+
+
+def _sample_names(X):
+    index = getattr(X, "index", None)  # of lists this is a method
+    return np.arange(len(X)) if index is None or callable(index) else np.asarray(index)
 
 
 def _feature_names(estimator, n_features):

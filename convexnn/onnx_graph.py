@@ -43,6 +43,16 @@ def onnx_model(onnx, estimator, network, dtype):
     ------
     ValueError
         If the classes of a classifier are of a type that ONNX does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnx
+    >>> from convexnn import Network
+    >>> from convexnn.onnx_graph import onnx_model
+    >>> network = Network(np.array([[1.0, -1.0]]), np.zeros(2), np.array([[1.0], [1.0]]), np.zeros(1))
+    >>> [node.op_type for node in onnx_model(onnx, None, network, "float64").graph.node]
+    ['MatMul', 'Add', 'Relu', 'MatMul', 'Add', 'Reshape']
     """
     graph, helper = _Graph(onnx, np.dtype(dtype)), onnx.helper
     Z, c = _outputs(graph, network), len(network.b2)

@@ -290,6 +290,8 @@ def test_models_that_are_refused(model, error, message):
 
 def test_inputs_that_are_refused():
     model, X = fitted()
+    with pytest.raises(ValueError, match="Expected 2D array, got scalar"):
+        explain(model.network_, 3)
     with pytest.raises(ValueError, match="feature names should match"):
         explain(model, X.assign(weight=1.0))
     with pytest.raises(ValueError, match="NaN"):
