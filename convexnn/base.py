@@ -175,7 +175,7 @@ class ConvexNetworkEstimator(BaseEstimator):
         ----------
         path : str or Path
             The file.
-        options : dict
+        **options : dict
             As of `convexnn.export.to_onnx`.
 
         Raises
