@@ -23,6 +23,9 @@ from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from .arrangements import Arrangements
 from .certificate import Certificate
@@ -57,18 +60,19 @@ def save(model: object, path: str | PathLike) -> None:
     All parameters and all attributes of the fit are written: `load` returns an estimator that is fitted, with equal
     predictions, certificate, history and explanations. A RandomState among the parameters is written with its state at
     present. Of an estimator with an `estimator_` (cross-validation) that refitted estimator is written, not the search.
+    A pipeline of scikit-learn's StandardScaler and an estimator is written with its scaling.
 
     Parameters
     ----------
-    model : estimator or network
-        A fitted estimator of this package, or a network.
+    model : estimator, Pipeline or network
+        A fitted estimator of this package, alone or after a StandardScaler; or a network.
     path : str or path-like
         Where to write; ends in ".npz".
 
     Raises
     ------
     TypeError
-        If `model` is neither, or has a parameter or attribute that is none of those that JSON and arrays can hold.
+        If `model` is none of these, or has a parameter or attribute that JSON and arrays cannot hold.
     ValueError
         If the path does not end in ".npz".
     sklearn.exceptions.NotFittedError
@@ -91,9 +95,13 @@ def save(model: object, path: str | PathLike) -> None:
     """
     if not fspath(path).endswith(".npz"):
         raise ValueError(f'path must end in ".npz"; got {fspath(path)!r}')
+    steps, model = _split(model)
     estimator, network = trained_model(model)
     arrays = _Arrays()
     metadata = {"format": FORMAT, "convexnn_version": version("convexnn")}
+    if steps:
+        (first, scaler), (last, _) = steps
+        metadata["pipeline"] = {"names": [first, last], "scaler": _encode_fit(scaler, arrays)}
     if estimator is None:
         metadata |= {"kind": "network", "network": arrays.encode(network, "model")}
     else:
@@ -113,8 +121,8 @@ def load(path: str | PathLike) -> Any:
 
     Returns
     -------
-    estimator or network
-        A fitted estimator, or the network.
+    estimator, Pipeline or network
+        A fitted estimator, a pipeline of StandardScaler and one, or the network.
 
     Raises
     ------
@@ -152,9 +160,13 @@ def load(path: str | PathLike) -> Any:
             f"{version('convexnn')}, which reads formats up to {FORMAT}: install a later version"
         )
     try:
-        if metadata["kind"] == "network":
-            return _decode(metadata["network"], members)
-        return _decode_estimator(metadata, members)
+        network = metadata["kind"] == "network"
+        model = _decode(metadata["network"], members) if network else _decode_estimator(metadata, members)
+        if "pipeline" not in metadata:
+            return model
+        first, last = metadata["pipeline"]["names"]
+        scaler = _decode_fit(StandardScaler, metadata["pipeline"]["scaler"], members)
+        return Pipeline([(first, scaler), (last, model)])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{fspath(path)!r}, written by convexnn {made_by}, cannot be read: {error}") from error
 
@@ -164,18 +176,24 @@ def _encode_estimator(estimator, arrays):
     name = type(estimator).__name__
     if name not in ESTIMATORS or type(estimator) is not getattr(import_module("convexnn"), name):
         raise TypeError(f"model must be one of {', '.join(ESTIMATORS)}, or a network; got {type(estimator)!r}")
-    fitted = {key: value for key, value in vars(estimator).items() if key.endswith("_") and not key.startswith("_")}
-    parts = {"parameters": estimator.get_params(deep=False), "attributes": fitted}
-    return {"kind": name} | {
-        part: {key: arrays.encode(value, key) for key, value in values.items()} for part, values in parts.items()
-    }
+    return {"kind": name} | _encode_fit(estimator, arrays)
 
 
 def _decode_estimator(metadata, members):
     name = metadata["kind"]
     if name not in ESTIMATORS:
         raise ValueError(f"there is no estimator {name!r}")
-    kind = getattr(import_module("convexnn"), name)
+    return _decode_fit(getattr(import_module("convexnn"), name), metadata, members)
+
+
+def _encode_fit(estimator, arrays):
+    """Return the parameters and the attributes of the fit of an estimator."""
+    fitted = {key: value for key, value in vars(estimator).items() if key.endswith("_") and not key.startswith("_")}
+    parts = {"parameters": estimator.get_params(deep=False), "attributes": fitted}
+    return {part: {key: arrays.encode(value, key) for key, value in values.items()} for part, values in parts.items()}
+
+
+def _decode_fit(kind, metadata, members):
     parameters = {key: _decode(value, members) for key, value in metadata["parameters"].items()}
     estimator = kind(**parameters)
     for key, value in metadata["attributes"].items():
@@ -183,6 +201,16 @@ def _decode_estimator(metadata, members):
             raise ValueError(f"{key!r} is no attribute of a fit")
         setattr(estimator, key, _decode(value, members))
     return estimator
+
+
+def _split(model):
+    """Return the steps of a pipeline of a StandardScaler and an estimator, and the latter; of others none, and them."""
+    if not isinstance(model, Pipeline):
+        return [], model
+    if len(model.steps) != 2 or type(model.steps[0][1]) is not StandardScaler:
+        raise TypeError("model must not be a Pipeline, but for one of a StandardScaler and an estimator of convexnn")
+    check_is_fitted(model.steps[0][1])
+    return model.steps, model.steps[1][1]
 
 
 class _Arrays:

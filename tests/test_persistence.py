@@ -11,8 +11,8 @@ import pytest
 from networks import NETWORKS, make_network, without_neurons
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import convexnn
 from convexnn import (
@@ -190,6 +190,20 @@ def test_the_refitted_estimator_of_a_search_is_written(tmp_path):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
+def test_a_pipeline_keeps_its_scaling(tmp_path):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(5.0 + 3.0 * X, columns=list("abcd"))
+    model = Pipeline([("units", StandardScaler()), ("net", ConvexReLUClassifier(0.5, arrangements=10, random_state=0))])
+    model.fit(frame, LABELS > 0)
+    save(model, tmp_path / "model.npz")
+    again = load(tmp_path / "model.npz")
+    assert list(again.named_steps) == ["units", "net"]
+    assert np.array_equal(again.predict_proba(frame), model.predict_proba(frame))
+    assert list(again.feature_names_in_) == list("abcd")
+    assert list(again.classes_) == list(model.classes_)
+    assert again["net"].certificate_ == model["net"].certificate_
+
+
 def test_the_file_is_arrays_and_text(tmp_path):
     model = ConvexReLURegressor(0.5, arrangements=10, random_state=0).fit(X, y)
     save(model, str(tmp_path / "model.npz"))
@@ -228,7 +242,9 @@ def test_parameters_that_are_refused(options, message, tmp_path):
     ("model", "error", "message"),
     [
         (ConvexReLURegressor(), NotFittedError, "this ConvexReLURegressor is not"),
-        (make_pipeline(StandardScaler(), Ridge()), TypeError, "must not be a Pipeline"),
+        (make_pipeline(MinMaxScaler(), ConvexReLURegressor()), TypeError, "must not be a Pipeline, but for one of"),
+        (make_pipeline(StandardScaler(), ConvexReLURegressor()), NotFittedError, "StandardScaler instance is not fit"),
+        (make_pipeline(StandardScaler().fit(X), Ridge()), TypeError, "got an object of type Ridge"),
         (Ridge(), TypeError, "got an object of type Ridge"),
         (convexnn.Certificate(1.0, 0.5, "local"), TypeError, "got an object of type Certificate"),
     ],
