@@ -1,0 +1,109 @@
+"""Configuration of Sphinx: `make docs` builds the site in docs/_build/html, without any network."""
+
+import importlib.util
+import inspect
+import os
+import pkgutil
+import sys
+from pathlib import Path
+
+# The workers of the examples and of the solvers would wait for one another on few processors.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_extensions"))
+
+import convexnn  # noqa: E402
+
+project = "convexnn"
+author = "the convexnn developers"
+copyright = "the convexnn developers, BSD-3-Clause"
+version = release = convexnn.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "plain_docstrings",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+    "sphinx.ext.mathjax",
+    "markdown",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_extensions"]
+default_role = "py:obj"
+math_eqref_format = "({number})"
+
+# The classes of other libraries whose members are not ours to document.
+FOREIGN = "BaseException, BaseEstimator, RegressorMixin, ClassifierMixin, MetaEstimatorMixin, tuple, dict, object"
+
+
+def own_names(module):
+    """Return what a page on a module documents: kind, name and value of its public names that are at home there."""
+    names, public = [], {id(getattr(convexnn, name)) for name in convexnn.__all__}
+    for name in getattr(module, "__all__", ()):
+        thing = getattr(module, name)
+        if inspect.isclass(thing) or inspect.isroutine(thing) or hasattr(thing, "py_func"):
+            if thing.__module__ == module.__name__ and id(thing) not in public:
+                names.append(("class" if inspect.isclass(thing) else "function", name, ""))
+        else:
+            names.append(("data", name, repr(thing) if len(repr(thing)) < 100 else "..."))
+    return names
+
+
+MODULES = [name for _, name, _ in pkgutil.walk_packages(convexnn.__path__, "convexnn.") if "__main__" not in name]
+
+autosummary_generate = True
+autosummary_context = {
+    "foreign": FOREIGN,
+    "own_names": {name: own_names(importlib.import_module(name)) for name in MODULES},
+}
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_validation_checks = {
+    *("GL03", "GL06", "GL07", "GL09", "GL10", "SS01", "SS02", "SS03", "SS04", "SS06", "PR02", "PR03"),
+    *("PR05", "PR07", "PR09", "PR10", "RT02", "RT03", "RT05", "YD01"),
+}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"convexnn {release}"
+# MathJax as one file of the site, whose formulas are drawn as SVG: pages are read without a network.
+MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static/mathjax/tex-svg.js"
+html_static_path = ["_static", str(MATHJAX)]
+mathjax_path = MATHJAX.name
+html_css_files = ["convexnn.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "navbar_persistent": ["search-button"],
+    "secondary_sidebar_items": ["page-toc"],
+    "header_links_before_dropdown": 8,
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+}
+html_sidebars = {"index": [], "choosing": [], "benchmarks": [], "changelog": [], "bibliography": []}
+
+
+def skip(app, what, name, obj, skipped, options):
+    """Leave out what Python and scikit-learn add to classes: fields of tuples, requests of metadata."""
+    added = type(obj).__name__ == "_tuplegetter" or (name.startswith("set_") and name.endswith("_request"))
+    return True if added or name == "get_metadata_routing" else None
+
+
+def setup(app):
+    """Connect `skip`."""
+    app.connect("autodoc-skip-member", skip)
