@@ -15,7 +15,9 @@ from .estimators import ConvexReLURegressor
 from .features import FeatureSparseResult, feature_sparse_network
 from .interpolation import Interpolation, minimum_norm_interpolation
 from .minimal import minimal_network
+from .model_selection import ConvexReLUClassifierCV, ConvexReLURegressorCV
 from .network import Network, merge_parallel
+from .path import PathResult, regularization_path
 from .program import Program, Solution
 from .recovery import recover
 from .solvers import ReferenceProgram, build_reference_program, solve_generation, solve_reference, solve_working_set
@@ -31,10 +33,13 @@ __all__ = [
     "ConvexCNNClassifier",
     "ConvexCNNRegressor",
     "ConvexReLUClassifier",
+    "ConvexReLUClassifierCV",
     "ConvexReLURegressor",
+    "ConvexReLURegressorCV",
     "FeatureSparseResult",
     "Interpolation",
     "Network",
+    "PathResult",
     "Program",
     "ReferenceProgram",
     "Solution",
@@ -50,6 +55,7 @@ __all__ = [
     "minimal_network",
     "minimum_norm_interpolation",
     "recover",
+    "regularization_path",
     "sample_arrangements",
     "solve_generation",
     "solve_reference",

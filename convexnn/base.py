@@ -21,6 +21,7 @@ from .explanation import Explanation, explain
 from .export import to_mlp, to_onnx, to_torch
 from .persistence import save
 from .progress import summary
+from .trained import trained_model
 from .training import Training
 
 if TYPE_CHECKING:
@@ -28,13 +29,114 @@ if TYPE_CHECKING:
 
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-__all__ = ["ConvexNetworkEstimator", "flat_inputs"]
+__all__ = ["ConvexNetworkEstimator", "TrainedModel", "checked_estimator", "flat_inputs"]
 
 POSITIVE, COUNT = Interval(Real, 0, None, closed="neither"), Interval(Integral, 1, None, closed="left")
 
 
-class ConvexNetworkEstimator(BaseEstimator):
-    """What all estimators share: training, explanation, export and files."""
+class TrainedModel:
+    """What can be done with a fitted estimator: explanation, a summary, export and files."""
+
+    def explain(self, X: ArrayLike) -> Explanation:
+        """Explain predictions: contributions of the neurons, local linear models, activation regions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
+            Inputs.
+
+        Returns
+        -------
+        Explanation
+            Arrays, or data frames by `to_frame`; of classifiers it is about the network's outputs, before the sigmoid.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ValueError
+            If X is not finite or has another number of features than in `fit`.
+        """
+        return explain(self, X)
+
+    def summary(self) -> str:
+        """Say in words what was trained: the optimum over which patterns, how exactly, proved or not, and what to do.
+
+        Returns
+        -------
+        str
+            Some sentences.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        """
+        model = trained_model(self)[0]
+        facts = {"n_neurons": model.n_neurons_, "alpha": model.alpha_, "alpha_max": model.alpha_max_}
+        seconds = model.history_[-1]["time"] if model.history_ else None
+        return summary(model.certificate_, model.tol, model.status_, time=seconds, **facts)
+
+    def to_torch(self) -> Any:
+        """Return the network as a module of PyTorch, in double precision.
+
+        Returns
+        -------
+        torch.nn.Module
+            Its outputs are those of the network: predictions, or of classifiers the decision function.
+
+        Raises
+        ------
+        ImportError
+            Without PyTorch.
+        """
+        return to_torch(self)
+
+    def to_onnx(self, path: str | Path, **options) -> None:
+        """Write the network to a file in the ONNX format.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        **options : dict
+            As of `convexnn.export.to_onnx`.
+
+        Raises
+        ------
+        ImportError
+            Without onnx.
+        """
+        to_onnx(self, path, **options)
+
+    def to_mlp(self) -> MLPRegressor | MLPClassifier:
+        """Return a fitted multilayer perceptron of scikit-learn with the same weights.
+
+        Returns
+        -------
+        MLPRegressor or MLPClassifier
+            It predicts the same.
+
+        Raises
+        ------
+        ValueError
+            If the network is none that scikit-learn has.
+        """
+        return to_mlp(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator to a file that `convexnn.load` reads: arrays and JSON, no pickle.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, .npz.
+        """
+        save(self, path)
+
+
+class ConvexNetworkEstimator(TrainedModel, BaseEstimator):
+    """What all estimators of one alpha share: parameters, training, and predictions."""
 
     _parameter_constraints: ClassVar[dict] = {
         "alpha": [POSITIVE, StrOptions({"auto"})],
@@ -113,103 +215,6 @@ class ConvexNetworkEstimator(BaseEstimator):
         X = flat_inputs(X, getattr(self, "input_shape", None))
         return validate_data(self, X, dtype=np.float64, reset=False)
 
-    def explain(self, X: ArrayLike) -> Explanation:
-        """Explain predictions: contributions of the neurons, local linear models, activation regions.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-            Inputs.
-
-        Returns
-        -------
-        Explanation
-            Arrays, or data frames by `to_frame`; of classifiers it is about the network's outputs, before the sigmoid.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        ValueError
-            If X is not finite or has another number of features than in `fit`.
-        """
-        return explain(self, X)
-
-    def summary(self) -> str:
-        """Say in words what was trained: the optimum over which patterns, how exactly, proved or not, and what to do.
-
-        Returns
-        -------
-        str
-            Some sentences.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before `fit`.
-        """
-        check_is_fitted(self)
-        facts = {"n_neurons": self.n_neurons_, "alpha": self.alpha_, "alpha_max": self.alpha_max_}
-        seconds = self.history_[-1]["time"] if self.history_ else None
-        return summary(self.certificate_, self.tol, self.status_, time=seconds, **facts)
-
-    def to_torch(self) -> Any:
-        """Return the network as a module of PyTorch, in double precision.
-
-        Returns
-        -------
-        torch.nn.Module
-            Its outputs are those of the network: predictions, or of classifiers the decision function.
-
-        Raises
-        ------
-        ImportError
-            Without PyTorch.
-        """
-        return to_torch(self)
-
-    def to_onnx(self, path: str | Path, **options) -> None:
-        """Write the network to a file in the ONNX format.
-
-        Parameters
-        ----------
-        path : str or Path
-            The file.
-        **options : dict
-            As of `convexnn.export.to_onnx`.
-
-        Raises
-        ------
-        ImportError
-            Without onnx.
-        """
-        to_onnx(self, path, **options)
-
-    def to_mlp(self) -> MLPRegressor | MLPClassifier:
-        """Return a fitted multilayer perceptron of scikit-learn with the same weights.
-
-        Returns
-        -------
-        MLPRegressor or MLPClassifier
-            It predicts the same.
-
-        Raises
-        ------
-        ValueError
-            If the network is none that scikit-learn has.
-        """
-        return to_mlp(self)
-
-    def save(self, path: str | Path) -> None:
-        """Write the fitted estimator to a file that `convexnn.load` reads: arrays and JSON, no pickle.
-
-        Parameters
-        ----------
-        path : str or Path
-            The file, .npz.
-        """
-        save(self, path)
-
     def _architecture(self) -> Architecture:
         """Return the network that the parameters describe, for the features seen."""
         raise NotImplementedError
@@ -245,3 +250,33 @@ def flat_inputs(X: ArrayLike, input_shape: tuple[int, ...] | None) -> ArrayLike:
     if input_shape is None or shape[1:] != tuple(input_shape):
         raise ValueError(f"X must have shape (n_samples, n_features) or (n_samples, *input_shape); got {shape}")
     return np.reshape(X, (shape[0], -1))
+
+
+def checked_estimator(estimator: Any, default: ConvexNetworkEstimator) -> ConvexNetworkEstimator:
+    """Return an estimator of this package, the default one for None.
+
+    Parameters
+    ----------
+    estimator : estimator or None
+        What the user gave.
+    default : estimator
+        What None is.
+
+    Returns
+    -------
+    estimator
+        It, or the default.
+
+    Raises
+    ------
+    TypeError
+        If it is no estimator of this package, or a class.
+    """
+    if estimator is None:
+        return default
+    if not isinstance(estimator, ConvexNetworkEstimator):
+        raise TypeError(
+            "estimator must be a regressor or classifier of convexnn, such as ConvexReLURegressor(), or None; got "
+            f"{estimator!r}"
+        )
+    return estimator

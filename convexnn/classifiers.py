@@ -17,7 +17,8 @@ from sklearn.utils.validation import validate_data
 from .base import ConvexNetworkEstimator, flat_inputs
 from .estimators import dense_architecture
 from .losses import make_loss
-from .training import check_weights, prepare_training
+from .samples import check_weights
+from .training import prepare_training
 from .validation import check_choice
 
 __all__ = ["CLASSIFIER_LOSSES", "ConvexClassifier", "ConvexReLUClassifier"]

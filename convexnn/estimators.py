@@ -11,7 +11,8 @@ from sklearn.utils._param_validation import StrOptions
 
 from .architecture import Architecture, check_hidden_norm
 from .base import ConvexNetworkEstimator, flat_inputs
-from .training import REGRESSOR_LOSSES, checked_targets, prepare_training, regression_loss
+from .samples import checked_targets
+from .training import REGRESSOR_LOSSES, prepare_training, regression_loss
 
 __all__ = ["ConvexReLURegressor", "ConvexRegressor", "dense_architecture"]
 

@@ -1,8 +1,9 @@
 """What the estimators share: from checked data, an architecture and a loss to trained networks and their certificates.
 
-Samples of weight zero are left out, and samples that are equal in X and y are one, of the sum of their weights: the
-objective is the same for every network, so a weight of k is k copies of a sample, to the last digit.
+A `Training` is the convex program of an estimator on its distinct samples (`samples`), for any alpha.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,23 +11,23 @@ from functools import cached_property, partial
 from numbers import Real
 
 import numpy as np
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
+from numpy.typing import ArrayLike
+from sklearn.utils import check_array, check_random_state
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
-from .arrangements import Arrangements
 from .building import build_program
 from .losses import make_loss
 from .minimal import minimal_network
 from .network import Network
 from .program import Program, Solution
 from .recovery import recover
+from .samples import Samples, distinct_samples
 from .solvers import WARM_STARTED, get_solver, solve_generation
 from .solvers.one_feature import is_spline, solve_one_feature
 from .solvers.vector_generation import solve_vector_generation
-from .validation import check_choice, check_positive
+from .validation import check_choice, check_count, check_positive
 
-__all__ = ["REGRESSOR_LOSSES", "Training", "check_weights", "checked_targets", "prepare_training", "regression_loss"]
+__all__ = ["REGRESSOR_LOSSES", "Training", "prepare_training", "regression_loss"]
 
 REGRESSOR_LOSSES = ("squared", "huber", "quantile", "absolute")
 # alpha="auto" is this part of alpha_max.
@@ -35,21 +36,6 @@ AUTO_FRACTION = 0.01
 SAMPLED_PATTERNS = 1000
 # Options of generation alone, and their defaults.
 GENERATION = (("scope", "auto"), ("rank", None))
-
-
-@dataclass(frozen=True, eq=False)
-class _Samples:
-    """Distinct samples, their weights (None: ones), and the place of each given sample among them."""
-
-    X: np.ndarray
-    Y: np.ndarray
-    weights: np.ndarray | None
-    place: np.ndarray
-
-    @property
-    def merged(self):
-        """Whether the samples are not those given, one by one."""
-        return len(self.X) != len(self.place) or not np.array_equal(self.place, np.arange(len(self.X)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +62,12 @@ class Training:
         Which samples have a weight above zero.
     weights : ndarray or None
         Weights of these samples; None is ones.
+    known_alpha_max : float or None, default=None
+        What `alpha_max` is, where that is known or not wanted; None searches for it.
     """
 
     program: Program
-    samples: _Samples
+    samples: Samples
     solver: Callable
     options: dict
     generated: bool
@@ -87,10 +75,13 @@ class Training:
     rng: np.random.RandomState
     kept: np.ndarray
     weights: np.ndarray | None
+    known_alpha_max: float | None = None
 
     @cached_property
-    def alpha_max(self):
+    def alpha_max(self) -> float:
         """The smallest alpha at which no neuron is active, over given patterns or all, as far as search finds it."""
+        if self.known_alpha_max is not None:
+            return self.known_alpha_max
         if self.generated:
             return alpha_max_over_all(self.program, "local", random_state=self.rng).value
         return kappa_at_zero(self.program)
@@ -123,6 +114,19 @@ class Training:
             return self.solver(self.program.at(alpha), **self.options)
         return self.solver(start.program.at(alpha), W_init=start.W, **self.options)
 
+    def within(self, seconds: float) -> Training:
+        """Return the problem with a time limit of some seconds, if its own is not below that."""
+        limit = self.options["time_limit"]
+        options = self.options | {"time_limit": seconds if limit is None else min(limit, seconds)}
+        return replace(self, options=options, known_alpha_max=self.alpha_max)
+
+    def for_scores(self, tol: float) -> Training:
+        """Return the problem for networks that are scored only: to a gap of `tol`, without proofs or alpha_max."""
+        options = self.options | {"tol": max(tol, self.options["tol"])}
+        if self.generated:
+            options["scope"] = "local"
+        return replace(self, options=options, known_alpha_max=float("nan"))
+
     def publish(self, model, solution):
         """Set the fitted attributes of an estimator.
 
@@ -140,27 +144,43 @@ class Training:
         objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)
         model.network_, model.certificate_ = network, replace(solution.certificate, objective=objective)
         model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max
-        model.arrangements_ = self._patterns_of_all(program)
+        model.arrangements_ = samples.patterns_of_all(program.design.arrangements)
         model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
-        model.dual_, model.status_ = self._dual_of_all(solution.dual), solution.status
+        model.status_ = solution.status
+        model.dual_ = np.zeros((len(self.kept), solution.dual.shape[1]))
+        model.dual_[self.kept] = samples.dual_of_all(solution.dual, self.weights)
 
-    def _patterns_of_all(self, program):
-        """Return the patterns of a program over distinct samples as patterns of all samples of positive weight."""
-        arrangements, samples = program.design.arrangements, self.samples
-        if not samples.merged:
-            return arrangements
-        n_patches = arrangements.n_samples // len(samples.X)
-        bits = np.packbits(arrangements.patterns()[:, _rows(samples.place, n_patches)], axis=1)
-        return replace(arrangements, bits=bits, n_samples=n_patches * len(samples.place))
+    def grid(self, alphas: ArrayLike | None, n_alphas: int, eps: float) -> np.ndarray:
+        """Return the alphas of a path, falling.
 
-    def _dual_of_all(self, dual):
-        """Return a dual vector of the distinct samples as one of all samples: copies share it by their weights."""
-        samples = self.samples
-        weights = np.ones(len(samples.place)) if self.weights is None else self.weights
-        shares = weights / np.bincount(samples.place, weights)[samples.place]
-        of_all = np.zeros((len(self.kept), dual.shape[1]))
-        of_all[self.kept] = shares[:, None] * dual[samples.place]
-        return of_all
+        Parameters
+        ----------
+        alphas : array-like of shape (n_alphas,) or None
+            What the user gave.
+        n_alphas : int
+            Number of alphas, where `alphas` is None.
+        eps : float
+            The smallest alpha as a part of alpha_max, where `alphas` is None.
+
+        Returns
+        -------
+        ndarray of shape (n_alphas,)
+            The alphas.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not as described.
+        """
+        if alphas is not None:
+            alphas = check_array(alphas, dtype=np.float64, ensure_2d=False, input_name="alphas")
+            if alphas.ndim != 1 or not (alphas > 0).all():
+                raise ValueError(f"alphas must be numbers above 0, in one dimension; got {alphas!r}")
+            return np.sort(alphas)[::-1]
+        n_alphas = check_count("n_alphas", n_alphas)
+        if not isinstance(eps, Real) or not 0 < eps < 1:
+            raise ValueError(f"eps must be a number above 0 and below 1; got {eps!r}")
+        return (self.alpha_max or 1.0) * np.geomspace(1.0, eps, n_alphas)
 
 
 def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
@@ -200,10 +220,10 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     _check_alpha(options["alpha"])
     arrangements, generated, own = _patterns(options, architecture)
     get_solver(options["solver"])  # an unknown one is an error before anything is done
-    samples = _distinct_samples(X, Y, weights)
+    samples = distinct_samples(X, Y, weights)
     rng = check_random_state(options["random_state"])
     loss = make_loss(samples.weights)
-    given = _patterns_of_samples(arrangements, samples)
+    given = samples.patterns_of(arrangements)
     program = build_program(samples.X, samples.Y, 1.0, given, architecture, rng, loss)
     solver = _solver(program, options["solver"], generated, own)
     limits = {name: options[name] for name in ("tol", "max_iter", "time_limit", "verbose")}
@@ -211,72 +231,6 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
         limits |= {**own, "random_state": rng}
     warm = options["solver"] in WARM_STARTED
     return Training(program, samples, solver, limits, generated, warm, rng, kept, weights)
-
-
-def check_weights(sample_weight, X, y):
-    """Check sample weights, and leave out samples whose weight is zero.
-
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n_samples,), float or None
-        What the user gave.
-    X : ndarray of shape (n_samples, n_features)
-        Inputs.
-    y : ndarray of shape (n_samples, ...)
-        Targets.
-
-    Returns
-    -------
-    X, y : ndarray
-        The samples of positive weight.
-    kept : boolean ndarray of shape (n_samples,)
-        Which they are.
-    weights : ndarray or None
-        Their weights.
-
-    Raises
-    ------
-    ValueError
-        If the weights are not one finite number of at least 0 for each sample, or are all zero.
-    """
-    if sample_weight is None:
-        return X, y, np.ones(len(X), bool), None
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-    if not (weights >= 0).all():
-        raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
-    kept = weights > 0
-    if not kept.any():
-        raise ValueError("sample_weight must have at least one number above zero; all weights are zero")
-    return X[kept], y[kept], kept, weights[kept]
-
-
-def checked_targets(model, X, y, sample_weight):
-    """Check the data of a regression, and leave out samples whose weight is zero.
-
-    Parameters
-    ----------
-    model : estimator
-        Whose attributes about features are set.
-    X : array-like of shape (n_samples, n_features)
-        Inputs.
-    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Targets.
-    sample_weight : array-like of shape (n_samples,) or None
-        Sample weights.
-
-    Returns
-    -------
-    X, Y, kept, weights
-        As `check_weights` returns them; Y of shape (n_kept, n_outputs).
-
-    Raises
-    ------
-    ValueError
-        If the data are not finite numbers of these shapes.
-    """
-    X, y = validate_data(model, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
-    y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-    return check_weights(sample_weight, X, y.reshape(len(y), -1))
 
 
 def regression_loss(model):
@@ -356,35 +310,6 @@ def _solver(program, name, adaptive, own):
     if adaptive and name == "auto" and is_spline(program):
         return solve_one_feature
     return solve_generation if adaptive else get_solver(name)
-
-
-def _distinct_samples(X, Y, weights):
-    """Return samples without copies; where there are weights or copies, in an order that is theirs alone."""
-    rows = np.ascontiguousarray(np.column_stack([X, Y]) + 0.0)  # -0.0 is 0.0
-    keys = rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel()
-    first, place = np.unique(keys, return_index=True, return_inverse=True)[1:]
-    totals = np.bincount(place, weights)
-    if len(first) == len(X) and (totals == 1).all():
-        return _Samples(X, Y, None, np.arange(len(X)))
-    return _Samples(X[first], Y[first], None if (totals == 1).all() else totals.astype(float), place)
-
-
-def _patterns_of_samples(arrangements, samples):
-    """Return given patterns of all samples as those of the distinct ones; what else was asked for as it is."""
-    if not isinstance(arrangements, Arrangements) or not samples.merged:
-        return arrangements
-    if arrangements.n_samples % len(samples.place):
-        return arrangements  # of other data, which is an error where the program is built
-    n_patches = arrangements.n_samples // len(samples.place)
-    first = np.unique(samples.place, return_index=True)[1]
-    bits = np.packbits(arrangements.patterns()[:, _rows(first, n_patches)], axis=1)
-    kept = np.sort(np.unique(bits, axis=0, return_index=True)[1])
-    return Arrangements(bits[kept], arrangements.gates[kept], n_patches * len(first), arrangements.complete)
-
-
-def _rows(index, n_patches):
-    """Return the rows of samples, of which each has `n_patches`."""
-    return (index[:, None] * n_patches + np.arange(n_patches)).ravel()
 
 
 def _smallest(network, X):

@@ -127,7 +127,8 @@ def test_losses_of_two_classes(loss):
     value = model.network_.objective(X, targets, 0.1, make_loss(loss))
     assert value == pytest.approx(model.certificate_.objective, rel=1e-12)
     assert model.score(X, LABELS) == 1.0
-    assert hasattr(model, "predict_proba") == ("hinge" not in loss)
+    assert (model.probability_scale_ == 1.0) == ("hinge" not in loss)
+    assert np.array_equal(model.classes_[model.predict_proba(X).argmax(axis=1)], model.predict(X))
 
 
 def test_three_classes_and_two_outputs():
@@ -167,11 +168,11 @@ def test_images_are_rows():
         ({"input_shape": (5,)}, r"X must have 5 features, as input_shape \(5,\); got 6"),
         ({"input_shape": (1, 2, 3)}, r"input_shape must be \(length,\) or \(height, width\)"),
         ({"input_shape": (0, 6)}, "input_shape must be an integer of at least 1"),
-        ({"activation": "abs"}, "activation must be one of 'relu', 'gated_relu', 'linear'"),
+        ({"activation": "abs"}, "The 'activation' parameter of CircularCNNRegressor must be a str among"),
         ({"solver": "newton"}, 'solver must be "auto", "conic" or "cvxpy" for hidden_norm=\'circular\''),
         ({"solver": "generation"}, "solve_generation needs hidden_norm"),
-        ({"loss": "logistic"}, "loss must be one of 'squared'"),
-        ({"fit_intercept": 2}, "fit_intercept must be True or False"),
+        ({"loss": "logistic"}, "The 'loss' parameter of CircularCNNRegressor must be"),
+        ({"fit_intercept": 2}, "The 'fit_intercept' parameter of CircularCNNRegressor must be"),
     ],
 )
 def test_bad_parameters_raise_at_fit(bad, message):

@@ -108,10 +108,8 @@ def test_losses_of_two_classes(loss, activation):
     assert model.decision_function(X).shape == (12,)
     if activation == "relu":
         assert model.score(X, LABELS) == 1.0
-    if "hinge" in loss:
-        assert not hasattr(model, "predict_proba")
-    else:
-        assert np.allclose(model.predict_proba(X).sum(axis=1), 1.0)
+    assert (model.probability_scale_ == 1.0) == ("hinge" not in loss)
+    assert np.allclose(model.predict_proba(X).sum(axis=1), 1.0)
 
 
 def test_three_classes():
@@ -183,14 +181,14 @@ def test_several_outputs_with_weight_decay_share_filters(activation):
         ({"input_shape": 5}, ValueError, r"input_shape must be \(channels, length\)"),
         ({"kernel_size": 6}, ValueError, "kernel_size must be at most"),
         ({"stride": 0}, ValueError, "stride must be an integer"),
-        ({"pooling": "min"}, ValueError, "pooling must be one of"),
-        ({"activation": "threshold"}, ValueError, "activation must be one of 'relu', 'gated_relu', 'linear'"),
+        ({"pooling": "min"}, ValueError, "The 'pooling' parameter of ConvexCNNRegressor must be"),
+        ({"activation": "threshold"}, ValueError, "The 'activation' parameter of ConvexCNNRegressor must be"),
         ({"pooling": "none"}, ValueError, 'pooling="none" needs activation "linear" or "gated_relu"'),
         ({"pooling": "max", "activation": "abs"}, ValueError, 'pooling="max" is for activation="relu"'),
         ({"pooling": "max", "scope": "local"}, ValueError, "scope must be 'auto' but for"),
         ({"hidden_bias": "free", "activation": "gated_relu"}, ValueError, "hidden_bias must be .* for gated"),
-        ({"alpha": 0}, ValueError, "alpha must be a finite number above 0"),
-        ({"loss": "logistic"}, ValueError, "loss must be one of 'squared'"),
+        ({"alpha": 0}, ValueError, "The 'alpha' parameter of ConvexCNNRegressor must be"),
+        ({"loss": "logistic"}, ValueError, "The 'loss' parameter of ConvexCNNRegressor must be"),
     ],
 )
 def test_bad_parameters_raise_at_fit(bad, error, message):

@@ -56,6 +56,7 @@ LAYERS = [
         "loss_base",
         "moments",
         "near_rows",
+        "samples",
         "selections",
         "solvers.movement",
     ],
@@ -85,7 +86,8 @@ LAYERS = [
     ["base"],
     ["estimators"],
     ["classifiers"],
-    ["circular_estimators", "conv_estimators"],
+    ["circular_estimators", "conv_estimators", "path"],
+    ["model_selection"],
 ]
 LEVEL = {f"convexnn.{name}": level for level, names in enumerate(LAYERS) for name in names}
 
