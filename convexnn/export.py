@@ -85,9 +85,9 @@ def to_onnx(model: object, path: str | PathLike, *, dtype: str = "float64") -> N
 
     The input is called "X", of shape (n_samples, n_features); inputs of convolutional networks are rows as well. The
     output of a regressor, or of a network, is "prediction". A classifier has "decision" (`decision_function`), "label"
-    (`predict`) and, with the logistic and the softmax loss, "probabilities" (`predict_proba`). All have the shapes of
-    the methods. The metadata of the file are the version of this package, the estimator, its parameters, alpha_, the
-    certificate, the classes and the names of the features.
+    (`predict`) and "probabilities" (`predict_proba`). All have the shapes of the methods. The metadata of the file are
+    the version of this package, the estimator, its parameters, alpha_, the certificate, the classes and the names of
+    the features.
 
     Parameters
     ----------
@@ -135,7 +135,8 @@ def to_mlp(model: object) -> MLPRegressor | MLPClassifier:
     """Turn a trained network into a fitted multilayer perceptron of scikit-learn, with the same weights.
 
     For networks of activation "relu" without a skip or convolutions: those of ConvexReLURegressor and
-    ConvexReLUClassifier, and circular ones; and for classifiers of the logistic and the softmax loss.
+    ConvexReLUClassifier, and circular ones; and for classifiers of the logistic and the softmax loss, as the outputs of
+    scikit-learn's classifiers are probabilities.
 
     Parameters
     ----------

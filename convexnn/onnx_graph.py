@@ -154,7 +154,7 @@ def _prediction(graph, Z, c):
 
 
 def _classification(graph, Z, c, estimator):
-    """Add the outputs of a classifier: decision, label and, where the loss has them, probabilities."""
+    """Add the outputs of a classifier: decision, label and probabilities."""
     two, classes = c <= 2, estimator.classes_
     if c == 2:
         Z = graph.add("MatMul", Z, np.array([[-1.0], [1.0]]))  # the difference of the outputs
@@ -169,18 +169,17 @@ def _classification(graph, Z, c, estimator):
     graph.add("Gather", graph.constant(labels, exact=True), index, name="label")
     # objects are strings
     kind = graph.onnx.helper.np_dtype_to_tensor_dtype(labels.dtype)
-    outputs = [
-        graph.output("decision", ["n_samples"] if two else ["n_samples", c]),
-        graph.output("label", ["n_samples"], kind),
-    ]
-    if estimator.loss not in ("logistic", "softmax"):
-        return outputs
     if two:
-        second = graph.add("Sigmoid", Z)
-        graph.add("Concat", graph.add("Sigmoid", graph.add("Neg", Z)), second, axis=1, name="probabilities")
+        scaled = graph.add("Mul", Z, np.array(estimator.probability_scale_))  # 1 but for hinges
+        second = graph.add("Sigmoid", scaled)
+        graph.add("Concat", graph.add("Sigmoid", graph.add("Neg", scaled)), second, axis=1, name="probabilities")
     else:
         graph.add("Softmax", Z, axis=1, name="probabilities")
-    return [*outputs, graph.output("probabilities", ["n_samples", len(classes)])]
+    return [
+        graph.output("decision", ["n_samples"] if two else ["n_samples", c]),
+        graph.output("label", ["n_samples"], kind),
+        graph.output("probabilities", ["n_samples", len(classes)]),
+    ]
 
 
 def _labels(classes):
