@@ -37,17 +37,37 @@ math_eqref_format = "({number})"
 FOREIGN = "BaseException, BaseEstimator, RegressorMixin, ClassifierMixin, MetaEstimatorMixin, tuple, dict, object"
 
 
-def own_names(module):
-    """Return what a page on a module documents: kind, name and value of its public names that are at home there."""
-    names, public = [], {id(getattr(convexnn, name)) for name in convexnn.__all__}
-    for name in getattr(module, "__all__", ()):
-        thing = getattr(module, name)
-        if inspect.isclass(thing) or inspect.isroutine(thing) or hasattr(thing, "py_func"):
-            if thing.__module__ == module.__name__ and id(thing) not in public:
-                names.append(("class" if inspect.isclass(thing) else "function", name, ""))
-        else:
-            names.append(("data", name, repr(thing) if len(repr(thing)) < 100 else "..."))
+def own_names(modules):
+    """Return what the page of each module documents: kind, name and value of the public names that are at home there.
+
+    A class or function is at home where it is public with the shortest name: it is documented once.
+    """
+    homes = {id(getattr(convexnn, name)): "convexnn" for name in convexnn.__all__}
+    for module in sorted(modules, key=lambda module: module.__name__.count(".")):
+        for thing in _documented(module).values():
+            if module.__name__.count(".") < thing.__module__.count(".") or module.__name__ == thing.__module__:
+                homes.setdefault(id(thing), module.__name__)
+    names = {}
+    for module in modules:
+        rows, documented = [], _documented(module)
+        for name in getattr(module, "__all__", ()):
+            value = repr(getattr(module, name))
+            if name not in documented:
+                rows.append(("data", name, value if len(value) < 100 else "..."))
+            elif homes.get(id(documented[name])) == module.__name__:
+                rows.append(("class" if inspect.isclass(documented[name]) else "function", name, ""))
+        names[module.__name__] = rows
     return names
+
+
+def _documented(module):
+    """Return the public classes and functions of a module by name, compiled ones too."""
+    things = {name: getattr(module, name) for name in getattr(module, "__all__", ())}
+    return {
+        name: thing
+        for name, thing in things.items()
+        if inspect.isclass(thing) or inspect.isroutine(thing) or hasattr(thing, "py_func")
+    }
 
 
 MODULES = [name for _, name, _ in pkgutil.walk_packages(convexnn.__path__, "convexnn.") if "__main__" not in name]
@@ -55,7 +75,7 @@ MODULES = [name for _, name, _ in pkgutil.walk_packages(convexnn.__path__, "conv
 autosummary_generate = True
 autosummary_context = {
     "foreign": FOREIGN,
-    "own_names": {name: own_names(importlib.import_module(name)) for name in MODULES},
+    "own_names": own_names([importlib.import_module(name) for name in MODULES]),
 }
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
