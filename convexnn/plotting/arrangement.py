@@ -16,8 +16,8 @@ from sklearn.utils.validation import validate_data
 from ..arrangements import count_arrangements
 from ..enumeration import distinct_walls
 from ..network import Network, activate
-from .neurons import feature_names, fitted_network, neuron_groups, neuron_sizes, output_names
-from .style import DARK, GREY, blend, class_colors, single_axes
+from .neurons import feature_names, fitted_model, neuron_groups, neuron_sizes, output_names
+from .style import DARK, GREY, blend, class_colors, counted, single_axes
 from .weight_space import (
     cell_image,
     cells_around,
@@ -149,7 +149,7 @@ class ArrangementDisplay:
             If the weight space does not have two or three dimensions, the network has no arrangement (linear, or not
             dense), or there is no dual to draw.
         """
-        network = fitted_network(estimator)
+        estimator, network = fitted_model(estimator)
         rows = _hidden_rows(estimator, network, X)
         names = feature_names(estimator, len(network.W1))
         names = [f"weight of {name}" for name in names] + ["bias"] * (network.hidden_bias != "none")
@@ -201,14 +201,11 @@ class ArrangementDisplay:
         return self
 
     def _title(self):
-        n, walls = len(self.sizes), int(self.on_wall_.sum())
-        cells = f"{'up to ' * (self.rows.shape[1] == 3)}{self.n_cells_:,} cells"
-        if n == 0:
-            return f"{cells}, no neurons"
-        plural = "s" * (max(n - walls, walls) > 1)
-        if walls == n:
-            return f"{n} neuron{plural} on walls between {cells}"
-        words = f"{n - walls} neuron{plural} inside {len(self.used_cells_)} of {cells}"
+        walls, inside = int(self.on_wall_.sum()), int((~self.on_wall_).sum())
+        cells = f"{'up to ' * (self.rows.shape[1] == 3)}{counted(self.n_cells_, 'cell')}"
+        if not inside:
+            return f"{counted(walls, 'neuron')} on walls between {cells}" if walls else f"{cells}, no neurons"
+        words = f"{counted(inside, 'neuron')} inside {len(self.used_cells_)} of {cells}"
         return words + (f", {walls} on walls" if walls else "")
 
     def _cells(self):
@@ -282,7 +279,7 @@ class ArrangementDisplay:
                 if not chosen.any():
                     continue
                 style = {"s": areas[chosen], "color": color, "edgecolor": "white", "linewidth": 0.8, "zorder": 4}
-                words = f"neuron{' on a wall' * walls},\n{label}"
+                words = f"neuron{' on a wall' * walls}, {label}"
                 self.neurons_.append(self.ax_.scatter(*places[chosen].T, marker=marker, label=words, **style))
                 if self.rows.shape[1] == 2:
                     for x, y in places[chosen]:

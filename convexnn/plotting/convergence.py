@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..validation import check_choice
-from .neurons import fitted_network
+from .neurons import fitted_model
 from .style import (
     CYCLE,
     DARK,
@@ -107,7 +107,7 @@ class ConvergenceDisplay:
         ConvergenceDisplay
             The display, drawn.
         """
-        fitted_network(estimator)
+        estimator, _ = fitted_model(estimator)
         return cls.from_history(estimator.history_, runs=runs, tol=estimator.tol, ax=ax, **options)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What the displays read off networks of every kind: sizes, directions and walls of neurons, and their contributions.
+"""What the displays read off networks of every kind: sizes, directions and walls of neurons, and names.
 
     f(x) = sum_j hidden_j(x) a_j + b_2 (+ x skip)        the size of neuron j is |w_j| |a_j|
 
@@ -8,16 +8,15 @@ The sizes add up to the weight decay of a balanced network, which every optimum 
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from ..circular import CircularNetwork
 from ..network import Network
+from ..trained import trained_model
 from .style import CYCLE, GREY, NEGATIVE, POSITIVE
 
 __all__ = [
     "feature_names",
-    "fitted_network",
-    "neuron_contributions",
+    "fitted_model",
     "neuron_directions",
     "neuron_groups",
     "neuron_sizes",
@@ -26,17 +25,19 @@ __all__ = [
 ]
 
 
-def fitted_network(estimator: Any) -> Any:
-    """Return the network of a fitted estimator.
+def fitted_model(estimator: Any) -> tuple:
+    """Return the fitted estimator in what a user gives, and its network.
 
     Parameters
     ----------
     estimator : estimator of convexnn
-        A fitted estimator.
+        A fitted estimator, or one of cross-validation, of which it is the `estimator_`.
 
     Returns
     -------
-    Network, ConvNetwork or CircularNetwork
+    estimator : estimator
+        The fitted estimator.
+    network : Network, ConvNetwork or CircularNetwork
         Its network.
 
     Raises
@@ -46,16 +47,14 @@ def fitted_network(estimator: Any) -> Any:
     sklearn.exceptions.NotFittedError
         Before `fit`.
     """
-    if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
-        raise TypeError(f"estimator must be a fitted estimator of convexnn; got {type(estimator).__name__}")
-    check_is_fitted(estimator)
-    if not hasattr(estimator, "network_"):
-        raise TypeError(f"estimator must be a fitted estimator of convexnn, with a network_; got {estimator!r}")
-    return estimator.network_
+    fitted, network = trained_model(estimator)
+    if fitted is None:
+        raise TypeError(f"estimator must be a fitted estimator of convexnn; got a {type(network).__name__}")
+    return fitted, network
 
 
 def feature_names(estimator: Any, n_features: int) -> list:
-    """Return the names of features: those of a fit to a DataFrame, or x1, x2 and so on (x for one).
+    """Return the names of features: those of a fit to a DataFrame, or x0, x1 and so on (x for one).
 
     Parameters
     ----------
@@ -71,7 +70,7 @@ def feature_names(estimator: Any, n_features: int) -> list:
     """
     if hasattr(estimator, "feature_names_in_"):
         return [str(name) for name in estimator.feature_names_in_]
-    return ["x"] if n_features == 1 else [f"x{k + 1}" for k in range(n_features)]
+    return ["x"] if n_features == 1 else [f"x{k}" for k in range(n_features)]
 
 
 def output_names(estimator: Any, n_outputs: int) -> list:
@@ -159,7 +158,7 @@ def neuron_groups(network: Any, names: list) -> tuple:
     """
     outputs = _output_rows(network)
     if outputs.shape[1] == 1:
-        styles = [("output weight above 0", POSITIVE, 1), ("output weight below 0", NEGATIVE, -1)]
+        styles = [("a > 0", POSITIVE, 1), ("a < 0", NEGATIVE, -1)]
         return (outputs[:, 0] < 0).astype(int), styles
     n_outputs = len(network.b2)
     if n_outputs > len(CYCLE) or outputs.shape[1] != n_outputs:
@@ -188,32 +187,6 @@ def neuron_walls(network: Network) -> tuple:
     if network.gates is not None:
         return network.gates[:-1].T, network.gates[-1]
     return network.W1.T, network.b1
-
-
-def neuron_contributions(network: Any, x: np.ndarray) -> tuple:
-    """Split the outputs of a network for one input into what the biases, the skip and each neuron add.
-
-    Parameters
-    ----------
-    network : Network, ConvNetwork or CircularNetwork
-        The network.
-    x : ndarray of shape (1, n_features)
-        The input.
-
-    Returns
-    -------
-    bias : ndarray of shape (n_outputs,)
-        The output biases.
-    skip : ndarray of shape (n_outputs,) or None
-        What the linear skip adds, None where there is none.
-    neurons : ndarray of shape (n_neurons, n_outputs)
-        hidden_j(x) a_j, summed over the patches where each has an output weight of its own.
-    """
-    hidden = network.hidden(x)[0]
-    apart = network.W2.ndim == 3
-    neurons = np.einsum("kj,kjc->jc", hidden, network.W2) if apart else hidden[:, None] * network.W2
-    skip = getattr(network, "skip", None)
-    return network.b2, None if skip is None else (x @ skip)[0], neurons
 
 
 def _output_rows(network):

@@ -26,6 +26,7 @@ __all__ = [
     "SCOPE_WORDS",
     "blend",
     "class_colors",
+    "counted",
     "frame",
     "log_scale",
     "panel_axes",
@@ -178,6 +179,24 @@ def log_scale(ax: "Axes", axis: str, values: np.ndarray) -> None:
     line.set_minor_formatter(NullFormatter())
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words.
+
+    Parameters
+    ----------
+    number : int
+        The number.
+    thing : str
+        What is counted, in the singular.
+
+    Returns
+    -------
+    str
+        As "no knots", "1 knot", "2,000 knots".
+    """
+    return f"{number or 'no':{',' * bool(number)}} {thing}{'s' * (number != 1)}"
+
+
 def percent(value: float) -> str:
     """Return a relative gap in words: a percentage, or a power of ten where it is small.
 
@@ -193,7 +212,9 @@ def percent(value: float) -> str:
     """
     if value == 0:
         return "0"
-    return f"{100 * value:.2g}%" if 1e-3 <= value < 1 else f"{100 * value:.0f}%" if value >= 1 else f"{value:.0e}"
+    if value < 1e-3:
+        return f"{value:.0e}".replace("e-0", "e-")
+    return f"{100 * value:.2g}%" if value < 1 else f"{100 * value:.0f}%"
 
 
 def blend(color: Any, share: float) -> tuple:
