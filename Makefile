@@ -39,4 +39,4 @@ $(VENV)/.docs: $(VENV)/.ecg
 	touch $@
 
 clean:
-	rm -rf $(VENV) results build *.egg-info docs/_build docs/auto_examples docs/api/generated docs/sg_execution_times.rst
+	rm -rf $(VENV) results build *.egg-info docs/_build docs/auto_examples docs/api/generated

@@ -12,6 +12,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
 
+from sphinx.util.nodes import make_refnode  # noqa: E402
+
 import convexnn  # noqa: E402
 
 project = "convexnn"
@@ -78,6 +80,7 @@ autosummary_context = {
     "own_names": own_names([importlib.import_module(name) for name in MODULES]),
 }
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {
@@ -93,6 +96,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "remove_config_comments": True,
 }
@@ -124,6 +128,17 @@ def skip(app, what, name, obj, skipped, options):
     return True if added or name == "get_metadata_routing" else None
 
 
+def link(app, env, node, content):
+    """Return a link to a public name of the package that stands in a page or a docstring of another module."""
+    if node.get("refdomain") == "py":
+        domain, name = env.get_domain("py"), f"convexnn.{node['reftarget']}"
+        if name in domain.objects:
+            page, place = domain.objects[name][:2]
+            return make_refnode(app.builder, node["refdoc"], page, place, content, name)
+    return None
+
+
 def setup(app):
-    """Connect `skip`."""
+    """Connect `skip` and `link`."""
     app.connect("autodoc-skip-member", skip)
+    app.connect("missing-reference", link)

@@ -7,8 +7,9 @@ without marks, and norms have bars. Here both get the marks of reStructuredText,
 import re
 
 UNDERLINE = re.compile(r"-{3,}\s*$")
-# What would be a substitution, emphasis or a reference.
-SPECIAL = re.compile(r"\||(?<=[\s(])\*+(?=\S)|(?<=\w)_(?=[),.;\]])")
+# What would be emphasis, and that, a substitution or a reference.
+STARS = re.compile(r"(?<=[\s(])\*+(?=\S)")
+SPECIAL = re.compile(r"\||(?<=[\s(])\*+(?=\S)|(?<=\w)_(?=[),.;\]\"\s]|$)")
 # Sections of prose, in which indented text is a formula; the sections of numpydoc are lists of names.
 PROSE = {"Notes", "Warnings"}
 
@@ -31,7 +32,11 @@ def mark(lines, is_module):
             marked += [".. code-block:: text", ""]
         elif line.strip() and not line.startswith("    "):
             block = False
-        marked.append(line if block else escape(line))
+        if not prose and not line.startswith(" "):  # names, whose underscores numpydoc escapes, and types
+            name, colon, kind = line.partition(" : ")
+            marked.append(STARS.sub(_escaped, name) + colon + escape(kind))
+        else:
+            marked.append(line if block else escape(line))
     return marked
 
 
