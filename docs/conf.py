@@ -85,7 +85,7 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {
     *("GL03", "GL06", "GL07", "GL09", "GL10", "SS01", "SS02", "SS03", "SS04", "SS06", "PR02", "PR03"),
-    *("PR05", "PR07", "PR09", "PR10", "RT02", "RT03", "RT05", "YD01"),
+    *("PR05", "PR07", "PR09", "PR10", "RT02", "RT03", "RT05"),
 }
 
 sphinx_gallery_conf = {

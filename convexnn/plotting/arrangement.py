@@ -55,8 +55,6 @@ class ArrangementDisplay:
         What hidden weights act on: the inputs, with a last column of ones for a bias.
     weights : array-like of shape (n_neurons, n_dimensions)
         Hidden weights, with their biases.
-    gates : array-like of shape (n_neurons, n_dimensions) or None, default=None
-        Vectors whose cells are those of the neurons; None are the weights.
     sizes : array-like of shape (n_neurons,)
         Sizes of the neurons.
     neuron_groups : array-like of int, shape (n_neurons,)
@@ -65,6 +63,8 @@ class ArrangementDisplay:
         Legend and colour of each group, and 1 or -1.
     names : list of str
         Name of every dimension.
+    gates : array-like of shape (n_neurons, n_dimensions) or None, default=None
+        Vectors whose cells are those of the neurons; None are the weights.
     targets : array-like of shape (n_samples,) or None, default=None
         Targets, by which walls are coloured.
     dual : array-like of shape (n_angles, 2) or None, default=None
