@@ -145,7 +145,7 @@ class PathResult:
 
         Parameters
         ----------
-        ax, options
+        ax, **options
             As of `convexnn.plotting.RegularizationPathDisplay.from_path`.
 
         Returns

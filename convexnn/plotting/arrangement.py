@@ -135,7 +135,7 @@ class ArrangementDisplay:
         dual : bool, default=False
             Whether to draw, in two dimensions, how far each direction is from being worth a neuron, from `dual_`. X has
             to be that of the fit.
-        ax, options
+        ax, **options
             As in `plot`.
 
         Returns

@@ -73,7 +73,7 @@ class CertificateDisplay:
             A fitted estimator.
         name : str or None, default=None
             What to call it; None is the name of its class.
-        ax, options
+        ax, **options
             As in `plot`.
 
         Returns
@@ -92,7 +92,7 @@ class CertificateDisplay:
         ----------
         estimators : dict of str to estimator of convexnn
             Fitted estimators, by name.
-        ax, options
+        ax, **options
             As in `plot`.
 
         Returns

@@ -85,7 +85,7 @@ class FiltersDisplay:
             A fitted estimator.
         max_filters : int, default=8
             Most filters in the picture: those of the largest size |w_j| |a_j|.
-        ax, options
+        ax, **options
             As in `plot`.
 
         Returns
