@@ -6,6 +6,8 @@ from plain_docstrings import escape
 
 # Of a heading of level 1, 2 and 3 below the title of the page.
 UNDERLINES = "-~^"
+# A cell that would be a list.
+CELL = re.compile(r"^-$")
 
 
 def to_rst(text):
@@ -26,8 +28,10 @@ def _heading(match):
 
 def _table(match):
     """Return a table whose second line only aligns its columns."""
-    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in match[0].splitlines()]
-    lines = [".. list-table::", "   :header-rows: 1", ""]
+    header, _, *rows = [
+        [CELL.sub(r"\\-", cell.strip()) for cell in line.strip("|").split("|")] for line in match[0].splitlines()
+    ]
+    lines = [".. list-table::", "   :header-rows: 1", "   :class: included", ""]
     for row in [header, *rows]:
         lines += [f"   {'  -' if place else '* -'} {cell}".rstrip() for place, cell in enumerate(row)]
     return "\n".join(lines) + "\n"
