@@ -6,7 +6,7 @@ The bounds l and u define the losses that have the form described in `loss_base`
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logsumexp, softmax, xlogy
+from scipy.special import expit, softmax, xlogy
 
 from .loss_base import DOMAIN_TOL, Loss, largest_on_segment
 from .loss_fits import fit_squares
@@ -248,8 +248,11 @@ class Softmax(Loss):
 
     def value(self, Y, Z):
         """Return L(Z)."""
-        logs = logsumexp(np.broadcast_to(Z, Y.shape), axis=1, keepdims=True)
-        return float(np.sum(self._weights * (logs - np.sum(Y * Z, axis=1, keepdims=True))))
+        # log(1 + sum of exp(z_c - z_y) over the other classes c): no digits are lost where the loss is small
+        above = Z - np.sum(Y * Z, axis=1, keepdims=True)
+        most = np.maximum(np.max(above, axis=1, keepdims=True), 0.0)
+        others = np.sum((1.0 - Y) * np.exp(above - most), axis=1, keepdims=True)
+        return float(np.sum(self._weights * (most + np.log1p(others + np.expm1(-most)))))
 
     def grad(self, Y, Z):
         """Return the gradient w (P - Y) for the probabilities P."""
