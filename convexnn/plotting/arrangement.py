@@ -194,10 +194,11 @@ class ArrangementDisplay:
         self.ax_.set(xticks=[], yticks=[])
         self.ax_.spines[:].set_visible(False)
         self.ax_.set_title(self._title(), loc="left")
-        if legend:
-            self.ax_.legend(
-                loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small", frameon=False, labelspacing=0.8
-            )
+        if self.on_wall_.any():
+            self.ax_.fill([], [], color=PALE, label="cell beside a neuron\non a wall")
+        if legend and self.ax_.get_legend_handles_labels()[0]:
+            style = {"fontsize": "small", "frameon": False, "labelspacing": 0.8}
+            self.ax_.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), **style)
         return self
 
     def _title(self):

@@ -103,7 +103,7 @@ class ContributionsDisplay:
             or the class that is predicted. Of two classes the decision function is explained, above 0 for the second.
         max_neurons : int, default=10
             Most neurons with a bar of their own; the others are one bar.
-        ax, options
+        ax, **options
             As in `plot`.
 
         Returns
@@ -118,10 +118,11 @@ class ContributionsDisplay:
         """
         estimator, network = fitted_model(estimator)
         max_neurons = check_count("max_neurons", max_neurons, 0)
-        X = estimator._checked(_one_input(x, getattr(estimator, "input_shape", None)))
+        sample = _one_input(x, getattr(estimator, "input_shape", None))
+        X = estimator._checked(sample)
         if len(X) != 1:
             raise ValueError(f"x must be one input; got {len(X)}")
-        explanation = explain(estimator, X)
+        explanation = explain(estimator, sample)
         weights, name = _output_weights(estimator, explanation.predictions[0], output)
         neurons = explanation.contributions[0] @ weights
         active = np.flatnonzero(neurons)

@@ -17,6 +17,7 @@ from .style import (
     SCOPE_MARKERS,
     SCOPE_WORDS,
     frame,
+    inside_legend,
     log_scale,
     panel_axes,
 )
@@ -99,7 +100,7 @@ class ConvergenceDisplay:
         ----------
         estimator : estimator of convexnn
             A fitted estimator.
-        runs, ax, options
+        runs, ax, **options
             As in `from_history`; `tol` is that of the estimator.
 
         Returns
@@ -191,7 +192,7 @@ class ConvergenceDisplay:
             self._plot_objective(one) if panel == "objective" else self._plot_gap(one)
             one.set_xlabel("training time [s]")
             self._limit_time(one, time_scale)
-            one.legend(fontsize="small", loc="upper right" if self.runs and panel == "objective" else "best")
+            inside_legend(one, loc="upper right" if self.runs and panel == "objective" else "best")
         return self
 
     def _limit_time(self, ax, scale):
@@ -226,13 +227,15 @@ class ConvergenceDisplay:
         ax.set_ylabel("training objective")
 
     def _objective_limits(self):
-        """Return limits that show where runs end, whatever they start from."""
-        low = self.lower_bounds[-1]
-        ends = [np.median([objectives[-1] for _, objectives in group]) for group in self.runs.values()]
-        span = max(self.objectives.max(), *ends, low) - low if ends else self.objectives.max() - low
+        """Return limits that show where runs end, but for runs that are far above the others, not where they start."""
+        low, ends = self.lower_bounds[-1], [[run[1][-1] for run in group] for group in self.runs.values()]
+        span = self.objectives.max() - low
+        if ends:
+            usual, worst = max(np.median(group) for group in ends), max(max(group) for group in ends)
+            span = max(span, min(worst - low, 3 * (usual - low)))
         if span <= 1e-6 * abs(low):
             span = 0.05 * abs(low) or 1.0
-        top = low + (2.0 if ends else 1.1) * span
+        top = low + (1.5 if ends else 1.1) * span
         return max(self.lower_bounds.min(), low - (1.0 if ends else 6.0) * span) - 0.1 * span, top
 
     def _plot_gap(self, ax):

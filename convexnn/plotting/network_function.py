@@ -12,7 +12,7 @@ from ..validation import check_choice, check_count
 from .function_panels import plot_curves, plot_surface
 from .lines import clip_lines, count_regions
 from .neurons import feature_names, fitted_model, neuron_groups, neuron_sizes, neuron_walls, output_names
-from .style import single_axes
+from .style import inside_legend, single_axes
 
 __all__ = ["NetworkFunctionDisplay"]
 
@@ -133,7 +133,7 @@ class NetworkFunctionDisplay:
             Of classifiers, what to draw; "auto" is the probability.
         n_points : int or None, default=None
             Points of the grid along each axis; None is 1000 for one feature and 200 for two.
-        ax, options
+        ax, **options
             As in `plot`.
 
         Returns
@@ -200,9 +200,11 @@ class NetworkFunctionDisplay:
             self.n_regions_ = count_regions(normals, offsets, window)
             plot_surface(self, normals, neuron_sizes(self.network), neurons)
         n_labels = len(self.ax_.get_legend_handles_labels()[0])
-        if legend and n_labels:
+        if legend and flat:
+            inside_legend(self.ax_)
+        elif legend and n_labels:
             below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 5.0, "frameon": False}
-            self.ax_.legend(fontsize="small", **({} if flat else below | {"ncols": min(2, n_labels)}))
+            self.ax_.legend(fontsize="small", ncols=min(2, n_labels), **below)
         return self
 
 

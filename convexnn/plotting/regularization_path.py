@@ -23,6 +23,7 @@ from .style import (
     SCOPE_WORDS,
     blend,
     frame,
+    inside_legend,
     log_scale,
     panel_axes,
     percent,
@@ -214,7 +215,8 @@ class RegularizationPathDisplay:
         return list(panels)
 
     def _mark_alpha_max(self, ax):
-        if self.alpha_max is not None and self.alpha_max > 0:
+        low, high = ax.get_xlim()
+        if self.alpha_max is not None and low <= self.alpha_max <= high:
             ax.axvline(self.alpha_max, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
             place = {
                 "x": self.alpha_max,
@@ -247,8 +249,7 @@ class RegularizationPathDisplay:
             ax.set_ylim(bottom=0)
         ax.set_title("Neurons", loc="left")
         ax.set_ylabel("$|w_j|\\,a_j$" if both else "$|w_j|\\,|a_j|$")
-        if self.norm_lines_:
-            ax.legend(loc="best" if len(drawn) < 30 else "upper right", fontsize="small")
+        inside_legend(ax, loc="best" if len(drawn) < 30 else "upper right")
 
     def _plot_n_neurons(self, ax):
         from matplotlib.ticker import MaxNLocator
@@ -261,7 +262,7 @@ class RegularizationPathDisplay:
 
     def _plot_regularizer(self, ax):
         self.lines_["regularizer"] = ax.plot(self.alphas, self.regularizers, "o-", color=CYCLE[2], markersize=3)[0]
-        ax.set_title("Weight decay of the optimum", loc="left")
+        ax.set_title("Weight decay", loc="left")
         ax.set_ylabel("$R$(alpha), sum of all $|w_j|\\,|a_j|$")
         ax.set_ylim(bottom=0)
 
@@ -281,19 +282,19 @@ class RegularizationPathDisplay:
         better = "lower is better" if error else "higher is better"
         ax.set_title("Error" if error else "Score", loc="left")
         ax.set_ylabel(f"{name} ({better})")
-        ax.legend(fontsize="small")
+        inside_legend(ax)
 
     def _plot_objective(self, ax):
         ax.fill_between(self.alphas, self.lower_bounds, self.objectives, color=blend(NEGATIVE, 0.3), linewidth=0)
         self.lines_["objective"] = ax.plot(self.alphas, self.objectives, color=POSITIVE, label="objective", lw=2.2)[0]
         self.lines_["lower_bound"] = ax.plot(self.alphas, self.lower_bounds, color=NEGATIVE, ls=(0, (4, 3)), lw=1.2)[0]
         for scope, chosen in self._by_scope():
-            label = f"lower bound: {SCOPE_WORDS[scope]}"
+            label = f"bound: {SCOPE_WORDS[scope]}"
             marker = {"marker": SCOPE_MARKERS[scope], "markersize": 4, "linestyle": "--", "color": NEGATIVE}
             ax.plot(self.alphas[chosen], self.lower_bounds[chosen], label=label, **(marker | {"linestyle": ""}))
-        ax.set_title("Objective and lower bound", loc="left")
+        ax.set_title("Objective and bound", loc="left")
         ax.set_ylabel("training objective")
-        ax.legend(loc="upper left", fontsize="small")
+        inside_legend(ax, loc="upper left")
 
     def _plot_gap(self, ax):
         gaps = np.maximum(self.gaps, LEAST_GAP)
@@ -303,9 +304,9 @@ class RegularizationPathDisplay:
         log_scale(ax, "y", np.append(gaps, gaps.min() / 10))
         if (self.gaps < LEAST_GAP).any():
             ax.text(0.01, LEAST_GAP * 1.3, "0 to rounding", fontsize="small", transform=ax.get_yaxis_transform())
-        ax.set_title(f"Relative gap, at most {percent(self.gaps.max())}", loc="left")
-        ax.set_ylabel("(objective - bound) / objective")
-        ax.legend(fontsize="small")
+        ax.set_title(f"Gap, at most {percent(self.gaps.max())}", loc="left")
+        ax.set_ylabel("relative gap")
+        inside_legend(ax)
 
     def _by_scope(self):
         scopes = np.array(self.scopes)

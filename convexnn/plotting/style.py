@@ -28,6 +28,7 @@ __all__ = [
     "class_colors",
     "counted",
     "frame",
+    "inside_legend",
     "log_scale",
     "panel_axes",
     "percent",
@@ -149,6 +150,20 @@ def frame(ax: "Axes", grid: str | None = "both") -> None:
     ax.set_axisbelow(True)
     if grid is not None:
         ax.grid(True, axis=grid, color=LIGHT, linewidth=0.6)
+
+
+def inside_legend(ax: "Axes", **options) -> None:
+    """Add a legend inside of axes, which the layout of the figure makes no room for.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        The axes, with labelled artists or without.
+    **options : dict
+        As of `Axes.legend`.
+    """
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(fontsize="small", **options).set_in_layout(False)
 
 
 def log_scale(ax: "Axes", axis: str, values: np.ndarray) -> None:
