@@ -83,7 +83,8 @@ class TrainedModel:
         Returns
         -------
         torch.nn.Module
-            Its outputs are those of the network: predictions, or of classifiers the decision function.
+            Its outputs, shape (n_samples, n_outputs), are those of `network_`: predictions, or of classifiers what
+            the decision function is made of.
 
         Raises
         ------

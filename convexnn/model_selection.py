@@ -134,7 +134,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         with Progress(self.verbose, total=len(splits), description="fold") as progress:
             for fold in folds:
                 scores.append(fold)
-                progress.update({"score": np.nanmax(fold)})
+                progress.update({"score": np.max(fold, initial=-np.inf, where=~np.isnan(fold))})
         self.scores_ = np.array(scores).T
         self._choose()
         self.estimator_ = estimator.set_params(alpha=float(self.alpha_))
