@@ -1,0 +1,192 @@
+"""Cross-validation of alpha: scikit-learn's contract, scores by hand, the rules, and bad input."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from convexnn import (
+    ConvexCNNRegressor,
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    alpha_max,
+)
+
+RNG = np.random.default_rng(1)
+X = RNG.standard_normal((40, 2))
+Y = np.abs(X[:, 0]) + 0.3 * X[:, 1] + 0.2 * RNG.standard_normal(40)
+LABELS = np.where(Y > np.median(Y), "high", "low")
+GATED = {"activation": "gated_relu", "arrangements": 8, "random_state": 0}
+
+
+@parametrize_with_checks(
+    [
+        ConvexReLURegressorCV(ConvexReLURegressor(skip=True, **GATED), n_alphas=2, cv=2),
+        ConvexReLUClassifierCV(ConvexReLUClassifier(skip=True, **GATED), n_alphas=2, cv=2),
+    ]
+)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def search():
+    own = ConvexReLURegressor(arrangements="all", tol=1e-6)
+    return ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=KFold(4), tol=1e-6, patience=None).fit(X, Y)
+
+
+def test_scores_are_those_of_fits_on_the_folds_at_their_part_of_alpha(search):
+    assert search.alphas_ == pytest.approx(alpha_max(X, Y) * np.geomspace(1, 1e-2, 6), rel=1e-9)
+    assert search.scores_.shape == (6, 4)
+    for fold, (inside, outside) in enumerate(KFold(4).split(X)):
+        for k in (2, 5):
+            alone = ConvexReLURegressor(0.75 * search.alphas_[k], arrangements="all", tol=1e-6).fit(X[inside], Y[inside])
+            assert search.scores_[k, fold] == pytest.approx(alone.score(X[outside], Y[outside]), abs=2e-3)
+    assert search.mean_scores_ == pytest.approx(search.scores_.mean(axis=1))
+    assert search.std_scores_ == pytest.approx(search.scores_.std(axis=1))
+
+
+def test_the_best_alpha_is_trained_on_all_data(search):
+    assert search.alpha_ == search.alphas_[search.mean_scores_.argmax()] == search.estimator_.alpha
+    assert search.best_score_ == search.mean_scores_.max()
+    alone = ConvexReLURegressor(search.alpha_, arrangements="all", tol=1e-6).fit(X, Y)
+    assert search.certificate_.objective == pytest.approx(alone.certificate_.objective, rel=1e-6)
+    assert search.certificate_.gap <= 1e-6
+    assert np.allclose(search.predict(X), alone.predict(X), atol=1e-3)
+    assert search.score(X, Y) == pytest.approx(alone.score(X, Y), abs=1e-4)
+    assert search.network_ is search.estimator_.network_
+    assert search.n_neurons_ == search.network_.n_neurons
+
+
+def test_one_standard_error_takes_the_largest_alpha_that_is_as_good(search):
+    own = ConvexReLURegressor(arrangements="all")
+    other = ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=KFold(4), rule="one_standard_error", patience=None)
+    other.fit(X, Y)
+    best = other.mean_scores_.argmax()
+    error = np.std(other.scores_[best], ddof=1) / 2
+    expected = next(a for a, mean in zip(other.alphas_, other.mean_scores_) if mean >= other.mean_scores_[best] - error)
+    assert other.alpha_ == expected >= search.alpha_
+
+
+def test_a_fold_is_left_when_it_gets_no_better():
+    noise = RNG.standard_normal(40)
+    search = ConvexReLURegressorCV(n_alphas=12, eps=1e-3, cv=3, patience=2).fit(X, noise)
+    missing = np.isnan(search.scores_)
+    assert missing.any()
+    for fold in range(3):
+        reached = search.scores_[~missing[:, fold], fold]
+        assert np.array_equal(missing[:, fold], np.arange(12) >= len(reached))
+        assert len(reached) == 12 or len(reached) - 1 - reached.argmax() == 2
+    assert np.isnan(search.mean_scores_[missing.any(axis=1)]).all()
+    assert search.best_score_ == np.nanmax(search.mean_scores_)
+
+
+def test_classes_and_their_scores():
+    search = ConvexReLUClassifierCV(
+        ConvexReLUClassifier(arrangements="all"), alphas=[0.1, 1.0], cv=3, scoring="neg_log_loss", tol=1e-4
+    ).fit(X, LABELS)
+    assert search.classes_.tolist() == ["high", "low"]
+    inside, outside = next(StratifiedKFold(3).split(X, LABELS))
+    alone = ConvexReLUClassifier(len(inside) / 40, arrangements="all").fit(X[inside], LABELS[inside])
+    assert search.scores_[0, 0] == pytest.approx(-log_loss(LABELS[outside], alone.predict_proba(X[outside])), abs=1e-3)
+    assert search.predict_proba(X).shape == (40, 2)
+    assert np.array_equal(search.classes_[search.predict_proba(X).argmax(axis=1)], search.predict(X))
+    assert search.decision_function(X).shape == (40,)
+    assert np.allclose(np.exp(search.predict_log_proba(X)), search.predict_proba(X))
+
+
+def test_weights_are_copies():
+    """Folds of copies: a sample and its copies are in one fold."""
+    weights = RNG.integers(1, 4, 40)
+    own = ConvexReLURegressor(arrangements="all", tol=1e-7)
+    options = {"alphas": [0.3, 3.0], "tol": 1e-7}
+    folds = list(KFold(4).split(X))
+    weighted = ConvexReLURegressorCV(own, cv=folds, **options).fit(X, Y, sample_weight=weights)
+    place = np.arange(40).repeat(weights)
+    copies = ConvexReLURegressorCV(
+        own, cv=[tuple(np.flatnonzero(np.isin(place, part)) for part in fold) for fold in folds], **options
+    ).fit(X[place], Y[place])
+    assert weighted.scores_ == pytest.approx(copies.scores_, abs=1e-3)
+    assert weighted.certificate_.objective == pytest.approx(copies.certificate_.objective, rel=1e-6)
+
+
+def test_jobs_give_the_same():
+    own = ConvexReLURegressor(**GATED)
+    one, two = (ConvexReLURegressorCV(own, n_alphas=3, cv=2, n_jobs=n_jobs).fit(X, Y) for n_jobs in (None, 2))
+    assert one.scores_ == pytest.approx(two.scores_, abs=1e-9)
+
+
+def test_convolutions_and_splitters():
+    rows = RNG.standard_normal((24, 5))
+    y = np.abs(rows).mean(axis=1)
+    search = ConvexReLURegressorCV(ConvexCNNRegressor((1, 5), 2), n_alphas=3, cv=2).fit(rows, y)
+    assert search.estimator_.filters_.shape[1:] == (1, 2)
+    groups = np.arange(40) % 5
+    folds = list(GroupKFold(5).split(X, Y, groups))
+    assert ConvexReLURegressorCV(ConvexReLURegressor(**GATED), n_alphas=2, cv=folds).fit(X, Y).scores_.shape == (2, 5)
+
+
+def test_in_a_pipeline_with_columns_of_strings():
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "kind": np.where(X[:, 0] > 0, "left", "right")})
+    columns = ColumnTransformer([("numbers", StandardScaler(), ["a", "b"]), ("names", OneHotEncoder(), ["kind"])])
+    model = make_pipeline(columns, ConvexReLURegressorCV(ConvexReLURegressor(**GATED), n_alphas=3, cv=2)).fit(frame, Y)
+    assert model.predict(frame).shape == (40,)
+    importance = permutation_importance(model, frame, Y, n_repeats=3, random_state=0).importances_mean
+    assert importance.shape == (3,)
+    search = ConvexReLURegressorCV(ConvexReLURegressor(**GATED), n_alphas=3, cv=2).fit(frame[["a", "b"]], Y)
+    assert search.feature_names_in_.tolist() == ["a", "b"]
+    grid = partial_dependence(search, frame[["a", "b"]], ["a"], grid_resolution=5)
+    means = [search.predict(frame[["a", "b"]].assign(a=value)).mean() for value in grid["grid_values"][0]]
+    assert grid["average"][0] == pytest.approx(means)
+
+
+def test_pickle_clone_and_methods_of_the_estimator():
+    search = ConvexReLURegressorCV(ConvexReLURegressor(**GATED), n_alphas=2, cv=2).fit(X, Y)
+    assert np.array_equal(pickle.loads(pickle.dumps(search)).predict(X), search.predict(X))
+    assert clone(search).get_params()["estimator__activation"] == "gated_relu"
+    assert not hasattr(clone(search), "alpha_")
+    assert "sampled" in search.summary() or "given" in search.summary()
+    explanation = search.explain(X)
+    assert np.allclose(explanation.predictions[:, 0], search.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ({"estimator": LinearRegression()}, TypeError, "estimator must be a regressor or classifier of convexnn"),
+        ({"estimator": ConvexReLUClassifier()}, TypeError, "must be a regressor; got .*ConvexReLUClassifierCV"),
+        ({"rule": "largest"}, ValueError, "The 'rule' parameter of ConvexReLURegressorCV"),
+        ({"n_alphas": 0}, ValueError, "The 'n_alphas' parameter"),
+        ({"eps": 1}, ValueError, "The 'eps' parameter"),
+        ({"cv": 1}, ValueError, "cv"),
+        ({"alphas": [-1.0]}, ValueError, "alphas must be numbers above 0"),
+        ({"patience": 0}, ValueError, "The 'patience' parameter"),
+        ({"scoring": "accuracy"}, ValueError, "continuous"),
+        ({"cv": 40}, ValueError, "cv must leave test folds that scoring=None can score"),
+    ],
+)
+def test_bad_parameters_raise(bad, error, message):
+    with pytest.raises(error, match=message):
+        ConvexReLURegressorCV(**{"estimator": ConvexReLURegressor(**GATED), "n_alphas": 2, **bad}).fit(X, Y)
+
+
+def test_it_has_to_be_fitted():
+    for name in ("predict", "explain"):
+        with pytest.raises(NotFittedError):
+            getattr(ConvexReLURegressorCV(), name)(X)
+    for name in ("predict", "predict_proba", "decision_function"):
+        with pytest.raises(NotFittedError):
+            getattr(ConvexReLUClassifierCV(), name)(X)
