@@ -22,8 +22,8 @@ models = {alpha: ConvexReLURegressor(alpha, hidden_bias="free").fit(x[:, None], 
 # Knots and slopes
 # ----------------
 # A knot is where a neuron switches on, at x = -b / w. Each is at a sample, up to rounding, and weight decay, which is
-# sum |w_j| |a_j| at the optimum, is the total variation of the slope (in general the larger of it and of
-# |f'(-inf) + f'(inf)|: Savarese, Evron, Soudry and Srebro, 2019).
+# :math:`\sum_j |w_j| |a_j|` at the optimum, is the total variation of the slope (in general the larger of it and of
+# :math:`|f'(-\infty) + f'(\infty)|`: Savarese, Evron, Soudry and Srebro, 2019).
 
 grid = np.linspace(-0.5, 10.5, 100_001)
 for alpha, model in models.items():
