@@ -49,7 +49,8 @@ for name, (color, style) in styles.items():
 left.set(xlabel="sample", ylabel="signal, standardised", title="One beat of the part that was held out")
 right.axvspan(time[beat][0], time[beat][-1], color="0.9", zorder=0, label="the beat on the left")
 right.set(xlabel="sample", ylabel="squared errors so far, standardised", title="All 324 samples that were held out")
-for ax, place in ((left, "upper right"), (right, "lower right")):
+right.set_ylim(-0.2, 5.4)
+for ax, place in ((left, "upper right"), (right, "upper left")):
     ax.grid(alpha=0.3)
     ax.legend(fontsize=9, loc=place)
 plt.show()
