@@ -234,7 +234,7 @@ def summary(
     >>> print(summary(Certificate(2.0, 1.9999, "global"), 1e-4, "solved", n_neurons=3, alpha=0.1, alpha_max=2.0))
     Solved to a relative gap of 5.0e-05 (tol=0.0001).
     The objective is 2. Proved over all activation patterns: no network of this kind, of any width, is below 1.9999.
-    3 neurons; alpha=0.1, 0.05 of alpha_max=2.
+    3 neurons; alpha=0.1, 0.05 times alpha_max=2.
     """
     solved = status == "solved" or certificate.gap <= tol
     small = None not in (alpha, alpha_max) and alpha < SMALL_ALPHA * alpha_max
@@ -273,12 +273,14 @@ def _outcome(certificate, tol, status, solved):
 
 def _meaning(certificate):
     """Say what the bound is worth: a local or a sampled one is no proof over all networks."""
-    digits = 6 if certificate.gap <= 0 else min(max(6, 2 - floor(log10(certificate.gap))), 12)  # that tell them apart
+    digits = 6 if certificate.gap <= 0 else min(max(6, 2 - floor(log10(certificate.gap))), 10)  # that tell them apart
     objective, bound = f"The objective is {certificate.objective:.{digits}g}.", f"{certificate.lower_bound:.{digits}g}"
-    if certificate.scope == "global":
+    if certificate.scope == "global" and (certificate.lower_bound > 0 or certificate.objective <= 0):
         proved = f"no network of this kind, of any width, is below {bound}."
         return f"{objective} Proved over all activation patterns: {proved}"
-    if certificate.scope == "local":
+    if certificate.lower_bound <= 0 < certificate.objective:
+        text = f"{objective} No lower bound of it above 0 is known."
+    elif certificate.scope == "local":
         text = (
             f"{objective} As far as search over all activation patterns could find, no network is below {bound}: an "
             "estimate, not a proof."
@@ -301,7 +303,7 @@ def _facts(n_neurons, alpha, alpha_max, time):
     if n_neurons is not None:
         facts.append(f"{n_neurons} neuron{'s' * (n_neurons != 1)}")
     if alpha is not None:
-        share = f", {alpha / alpha_max:.2g} of alpha_max={alpha_max:.4g}" if alpha_max else ""
+        share = f", {alpha / alpha_max:.2g} times alpha_max={alpha_max:.4g}" if alpha_max else ""
         facts.append(f"alpha={alpha:.4g}{share}")
     if time is not None:
         facts.append(f"{time:.1f} s" if time >= 1 else f"{time:.2g} s")
@@ -314,7 +316,7 @@ def _why_zero(alpha, alpha_max):
     if alpha is None or alpha_max is None:
         return f"{text} A smaller alpha makes neurons active."
     if alpha_max == 0:
-        return f"{text} They fit the targets, so that no alpha makes a neuron active."
+        return f"{text} At no alpha would a neuron lower the objective."
     if alpha >= alpha_max:
         return f"{text} alpha is not below alpha_max: choose a smaller one, such as {0.01 * alpha_max:.2g}."
     return f"{text} What neurons could gain at this alpha is within the gap: choose a smaller alpha, or a smaller tol."

@@ -30,12 +30,14 @@ LAYERS = [
         "solvers.face_systems",
         "solvers.polish",
         "solvers.subproblem",
+        "tables",
         "threads",
         "validation",
     ],
     [
         "arrangements",
         "ascent",
+        "cli_reports",
         "face_bases",
         "facets",
         "loss_fits",
@@ -80,7 +82,7 @@ LAYERS = [
     ["adversarial", "building", "kernel", "solvers.low_rank", "solvers.monitor", "solvers.reference"],
     ["alpha_max", "features", "solvers.vector_generation", "solvers.working_set"],
     ["solvers.conic", "solvers.generation"],
-    ["solvers", "solvers.one_feature"],
+    ["solvers", "solvers.one_feature", "solvers.uncertified"],
     ["certification", "interpolation", "training"],
     ["explanation", "export", "persistence"],
     ["plotting.lines", "plotting.style", "plotting.weight_space"],
@@ -99,8 +101,10 @@ LAYERS = [
     ["base"],
     ["estimators"],
     ["classifiers"],
-    ["circular_estimators", "conv_estimators", "path"],
+    ["circular_estimators", "cli_options", "conv_estimators", "path"],
     ["model_selection"],
+    ["cli"],
+    ["__main__"],
 ]
 LEVEL = {f"convexnn.{name}": level for level, names in enumerate(LAYERS) for name in names}
 
@@ -125,7 +129,7 @@ def test_imports_go_down(name):
 
 
 def test_importing_the_package_loads_nothing_optional():
-    optional = ["cvxpy", "clarabel", "torch", "pywt", "wfdb", "pooch", "matplotlib", "onnx", "dask"]
+    optional = ["cvxpy", "clarabel", "torch", "pywt", "wfdb", "pooch", "matplotlib", "onnx", "dask", "tqdm"]
     code = f"import sys, convexnn; print([name for name in {optional} if name in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
@@ -155,7 +159,7 @@ def test_public_names_have_numpydoc_docstrings(thing):
 
 
 # Helpers of the package, not of its users: one line says what they do.
-INTERNAL = {"convexnn.validation", "convexnn.enumeration", "convexnn.signals"}
+INTERNAL = {"convexnn.validation", "convexnn.enumeration", "convexnn.signals", "convexnn.cli_reports"}
 
 
 @pytest.mark.parametrize("name", ["convexnn", *MODULES])

@@ -226,7 +226,7 @@ def test_a_large_gap_makes_no_tolerance():
     [
         ({"alpha": 3.0, "alpha_max": 2.0}, "alpha is not below alpha_max: choose a smaller one, such as 0.02."),
         ({"alpha": 3.0}, "A smaller alpha makes neurons active."),
-        ({"alpha": 1.0, "alpha_max": 0.0}, "no alpha makes a neuron active"),
+        ({"alpha": 1.0, "alpha_max": 0.0}, "At no alpha would a neuron lower the objective."),
         ({"alpha": 1.99, "alpha_max": 2.0}, "within the gap"),
     ],
 )
@@ -241,6 +241,14 @@ def test_a_tiny_alpha_is_named_where_it_is_not_solved():
     alphas, certificate = {"alpha": 1e-6, "alpha_max": 2.0}, Certificate(2.0, 1.0, "global")
     assert "alpha is only 5e-07 of alpha_max" in summary(certificate, 1e-4, "stopped at max_iter=3", **alphas)
     assert "alpha is only" not in summary(certificate, 0.5, "solved", **alphas)
+
+
+@pytest.mark.parametrize("scope", ["local", "global", "sampled"])
+def test_no_bound_is_no_estimate_and_no_proof(scope):
+    text = summary(Certificate(2.0, 0.0, scope), 1e-4, "interrupted")
+    assert "The objective is 2. No lower bound of it above 0 is known." in text
+    assert "roved" not in text
+    assert "estimate" not in text
 
 
 def test_values_that_differ_are_shown_different():
