@@ -211,6 +211,14 @@ def test_gated_neurons_are_in_the_cells_of_their_gates():
     assert display.used_cells_.tolist() == [[False, True], [True, True]]
 
 
+def test_of_many_walls_some_are_drawn():
+    model, X = holding(random_network(2, 3)), np.random.default_rng(0).standard_normal((10, 2))
+    display = ArrangementDisplay.from_estimator(model, X, max_walls=4)
+    assert len(display.walls_.get_segments()) == 8
+    assert display.ax_.get_legend().texts[-1].get_text() == "4 of 10 walls drawn"
+    assert display.n_cells_ == len(enumerate_arrangements(np.column_stack([X, np.ones(10)])))
+
+
 def test_walls_have_the_colours_of_classes():
     model = holding(random_network(2, 3, hidden_bias="none"), ["no", "yes"])
     X, y = np.random.default_rng(0).standard_normal((5, 2)), np.array(["no", "yes", "yes", "no", "yes"])

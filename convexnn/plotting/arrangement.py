@@ -6,7 +6,7 @@ cut the space into cells, one for each activation pattern, and a neuron is a dir
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils import column_or_1d
@@ -16,6 +16,7 @@ from sklearn.utils.validation import validate_data
 from ..arrangements import count_arrangements
 from ..enumeration import distinct_walls
 from ..network import Network, activate
+from ..validation import check_count
 from .neurons import feature_names, fitted_model, neuron_groups, neuron_sizes, output_names
 from .style import DARK, GREY, blend, class_colors, counted, single_axes
 from .weight_space import (
@@ -33,6 +34,8 @@ from .weight_space import (
 __all__ = ["ArrangementDisplay"]
 
 N_ANGLES = 1440
+# Where there are more neurons than this they have no line from the origin.
+MOST_RAYS = 60
 # Cells beside a neuron that is on a wall.
 PALE = (0.92, 0.92, 0.92)
 # Where the discs of the two hemispheres are.
@@ -84,7 +87,7 @@ class ArrangementDisplay:
     on_wall_ : ndarray of bool, shape (n_neurons,)
         Which neurons are on a wall.
     walls_ : LineCollection
-        The walls.
+        The walls drawn.
     neurons_ : list of PathCollection
         Dots for the neurons of each group: first those inside cells, then those on walls.
 
@@ -121,7 +124,9 @@ class ArrangementDisplay:
             raise ValueError(f"rows must have two or three columns; got {self.rows.shape[1]}")
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any = None, *, dual: bool = False, ax: Any = None, **options):
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any = None, *, dual: bool = False, ax: Any = None, **options
+    ) -> Self:
         """Draw the arrangement of data, and the neurons of an estimator in it.
 
         Parameters
@@ -169,13 +174,15 @@ class ArrangementDisplay:
         )
         return display.plot(ax=ax, **options)
 
-    def plot(self, ax: Any = None, *, legend: bool = True):
+    def plot(self, ax: Any = None, *, max_walls: int = 300, legend: bool = True) -> Self:
         """Draw the arrangement.
 
         Parameters
         ----------
         ax : Axes or None, default=None
             Where; None is a new figure.
+        max_walls : int, default=300
+            Most walls to draw, of samples evenly spread over the rows; cells and neurons are those of all samples.
         legend : bool, default=True
             Whether to explain lines and colours beside the picture.
 
@@ -184,21 +191,30 @@ class ArrangementDisplay:
         ArrangementDisplay
             This display.
         """
-        flat = self.rows.shape[1] == 2
-        self.ax_ = single_axes(ax, (6.6, 4.6) if flat else (9.2, 4.2))
+        flat, walls = self.rows.shape[1] == 2, np.flatnonzero(self.rows.any(axis=1))
+        most = min(len(walls), check_count("max_walls", max_walls, 0))
+        drawn = walls[np.arange(most) * len(walls) // max(most, 1)]
+        self.ax_ = single_axes(ax, (8.0, 5.3) if flat else (8.2, 4.9))
         self.figure_ = self.ax_.figure
         self.on_wall_ = on_wall(self.rows, self.gates)
         self.used_cells_ = np.unique(self.gates[~self.on_wall_] @ self.rows.T >= 0, axis=0)
-        self._plot_plane() if flat else self._plot_sphere()
-        self.ax_.set_aspect("equal", anchor="W")
+        self._plot_plane(drawn) if flat else self._plot_sphere(drawn)
+        if most < len(walls):
+            self.ax_.plot([], [], linestyle="", label=f"{most:,} of {len(walls):,} walls drawn")
+        # the limits give way, not the box: its size is for the layout of the figure to choose
+        self.ax_.set_aspect("equal", adjustable="datalim")
+        self.ax_.margins(0)
+        self.ax_.autoscale_view()
         self.ax_.set(xticks=[], yticks=[])
         self.ax_.spines[:].set_visible(False)
         self.ax_.set_title(self._title(), loc="left")
         if self.on_wall_.any():
-            self.ax_.fill([], [], color=PALE, label="cell beside a neuron\non a wall")
+            self.ax_.fill([], [], color=PALE, label="cell beside a neuron on a wall")
         if legend and self.ax_.get_legend_handles_labels()[0]:
+            beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+            below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "ncols": 2}
             style = {"fontsize": "small", "frameon": False, "labelspacing": 0.8}
-            self.ax_.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), **style)
+            self.ax_.legend(**style, **(beside if flat else below))
         return self
 
     def _title(self):
@@ -219,7 +235,7 @@ class ArrangementDisplay:
             colors += [PALE if wall else blend(color, 0.4)] * len(around)
         return np.array(vectors).reshape(-1, self.rows.shape[1]), colors
 
-    def _plot_plane(self):
+    def _plot_plane(self, drawn):
         """Draw sectors, walls and neurons on the unit disc."""
         from matplotlib.patches import Wedge
 
@@ -227,20 +243,19 @@ class ArrangementDisplay:
         vectors, colors = self._cells()
         for span, color in zip(np.degrees(sectors(self.rows, vectors)), colors, strict=True):
             self.ax_.add_patch(Wedge((0, 0), 1.0, *span, facecolor=color, linewidth=0, zorder=1))
-        kept = self.rows.any(axis=1)
-        normals = unit_vectors(self.rows[kept])
+        normals = unit_vectors(self.rows[drawn])
         across = np.column_stack([-normals[:, 1], normals[:, 0]])
-        self._walls(np.stack([-across, across], axis=1), np.flatnonzero(kept))
+        self._walls(np.stack([-across, across], axis=1), drawn)
         self.ax_.plot(*circle().T, color=GREY, linewidth=0.8)
         if self.dual is not None:
             angles, values = np.asarray(self.dual).T
-            label = "dual value, whose bound\nalpha is the circle"
+            label = "dual value; its bound alpha is the circle"
             self.ax_.plot(values * np.cos(angles), values * np.sin(angles), color=DARK, linewidth=1.3, label=label)
         self._neurons(unit_vectors(self.weights))
         self._names(0.0, *self.names)
-        self.ax_.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
+        self.ax_.update_datalim([(-1.22, -1.2), (1.2, 1.1)])
 
-    def _plot_sphere(self):
+    def _plot_sphere(self, drawn):
         """Draw cells, walls and neurons on the discs of the two hemispheres."""
         self.n_cells_ = count_arrangements(*distinct_walls(self.rows).rows.shape)
         vectors, colors = self._cells()
@@ -249,21 +264,20 @@ class ArrangementDisplay:
             extent = (centre[0] - 1, centre[0] + 1, -1, 1)
             self.ax_.imshow(image, origin="lower", extent=extent, interpolation="nearest", zorder=1)
             self.ax_.plot(*(circle() + centre).T, color=GREY, linewidth=0.8)
-            self.ax_.text(centre[0], 1.04, f"{self.names[2]} {'>' if side > 0 else '<'} 0", ha="center", va="bottom")
+            self.ax_.text(centre[0], 1.1, f"{self.names[2]} {'>' if side > 0 else '<'} 0", ha="center", va="bottom")
             self._names(centre[0], *self.names[:2])
-        kept = np.flatnonzero(self.rows.any(axis=1))
-        halves = [half + place for k in kept for half, place in zip(great_circle(self.rows[k]), CENTRES, strict=True)]
-        self._walls(halves, np.repeat(kept, 2))
+        halves = [half + place for k in drawn for half, place in zip(great_circle(self.rows[k]), CENTRES, strict=True)]
+        self._walls(halves, np.repeat(drawn, 2))
         places = to_disc(unit_vectors(self.weights)) + CENTRES[(self.weights[:, 2] < 0).astype(int)]
         self._neurons(places)
-        self.ax_.set(xlim=(-2.4, 2.4), ylim=(-1.25, 1.25))
+        self.ax_.update_datalim([(-2.4, -1.25), (2.25, 1.25)])
 
     def _walls(self, segments, samples):
         """Draw the walls of samples, coloured by their targets."""
         from matplotlib.collections import LineCollection
 
-        width = float(np.clip(40 / max(len(self.rows), 1), 0.3, 1.0))
-        colors, legend = _target_colors(self.ax_, self.targets)
+        width = float(np.clip(40 / max(len(samples), 1), 0.3, 1.0))
+        colors, legend = _target_colors(self.ax_, self.targets, "bottom" if self.rows.shape[1] == 2 else "right")
         chosen = GREY if colors is None else [colors[k] for k in samples]
         self.walls_ = LineCollection(segments, colors=chosen, linewidths=width, zorder=2)
         self.ax_.add_collection(self.walls_)
@@ -282,17 +296,17 @@ class ArrangementDisplay:
                 style = {"s": areas[chosen], "color": color, "edgecolor": "white", "linewidth": 0.8, "zorder": 4}
                 words = f"neuron{' on a wall' * walls}, {label}"
                 self.neurons_.append(self.ax_.scatter(*places[chosen].T, marker=marker, label=words, **style))
-                if self.rows.shape[1] == 2:
+                if self.rows.shape[1] == 2 and len(self.sizes) <= MOST_RAYS:
                     for x, y in places[chosen]:
                         self.ax_.plot([0, x], [0, y], color=color, linewidth=1.2, zorder=3)
 
     def _names(self, centre, horizontal, vertical):
         """Write the names of the two directions of a disc beside it."""
-        self.ax_.text(centre, -1.07, f"{horizontal} $\\rightarrow$", ha="center", va="top")
-        self.ax_.text(centre - 1.07, 0, f"{vertical} $\\rightarrow$", ha="right", va="center", rotation=90)
+        self.ax_.text(centre, -1.1, f"{horizontal} $\\rightarrow$", ha="center", va="top")
+        self.ax_.text(centre - 1.1, 0, f"{vertical} $\\rightarrow$", ha="right", va="center", rotation=90)
 
 
-def _target_colors(ax, targets):
+def _target_colors(ax, targets, side):
     """Return a colour for each sample, or None, and the legend of classes; numbers get a colour bar."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -307,7 +321,7 @@ def _target_colors(ax, targets):
         legend = [(f"wall of class {name}", blend(color, 0.6)) for name, color in zip(classes, colors, strict=True)]
         return [blend(colors[k], 0.6) for k in index], legend
     scale = ScalarMappable(Normalize(np.min(targets), np.max(targets)), colormaps["viridis"])
-    ax.figure.colorbar(scale, ax=ax, location="bottom", shrink=0.5, aspect=30, label="wall of a sample: target y")
+    ax.figure.colorbar(scale, ax=ax, location=side, shrink=0.5, aspect=25, label="wall of a sample: target y")
     return list(scale.to_rgba(targets)), []
 
 

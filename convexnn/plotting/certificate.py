@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from textwrap import fill
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class CertificateDisplay:
                 raise TypeError(f"certificates must be of type Certificate; got {certificate!r} for {name!r}")
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None, **options):
+    def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None, **options) -> Self:
         """Draw the certificate of an estimator.
 
         Parameters
@@ -85,7 +85,7 @@ class CertificateDisplay:
         return cls.from_estimators({name or type(estimator).__name__: estimator}, ax=ax, **options)
 
     @classmethod
-    def from_estimators(cls, estimators: Mapping, *, ax: Any = None, **options):
+    def from_estimators(cls, estimators: Mapping, *, ax: Any = None, **options) -> Self:
         """Draw the certificates of several estimators below one another.
 
         Parameters
@@ -103,7 +103,7 @@ class CertificateDisplay:
         certificates = {name: fitted_model(estimator)[0].certificate_ for name, estimator in estimators.items()}
         return cls(certificates).plot(ax=ax, **options)
 
-    def plot(self, ax: Any = None, *, legend: bool = True):
+    def plot(self, ax: Any = None, *, legend: bool = True) -> Self:
         """Draw the certificates.
 
         Parameters

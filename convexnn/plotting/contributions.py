@@ -1,7 +1,7 @@
 """One prediction as a sum: what the output bias, the skip and each neuron add to it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class ContributionsDisplay:
         max_neurons: int = 10,
         ax: Any = None,
         **options,
-    ):
+    ) -> Self:
         """Draw what adds up to the prediction of one input.
 
         Parameters
@@ -144,7 +144,7 @@ class ContributionsDisplay:
         )  # fmt: skip
         return display.plot(ax=ax, **options)
 
-    def plot(self, ax: Any = None, *, decimals: int | None = None):
+    def plot(self, ax: Any = None, *, decimals: int | None = None) -> Self:
         """Draw the sum.
 
         Parameters

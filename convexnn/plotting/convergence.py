@@ -1,7 +1,7 @@
 """Convergence: objective, lower bound and gap against time, beside runs of other methods."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class ConvergenceDisplay:
         self.tol = tol
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, runs: Mapping | None = None, ax: Any = None, **options):
+    def from_estimator(cls, estimator: Any, *, runs: Mapping | None = None, ax: Any = None, **options) -> Self:
         """Draw how the training of an estimator converged.
 
         Parameters
@@ -121,7 +121,7 @@ class ConvergenceDisplay:
         panels: Sequence = PANELS,
         time_scale: str = "log",
         ax: Any = None,
-    ):
+    ) -> Self:
         """Draw a history.
 
         Parameters
@@ -156,7 +156,7 @@ class ConvergenceDisplay:
             raise ValueError(f"runs must have at least one run for each method; got none for one of {list(curves)}")
         return cls(**columns, runs=curves, tol=tol).plot(panels=panels, time_scale=time_scale, ax=ax)
 
-    def plot(self, ax: Any = None, *, panels: Sequence = PANELS, time_scale: str = "log"):
+    def plot(self, ax: Any = None, *, panels: Sequence = PANELS, time_scale: str = "log") -> Self:
         """Draw the convergence.
 
         Parameters

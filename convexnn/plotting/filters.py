@@ -1,7 +1,7 @@
 """Filters of convolutional and circular networks, and their spectra."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class FiltersDisplay:
         self.titles, self.circular = list(titles), circular
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, max_filters: int = 8, ax: Any = None, **options):
+    def from_estimator(cls, estimator: Any, *, max_filters: int = 8, ax: Any = None, **options) -> Self:
         """Draw the filters of an estimator.
 
         Parameters
@@ -114,7 +114,7 @@ class FiltersDisplay:
         circular = isinstance(network, CircularNetwork)
         return cls(filters=filters[order], titles=titles, circular=circular).plot(ax=ax, **options)
 
-    def plot(self, ax: Any = None, *, rows: Sequence = ROWS):
+    def plot(self, ax: Any = None, *, rows: Sequence = ROWS) -> Self:
         """Draw the filters.
 
         Parameters

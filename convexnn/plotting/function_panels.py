@@ -89,10 +89,10 @@ def _value_label(display):
 def _plot_knots(display):
     """Mark the knots on every curve; on the axis where the function jumps there."""
     ax, grid, knots = display.ax_, display.grid[0], display.knots_
-    if len(knots) <= MOST_MARKS:
-        for knot in knots:
-            ax.axvline(knot, color=LIGHT, linewidth=0.8, zorder=0)
-    style = {"color": "white", "edgecolor": DARK, "linewidth": 1.2, "s": 26, "zorder": 4}
+    few = len(knots) <= MOST_MARKS
+    for knot in knots if few else ():
+        ax.axvline(knot, color=LIGHT, linewidth=0.8, zorder=0)
+    style = {"color": "white", "edgecolor": DARK, "linewidth": 1.2 if few else 0.6, "s": 26 if few else 9, "zorder": 4}
     label = "knot: a neuron switches"
     if np.isnan(grid).any():
         style |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
@@ -122,7 +122,7 @@ def _curve_data(display, colors):
         heights, place = (index if display.response == "predict_proba" else 2 * index - 1), ax.transData
     for k, name in enumerate(display.classes):
         chosen = index == k
-        label = f"data of {name}" if len(display.classes) == 2 else None
+        label = f"class {name}" if len(display.classes) == 2 else None
         dots = ax.scatter(x[chosen], heights[chosen], color=shades[k], transform=place, label=label, **style)
     return dots
 
@@ -183,17 +183,18 @@ def _plot_lines(display, normals, sizes):
     """Draw the neurons' lines, wider for larger ones, with arrows to where they are active."""
     ax, largest = display.ax_, sizes.max(initial=np.finfo(float).tiny)
     groups, styles = display.groups
-    drawn = set()
+    drawn, few = set(), len(display.segments_) <= MOST_MARKS
     for (start, end), j in zip(display.segments_, display.segment_neurons_, strict=True):
         label, _, direction = styles[groups[j]]
         label = f"neuron, {label}" if len(styles) == 2 and styles[1][2] < 0 else "neuron"
-        width = 0.6 + 1.2 * sizes[j] / largest
+        width = (0.6 + 1.2 * sizes[j] / largest) * (1.0 if few else 0.5)
         dashes = "-" if direction > 0 else (0, (5, 2))
         new = None if label in drawn else label
         drawn.add(label)
-        ax.plot(*zip(start, end, strict=True), color="black", linewidth=width, linestyle=dashes, alpha=0.75, label=new)
+        style = {"linewidth": width, "linestyle": dashes, "alpha": 0.75 if few else 0.5}
+        ax.plot(*zip(start, end, strict=True), color="black", label=new, **style)
     one_sided = display.network.activation not in ("abs", "linear")
-    if one_sided and 0 < len(display.segments_) <= MOST_MARKS:
+    if one_sided and few and len(display.segments_):
         size = np.array([axis[-1] - axis[0] for axis in display.grid])
         # across the line as it is drawn, whatever the scales of the axes
         across = normals[display.segment_neurons_] * size
@@ -219,5 +220,5 @@ def _surface_data(display, scale):
     shades = class_colors(len(display.classes)) or [CYCLE[k % len(CYCLE)] for k in range(len(display.classes))]
     for name, shade in zip(display.classes, shades, strict=True):
         chosen = display.y == name
-        dots = ax.scatter(*display.X[chosen].T, color=shade, label=f"{name}", **style)
+        dots = ax.scatter(*display.X[chosen].T, color=shade, label=f"class {name}", **style)
     return dots

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils import column_or_1d
@@ -113,7 +113,7 @@ class NetworkFunctionDisplay:
         n_points: int | None = None,
         ax: Any = None,
         **options,
-    ):
+    ) -> Self:
         """Draw the function of an estimator.
 
         Parameters
@@ -170,7 +170,7 @@ class NetworkFunctionDisplay:
         )  # fmt: skip
         return display.plot(ax=ax, **options)
 
-    def plot(self, ax: Any = None, *, neurons: bool = True, legend: bool = True):
+    def plot(self, ax: Any = None, *, neurons: bool = True, legend: bool = True) -> Self:
         """Draw the function.
 
         Parameters

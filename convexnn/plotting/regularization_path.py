@@ -6,7 +6,7 @@ least 0.9. Otherwise it ends, and another begins: a neuron that no line goes thr
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -130,7 +130,7 @@ class RegularizationPathDisplay:
         self.alpha_max = alpha_max
 
     @classmethod
-    def from_path(cls, path: Any, *, panels: Sequence | None = None, n_columns: int = 2, ax: Any = None):
+    def from_path(cls, path: Any, *, panels: Sequence | None = None, n_columns: int = 2, ax: Any = None) -> Self:
         """Draw a path.
 
         Parameters
@@ -166,7 +166,7 @@ class RegularizationPathDisplay:
         )
         return display.plot(panels=panels, n_columns=n_columns, ax=ax)
 
-    def plot(self, ax: Any = None, *, panels: Sequence | None = None, n_columns: int = 2):
+    def plot(self, ax: Any = None, *, panels: Sequence | None = None, n_columns: int = 2) -> Self:
         """Draw the path.
 
         Parameters

@@ -194,7 +194,7 @@ def great_circle(row: np.ndarray, n_points: int = 181) -> tuple:
     return to_disc(first + second), to_disc(first - second)
 
 
-def cell_image(rows: np.ndarray, vectors: np.ndarray, colors: Sequence, side: int, n_pixels: int = 500) -> np.ndarray:
+def cell_image(rows: np.ndarray, vectors: np.ndarray, colors: Sequence, side: int, n_pixels: int = 400) -> np.ndarray:
     """Draw the cells of vectors on the disc of a hemisphere.
 
     Parameters
@@ -207,7 +207,7 @@ def cell_image(rows: np.ndarray, vectors: np.ndarray, colors: Sequence, side: in
         Colour of the cell of each vector.
     side : {1, -1}
         Which hemisphere: z >= 0, or z <= 0.
-    n_pixels : int, default=500
+    n_pixels : int, default=400
         Pixels along a side of the square around the disc.
 
     Returns
@@ -221,10 +221,18 @@ def cell_image(rows: np.ndarray, vectors: np.ndarray, colors: Sequence, side: in
     x, y = x[inside], y[inside]
     z = 1 - x**2 - y**2  # radius^2 = (1 - z^2) / (1 + z)
     pixels = np.column_stack([x * np.sqrt(1 + z), y * np.sqrt(1 + z), side * z])
-    bits = np.concatenate([pattern_bits(rows, vectors), pattern_bits(rows, pixels)])
-    labels = np.unique(bits, axis=0, return_inverse=True)[1].ravel()
-    palette = np.zeros((labels.max() + 1, 4))
-    palette[labels[: len(vectors)]] = np.column_stack([np.reshape(colors, (-1, 3)), np.ones(len(vectors))])
+    known, order = np.unique(_pattern_codes(rows, vectors), return_index=True)
+    codes = _pattern_codes(rows, pixels)
+    place = np.minimum(np.searchsorted(known, codes), len(known) - 1) if len(known) else np.zeros(len(codes), dtype=int)
+    palette = np.column_stack([np.reshape(colors, (-1, 3)), np.ones(len(vectors))])[order]
+    found = known[place] == codes if len(known) else np.zeros(len(codes), dtype=bool)
     image = np.zeros((n_pixels * n_pixels, 4))
-    image[inside] = palette[labels[len(vectors) :]]
+    image[np.flatnonzero(inside)[found]] = palette[place[found]]
     return image.reshape(n_pixels, n_pixels, 4)
+
+
+def _pattern_codes(rows, vectors):
+    """Return a number for the pattern of each vector: different ones are the same with probability 1e-19."""
+    bits = pattern_bits(rows, vectors)
+    words = np.pad(bits, [(0, 0), (0, -bits.shape[1] % 8)]).view(np.uint64)
+    return words @ np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)
