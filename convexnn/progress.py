@@ -325,7 +325,7 @@ def _why_zero(alpha, alpha_max):
 def _remedy(certificate, status):
     """Say what to do where tol was not reached."""
     remedy = next((text for word, text in REMEDIES.items() if word in status), "Raise tol, or try another solver.")
-    if certificate.gap < 0.1 and "tol" in remedy:
+    if certificate.gap < 1e-2 and "tol" in remedy:
         remedy += f" The gap is within tol={10.0 ** ceil(log10(certificate.gap)):.0e} now."
     return remedy
 
