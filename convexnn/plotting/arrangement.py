@@ -194,17 +194,15 @@ class ArrangementDisplay:
         flat, walls = self.rows.shape[1] == 2, np.flatnonzero(self.rows.any(axis=1))
         most = min(len(walls), check_count("max_walls", max_walls, 0))
         drawn = walls[np.arange(most) * len(walls) // max(most, 1)]
-        self.ax_ = single_axes(ax, (8.0, 5.3) if flat else (8.2, 4.9))
+        # wider than the discs need, so that the layout has room for what is beside or below them
+        self.ax_ = single_axes(ax, (8.0, 4.8) if flat else (9.6, 4.9))
         self.figure_ = self.ax_.figure
         self.on_wall_ = on_wall(self.rows, self.gates)
         self.used_cells_ = np.unique(self.gates[~self.on_wall_] @ self.rows.T >= 0, axis=0)
         self._plot_plane(drawn) if flat else self._plot_sphere(drawn)
         if most < len(walls):
             self.ax_.plot([], [], linestyle="", label=f"{most:,} of {len(walls):,} walls drawn")
-        # the limits give way, not the box: its size is for the layout of the figure to choose
-        self.ax_.set_aspect("equal", adjustable="datalim")
-        self.ax_.margins(0)
-        self.ax_.autoscale_view()
+        self.ax_.set_aspect("equal", anchor="W" if flat else "C")
         self.ax_.set(xticks=[], yticks=[])
         self.ax_.spines[:].set_visible(False)
         self.ax_.set_title(self._title(), loc="left")
@@ -253,7 +251,7 @@ class ArrangementDisplay:
             self.ax_.plot(values * np.cos(angles), values * np.sin(angles), color=DARK, linewidth=1.3, label=label)
         self._neurons(unit_vectors(self.weights))
         self._names(0.0, *self.names)
-        self.ax_.update_datalim([(-1.22, -1.2), (1.2, 1.1)])
+        self.ax_.set(xlim=(-1.2, 1.1), ylim=(-1.2, 1.1))
 
     def _plot_sphere(self, drawn):
         """Draw cells, walls and neurons on the discs of the two hemispheres."""
@@ -270,7 +268,7 @@ class ArrangementDisplay:
         self._walls(halves, np.repeat(drawn, 2))
         places = to_disc(unit_vectors(self.weights)) + CENTRES[(self.weights[:, 2] < 0).astype(int)]
         self._neurons(places)
-        self.ax_.update_datalim([(-2.4, -1.25), (2.25, 1.25)])
+        self.ax_.set(xlim=(-2.35, 2.25), ylim=(-1.25, 1.25))
 
     def _walls(self, segments, samples):
         """Draw the walls of samples, coloured by their targets."""
