@@ -10,33 +10,37 @@ from .training import REGRESSOR_LOSSES
 __all__ = ["make_parser"]
 
 DESCRIPTION = """\
-Two-layer ReLU networks trained to global optimality by convex optimisation: no learning rate, no number of neurons to
-choose, and with each network a lower bound on the objective of every other one.
+Two-layer ReLU networks trained to global optimality by convex optimisation:
+no learning rate, no number of neurons to choose, and with each network a lower
+bound, proved or estimated, on the objective that any other one could reach.
 
-Data are text files, .csv or .tsv, whose first line names the columns. All columns but the target are features; they
-have to be numbers, none of them missing."""
+Data are text files, .csv or .tsv, whose first line names the columns. All
+columns but the target are features; they have to be numbers, none missing."""
 EPILOG = """\
 examples:
   convexnn fit houses.csv --target price --output model.npz
-  convexnn fit houses.csv --target price --alpha cv --test-size 0.25 --output model.npz
+  convexnn fit houses.csv --target price --alpha cv --test-size 0.25
   convexnn predict model.npz new_houses.csv --output predictions.csv
   convexnn path houses.csv --target price --plot path.png
-  convexnn certify model.npz houses.csv --target price --scope global --time-limit 60
+  convexnn certify model.npz houses.csv --target price --scope global
   convexnn ecg
 
 words:
-  alpha     strength of the weight decay. At alpha_max and above no neuron is active; the smaller alpha is, the more
-            neurons there are, the closer the fit, and the longer it takes. "auto" is 0.01 alpha_max; "cv" chooses it by
-            cross-validation.
-  gap       (objective - lower bound) / objective: the network is at most this far from the best one. The solver stops
-            at --tol.
-  scope     what the lower bound is worth. "global": proved, no network of the kind, of any width, is below it.
-            "local": an estimate, as far as a search over all activation patterns could find; it proves nothing.
-            --scope global asks for a proof: seconds up to about six features, give a --time-limit beyond that.
+  alpha  Strength of the weight decay. At alpha_max and above no neuron is
+         active; the smaller alpha is, the more neurons there are, the closer
+         is the fit, and the longer it takes. "auto" is 0.01 alpha_max, "cv"
+         chooses it by cross-validation.
+  gap    (objective - lower bound) / objective: how far the network is at most
+         from the best one, if the bound holds. Solvers stop at --tol.
+  scope  What the bound is worth. "global": it is proved, no network of the
+         kind, of any width, is below it. "local": an estimate, as far as a
+         search over all activation patterns could find; it proves nothing.
+         --scope global asks for a proof: seconds up to about six features;
+         give a --time-limit beyond that.
 
 exit codes:
-  0  done                                  2    wrong usage or data: one line on stderr says what to do
-  1  done, but tol was not reached         130  interrupted"""
+  0  done                           2    wrong usage or data: one line says why
+  1  done, but tol was not reached  130  interrupted"""
 ALPHA = "weight decay: auto (0.01 alpha_max), cv (cross-validation) or a number above 0 (default: auto)"
 HINTS = {"fit": "train a network on a table, and write it to a file", "predict": "predict the rows of a table"}
 HINTS |= {"path": "train networks from alpha_max down, to see what alpha does"}
@@ -77,14 +81,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_fit(parser):
     parser.description = (
-        "Train a network on a table. The result is said in words: how far it is at most from the best network of any\n"
-        "width, whether that is proved, and what to do where it did not converge. --output writes the model, with the\n"
-        "means and scales of its features, for `convexnn predict` and for `convexnn.load` in Python."
+        "Train a network on a table. The result is said in words: the gap to the best\n"
+        "network of any width, whether that is proved, and what to do where it did not\n"
+        "converge. --output writes the model, with the means and scales of its features,\n"
+        "for `convexnn predict`, and for `convexnn.load` in Python."
     )
     parser.epilog = (
         "examples:\n"
         "  convexnn fit flowers.csv --target species --output model.npz\n"
-        "  convexnn fit houses.csv --target price --alpha 0.5 --loss huber --test-size 0.25 --json"
+        "  convexnn fit houses.csv --target price --alpha 0.5 --loss huber --json"
     )
     parser.add_argument("--alpha", type=_alpha, default="auto", metavar="auto|cv|NUMBER", help=ALPHA)
     _add_data(parser)
@@ -96,8 +101,9 @@ def _add_fit(parser):
 
 def _add_predict(parser):
     parser.description = (
-        "Predict the rows of a table, by a model that `convexnn fit` or `convexnn.save` wrote. Features are found by\n"
-        "their names; other columns are not read. Writes a table with a line for each row."
+        "Predict the rows of a table, by a model that `convexnn fit` or `convexnn.save`\n"
+        "wrote. Features are found by their names; other columns are not read. Writes a\n"
+        "table with a line for each row."
     )
     parser.add_argument("model", metavar="MODEL.npz", help="the model")
     parser.add_argument("data", metavar="DATA.csv", help="the table")
@@ -108,8 +114,9 @@ def _add_predict(parser):
 
 def _add_path(parser):
     parser.description = (
-        "Train networks at decreasing alphas, from alpha_max down, each from the one before. Shows neurons, objective\n"
-        "and certificate, and scores at each alpha; the score on rows held out says which alpha to take."
+        "Train networks at decreasing alphas, from alpha_max down, each from the one\n"
+        "before. Shows neurons, objective and certificate, and scores at each alpha; the\n"
+        "score on rows held out says which alpha to take."
     )
     _add_data(parser)
     _add_model(parser)
@@ -131,9 +138,10 @@ def _add_path(parser):
 
 def _add_certify(parser):
     parser.description = (
-        "Bound the objective of every network of the kind of a saved one, of any width, from below, on the rows of\n"
-        "a table, at the alpha of the model. The gap says how far it is at most from the best one, and the scope\n"
-        "whether that is proved. Exit code 1 says that the gap is above --tol."
+        "Bound the objective of every network of the kind of a saved one, of any width,\n"
+        "from below, on the rows of a table, at the alpha of the model. The gap says how\n"
+        "far it is at most from the best one, and the scope whether that is proved. Exit\n"
+        "code 1 says that the gap is above --tol."
     )
     parser.add_argument("model", metavar="MODEL.npz", help="the model")
     parser.add_argument("data", metavar="DATA.csv", help="the table that it was trained on, or another one")
@@ -149,9 +157,10 @@ def _add_certify(parser):
 
 def _add_ecg(parser):
     parser.description = (
-        "Predict the next sample of an electrocardiogram from a window of the last ones, by a network with a linear\n"
-        "skip trained to the optimum, beside persistence and linear least squares. Scales are those of the training\n"
-        "part, the first --train samples; errors are on the rest."
+        "Predict the next sample of an electrocardiogram from a window of the last ones,\n"
+        "by a network with a linear skip trained to the optimum, beside persistence and\n"
+        "linear least squares. Scales are those of the training part, the first --train\n"
+        "samples; errors are on the rest as well."
     )
     parser.add_argument("--source", default="auto", help="auto, embedded, scipy, or a .csv, .npy or WFDB file")
     parser.add_argument("--window", type=_count, default=15, metavar="N", help="samples of a window (default: 15)")

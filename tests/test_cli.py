@@ -407,7 +407,7 @@ def test_verbose_shows_progress_on_stderr(capsys):
         (["fit", "--help"], ["--alpha auto|cv|NUMBER", "examples:", "--no-standardize", "penalized,none,free"]),
         (["predict", "--help"], ["--proba"]),
         (["path", "--help"], ["--n-alphas", "--plot"]),
-        (["certify", "--help"], ["--scope", "Exit code 1"]),
+        (["certify", "--help"], ["--scope", "code 1 says"]),
         (["ecg", "--help"], ["--source", "persistence"]),
     ],
 )
