@@ -84,7 +84,7 @@ toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_validation_checks = {
-    *("GL03", "GL06", "GL07", "GL09", "GL10", "SS01", "SS02", "SS03", "SS04", "SS06", "PR02", "PR03"),
+    *("GL03", "GL06", "GL07", "GL09", "GL10", "SS01", "SS02", "SS03", "SS04", "SS06", "PR02"),
     *("PR05", "PR07", "PR09", "PR10", "RT02", "RT03", "RT05"),
 }
 
