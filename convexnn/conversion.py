@@ -35,14 +35,12 @@ def as_network(model, hidden_bias=None):
     Parameters
     ----------
     model : object
-        One of
-
-        - a `Network`, returned as it is, or a fitted estimator of this package;
-        - a fitted `MLPRegressor` or `MLPClassifier` of scikit-learn with one hidden layer and activation "relu". Its
+        - A `Network`, returned as it is, or a fitted estimator of this package;
+        - or a fitted `MLPRegressor` or `MLPClassifier` of scikit-learn with one hidden layer and activation "relu". Its
           weight decay leaves biases out. The outputs of a classifier are its logits, before the sigmoid or softmax;
-        - a tuple or list (W1, b1, W2, b2) of arrays of shapes (n_features, n_neurons), (n_neurons,),
+        - or a tuple or list (W1, b1, W2, b2) of arrays of shapes (n_features, n_neurons), (n_neurons,),
           (n_neurons, n_outputs) or (n_neurons,), and (n_outputs,) or a scalar. Biases may be None, that is zero;
-        - a torch module made of Linear, ReLU and Linear, in this order; Identity, Dropout (which does nothing outside
+        - or a torch module made of Linear, ReLU and Linear, in this order; Identity, Dropout (it does nothing outside
           training) and Flatten may stand between them. A module that is no plain Sequential is run on random inputs,
           to see that its forward applies its layers in order and does nothing else.
     hidden_bias : {"penalized", "none", "free"} or None, default=None
