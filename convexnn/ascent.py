@@ -15,10 +15,10 @@ bound of kappa(v) and patterns that violate kappa(v) <= alpha; that nothing is f
 import numpy as np
 from numba import njit
 
-from .projection import project
+from .projection import dot, project
 from .threads import map_batches
 
-__all__ = ["ascend", "climb", "compile_ascent"]
+__all__ = ["ascend", "batch_size", "climb", "climb_one", "compile_ascent"]
 
 # Rows whose products with a vector are made at a time.
 CHUNK = 1024
@@ -101,9 +101,26 @@ def compile_ascent():
         climb(columns, ones, ones, ones, np.ones((1, 1), bool), 0.0, 1)
 
 
+def batch_size(n_starts, work):
+    """Return the size of batches that are worth a thread each.
+
+    Parameters
+    ----------
+    n_starts : int
+        Number of starts.
+    work : float
+        Number of products that a start takes.
+
+    Returns
+    -------
+    int
+        Starts of a batch.
+    """
+    return max(1, -(-n_starts // BATCHES), int(BATCH_WORK / max(work, 1)))
+
+
 def _batches(n_starts, work):
-    """Return the starts in batches that are worth a thread each, for so many products a start."""
-    size = max(1, -(-n_starts // BATCHES), int(BATCH_WORK / max(work, 1)))
+    size = batch_size(n_starts, work)
     return [slice(first, first + size) for first in range(0, n_starts, size)]
 
 
@@ -117,8 +134,10 @@ def _ascend_all(columns, weights, linear, signs, U, n_steps):
 
 @njit(cache=True, nogil=True)
 def _climb_all(columns, weights, linear, signs, patterns, floor, n_cells, U):
+    tight = np.empty(len(columns), np.int32)
     for j in range(len(U)):
-        _climb(columns, signs[j] * weights, signs[j] * linear, patterns[j], floor, n_cells, U[j])
+        tight[:] = -1
+        climb_one(columns, signs[j] * weights, signs[j] * linear, patterns[j], tight, floor, n_cells, U[j])
 
 
 @njit(cache=True)
@@ -184,15 +203,26 @@ def _ascend(columns, weights, linear, u, n_steps):
 
 
 @njit(cache=True)
-def _climb(columns, weights, linear, pattern, floor, n_cells, u):
-    """Cross walls from the cell of `pattern` while h grows; write the last cell, and the projection onto it to u."""
+def climb_one(columns, weights, linear, pattern, tight, floor, n_cells, u):
+    """Cross walls from one cell while h grows: a compiled kernel for others.
+
+    Parameters
+    ----------
+    columns, weights, linear, floor, n_cells
+        As in `climb`.
+    pattern : ndarray of bool, shape (n_samples,)
+        The cell; overwritten by the cell reached.
+    tight : int32 array of shape (n_features,)
+        Likely tight rows of the projection, filled up with -1; overwritten.
+    u : ndarray of shape (n_features,)
+        Overwritten by the projection onto the last cell.
+    """
     d, n = columns.shape
-    g, tight = np.zeros(d), np.full(d, -1, np.int32)
+    g, active = np.empty(d), np.empty(n)
+    for k in range(n):
+        active[k] = weights[k] if pattern[k] else 0.0
     for i in range(d):
-        t, row = 0.0, columns[i]
-        for k in range(n):
-            t += row[k] * (weights[k] if pattern[k] else 0.0)
-        g[i] = t + linear[i]
+        g[i] = dot(columns[i], active) + linear[i]
     for _ in range(n_cells):
         mu = np.zeros(d)
         project(columns, pattern, g, tight, floor, u, mu)

@@ -68,13 +68,16 @@ def joint_direction(sub, center, point, curvature, residual):
         dZ.
     """
     program, loss = sub.program, center.loss
-    if isinstance(program.design, DirectedDesign):
-        columns = _columns(sub, center, point)
-        if columns.shape[2] <= LARGEST_SYSTEM:
-            return _by_columns(columns, center, curvature, residual)
     active = np.flatnonzero(point.W.any(axis=(1, 2)))
-    derive = _of_singular_values if isinstance(program.penalty, Nuclear) else _of_lengths
-    derivative, blocks = derive(sub, center, point, active), sub.blocks[active]
+    blocks = sub.blocks[active]
+    if isinstance(program.design, DirectedDesign):
+        T, offsets = _roots(sub, center, point, active)
+        if T.shape[1] + sub.basis.shape[1] * residual.shape[1] <= LARGEST_SYSTEM:
+            columns = _columns(sub, center, T, np.repeat(blocks, np.diff(offsets)))
+            return _by_columns(columns, center, curvature, residual)
+        derivative = _of_lengths(T, offsets)
+    else:
+        derivative = _of_singular_values(sub, center, point, active)
     if loss.separable:
         root = np.sqrt(curvature)
 
@@ -111,15 +114,12 @@ def joint_direction(sub, center, point, curvature, residual):
     return residual - product(outer(w.reshape(residual.shape)))
 
 
-def _columns(sub, center, point):
-    """Return C with C C' = A M A' + free / step Q Q' for fixed directions, (n_samples, n_outputs, n_columns)."""
-    design, n_outputs = sub.program.design, point.Z.shape[1]
-    active = np.flatnonzero(point.W.any(axis=(1, 2)))
-    T, offsets = _roots(sub, center, point, active)
-    index = np.repeat(sub.blocks[active], np.diff(offsets))
+def _columns(sub, center, T, index):
+    """Return C with C C' = A M A' + free / step Q Q' for roots T of M of blocks, (n_samples, n_outputs, n_columns)."""
+    design, shape = sub.program.design, sub.program.Y.shape
     C = design.pool(design.X @ T * design.activity(index).T)[:, None, :] * design.directions[index].T
-    free = np.sqrt(center.free_step / center.step) * np.kron(sub.basis, np.eye(n_outputs))
-    return np.concatenate([C, free.reshape(*point.Z.shape, -1)], axis=2)
+    free = np.sqrt(center.free_step / center.step) * np.kron(sub.basis, np.eye(shape[1]))
+    return np.concatenate([C, free.reshape(*shape, -1)], axis=2)
 
 
 def _by_columns(columns, center, curvature, residual):
@@ -150,9 +150,8 @@ def _roots(sub, center, point, active):
     return T * scale, offsets
 
 
-def _of_lengths(sub, center, point, active):
-    """Return the derivative of the threshold of the lengths of projections, a map of gradients of active blocks."""
-    T, offsets = _roots(sub, center, point, active)
+def _of_lengths(T, offsets):
+    """Return the derivative of the threshold of the lengths of projections, a map of gradients, of its `_roots`."""
     M = np.array([part @ part.T for part in np.split(T, offsets[1:-1], axis=1)])
     return lambda G: M @ G
 
