@@ -1,5 +1,8 @@
 """Cross-validation of alpha: a regularization path for each fold, then the network of the best alpha on all data.
 
+Networks of folds are only scored: where patterns are generated, descent in neuron space does that in a small part of
+the time. The network on all data is trained to the optimum, and certified.
+
 The loss is a sum over samples. So that loss and weight decay keep their ratio, a fold with a part of the samples (of
 their weight) is trained at that part of each alpha.
 
@@ -9,8 +12,7 @@ T. Hastie, R. Tibshirani and J. Friedman (2009), The elements of statistical lea
 standard error.
 """
 
-from __future__ import annotations
-
+import warnings
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -27,16 +29,16 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
-from sklearn.metrics import check_scoring
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
-from sklearn.utils import _safe_indexing, get_tags, indexable
+from sklearn.utils import get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from .base import TrainedModel, checked_estimator
 from .classifiers import ConvexReLUClassifier
 from .estimators import ConvexReLURegressor
-from .path import follow_path
+from .folds import Fold
 from .progress import Progress
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
@@ -126,16 +128,8 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         X, y = indexable(X, y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         splits = list(check_cv(self.cv, y, classifier=is_classifier(estimator)).split(X, y))
-        options = {"scoring": self.scoring, "tol": self.tol, "patience": self.patience}
-        folds = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(_fold_scores)(estimator, X, y, weights, split, self.alphas_, **options) for split in splits
-        )
-        scores = []
-        with Progress(self.verbose, total=len(splits), description="fold") as progress:
-            for fold in folds:
-                scores.append(fold)
-                progress.update({"score": np.max(fold, initial=-np.inf, where=~np.isnan(fold))})
-        self.scores_ = np.array(scores).T
+        folds = [Fold.of(estimator, X, y, weights, split, self.scoring, self.tol) for split in splits]
+        self.scores_ = self._follow(folds)
         self._choose()
         self.estimator_ = estimator.set_params(alpha=float(self.alpha_))
         solution = training.solve(self.alpha_)
@@ -144,6 +138,24 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
         return self
+
+    def _follow(self, folds):
+        """Return the scores of the folds, one alpha after the other; NaN for alphas that are not reached."""
+        scores, means = np.full((len(self.alphas_), len(folds)), np.nan), []
+        with Progress(self.verbose, total=len(self.alphas_), description="alpha") as progress:
+            for k, alpha in enumerate(self.alphas_):
+                folds = Parallel(n_jobs=self.n_jobs)(delayed(Fold.at)(fold, alpha) for fold in folds)
+                scores[k] = [fold.score for fold in folds]
+                means.append(scores[k].mean())
+                progress.update({"alpha": alpha, "score": means[-1]})
+                interrupted = any(fold.solution.interrupted for fold in folds)
+                late = self.patience is not None and k - int(np.argmax(means)) >= self.patience
+                if interrupted:
+                    left = f"the search was interrupted after {k + 1} of {len(self.alphas_)} alphas"
+                    warnings.warn(f"{left}; the best of these is taken", ConvergenceWarning, stacklevel=4)
+                if interrupted or late:
+                    break
+        return scores
 
     def _choose(self):
         """Set the scores of the alphas, and the alpha that the rule takes."""
@@ -217,11 +229,12 @@ class ConvexReLURegressorCV(RegressorMixin, _PathSearch):
     rule : {"best", "one_standard_error"}, default="best"
         The alpha of the best mean score; or the largest alpha whose mean score is within one standard error of it.
     tol : float, default=1e-2
-        Relative gap of the networks of the folds, which are only scored. That of the network on all data is the `tol`
-        of `estimator`.
+        Accuracy of the networks of the folds, which are only scored: where patterns are generated they are trained by
+        descent alone, without a bound, to a relative decrease of a small part of `tol`; else to this relative gap.
+        The network on all data has a certificate, to the `tol` of `estimator`.
     patience : int or None, default=4
-        A fold is left when that many alphas have brought no better score: small alphas take longest. Alphas that a fold
-        did not reach have no score, and are not chosen. None follows all folds to the smallest alpha.
+        The search ends when that many alphas have brought no better mean score: small alphas take longest. None goes on
+        to the smallest alpha.
     n_jobs : int or None, default=None
         Folds at a time, in processes of their own; -1 is one for each processor.
     verbose : int or bool, default=0
@@ -234,7 +247,7 @@ class ConvexReLURegressorCV(RegressorMixin, _PathSearch):
     alphas_ : ndarray of shape (n_alphas,)
         The alphas tried, falling.
     scores_ : ndarray of shape (n_alphas, n_folds)
-        Scores on the samples left out; NaN where a fold was left before.
+        Scores on the samples left out; NaN at alphas that were not reached.
     mean_scores_, std_scores_ : ndarray of shape (n_alphas,)
         Their means and standard deviations over the folds.
     best_index_, best_score_ : int, float
@@ -356,24 +369,3 @@ class ConvexReLUClassifierCV(ClassifierMixin, _PathSearch):
             Those of `predict_proba`.
         """
         return np.log(self.predict_proba(X))
-
-
-def _fold_scores(estimator, X, y, weights, split, alphas, *, scoring, tol, patience):
-    """Return the scores of a fold at the alphas, NaN for those that were not reached."""
-    model = clone(estimator)
-    (X_in, X_out), (y_in, y_out), (w_in, w_out) = (
-        [None if data is None else _safe_indexing(data, part) for part in split] for data in (X, y, weights)
-    )
-    share = len(split[0]) / _num_samples(X) if weights is None else w_in.sum() / weights.sum()
-    weighted = {} if weights is None else {"sample_weight": w_out}
-    scorer, scores = check_scoring(model, scoring), []
-
-    def observe(fitted):
-        scores.append(scorer(fitted, X_out, y_out, **weighted))
-        late = patience is not None and len(scores) - 1 - int(np.argmax(scores)) >= patience
-        return "no better score" if late else ""
-
-    training = model._prepare(X_in, y_in, w_in).for_scores(tol)
-    if follow_path(model, training, share * alphas, observe) == "interrupted":
-        raise KeyboardInterrupt
-    return np.append(scores, np.full(len(alphas) - len(scores), np.nan))

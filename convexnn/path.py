@@ -29,6 +29,7 @@ from sklearn.metrics import check_scoring
 from .base import ConvexNetworkEstimator, checked_estimator
 from .certificate import Certificate
 from .estimators import ConvexReLURegressor
+from .program import Solution
 from .progress import Progress
 from .training import Training
 from .validation import check_positive
@@ -36,7 +37,10 @@ from .validation import check_positive
 if TYPE_CHECKING:
     from .plotting import RegularizationPathDisplay
 
-__all__ = ["PathResult", "follow_path", "regularization_path"]
+__all__ = ["PathResult", "fit_next", "regularization_path"]
+
+# Seconds that an alpha has at least, so that the first one has a network.
+LEAST_SECONDS = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +203,8 @@ def regularization_path(
     scoring : str, callable or None, default=None
         A scorer of scikit-learn; None is the estimator's own, R^2 or the accuracy.
     time_limit : float or None, default=None
-        Limit of the whole path in seconds: it ends after the alpha that reaches it. `time_limit` of the estimator is
-        for one alpha.
+        Limit of the whole path in seconds: the alpha that reaches it is the last one, and the first is always there.
+        `time_limit` of the estimator is for one alpha.
     callback : callable or None, default=None
         Called with a record of each alpha: alpha, time (s), objective, lower_bound, gap, scope, n_neurons, and scores;
         a true value ends the path.
@@ -250,19 +254,30 @@ def regularization_path(
     models, times, train, validation = [], [], [], []
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
 
-    def observe(model):
-        models.append(model)
-        times.append(time.perf_counter() - start)
-        train.append(scorer(model, X, y, **weights))
-        record = _record(model, times[-1]) | {"train_score": train[-1]}
-        if X_val is not None:
-            validation.append(scorer(model, X_val, y_val))
-            record["validation_score"] = validation[-1]
-        progress.update(record)
-        return "stopped by the callback" if callback is not None and callback(record) else ""
-
+    status, solution = "complete", None
     with Progress(verbose, total=len(alphas), description="alpha") as progress:
-        status = follow_path(estimator, training, alphas, observe, time_limit)
+        for alpha in alphas:
+            limited, left = training, None if time_limit is None else time_limit - (time.perf_counter() - start)
+            if left is not None and models and left <= 0:
+                status = f"stopped at time_limit={time_limit:g} s"
+                break
+            if left is not None:
+                limited = training.within(max(left, LEAST_SECONDS))
+            model, solution = fit_next(estimator, limited, alpha, solution)
+            models.append(model)
+            times.append(time.perf_counter() - start)
+            train.append(scorer(model, X, y, **weights))
+            record = _record(model, times[-1]) | {"train_score": train[-1]}
+            if X_val is not None:
+                validation.append(scorer(model, X_val, y_val))
+                record["validation_score"] = validation[-1]
+            progress.update(record)
+            if callback is not None and callback(record):
+                status = "stopped by the callback"
+            elif solution.interrupted:
+                status = "interrupted"
+            if status != "complete":
+                break
     name = scoring if isinstance(scoring, str) else own if scoring is None else getattr(scoring, "__name__", "score")
     _warn(models, len(alphas), status)
     return PathResult(
@@ -277,14 +292,10 @@ def regularization_path(
     )
 
 
-def follow_path(
-    estimator: ConvexNetworkEstimator,
-    training: Training,
-    alphas: ArrayLike,
-    observe: Callable,
-    time_limit: float | None = None,
-) -> str:
-    """Fit an estimator at one alpha after the other, each from the solution before.
+def fit_next(
+    estimator: ConvexNetworkEstimator, training: Training, alpha: float, start: Solution | None
+) -> tuple[ConvexNetworkEstimator, Solution]:
+    """Fit an estimator at the next alpha of a path.
 
     Parameters
     ----------
@@ -292,35 +303,24 @@ def follow_path(
         Prepared on the data; it stays unfitted.
     training : Training
         Its problem.
-    alphas : array-like of shape (n_alphas,)
-        In the order in which they are solved.
-    observe : callable
-        Called with the fitted estimator of each alpha; a text that is not empty ends the path.
-    time_limit : float or None, default=None
-        Seconds after which no further alpha is begun; the last one may end before its gap is reached.
+    alpha : float
+        The alpha.
+    start : Solution or None
+        The solution before.
 
     Returns
     -------
-    str
-        "complete", or what ended the path before.
+    model : estimator
+        Fitted.
+    solution : Solution
+        To start the next one from.
     """
-    start, solution = time.perf_counter(), None
-    for alpha in alphas:
-        if time_limit is not None:
-            left = time_limit - (time.perf_counter() - start)
-            if left <= 0:
-                return f"stopped at time_limit={time_limit:g} s"
-            training = training.within(left)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            solution = training.solve(float(alpha), solution)
-        model = copy(estimator)
-        model.alpha = float(alpha)
-        model._publish(training, solution)
-        ended = observe(model)
-        if ended or model.status_ == "interrupted":
-            return ended or "interrupted"
-    return "complete"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        solution = training.solve(float(alpha), start)
+    model = copy(estimator)
+    model.alpha = float(alpha)
+    return model._publish(training, solution), solution
 
 
 def _record(model, seconds):

@@ -355,6 +355,8 @@ class Solution:
     dual : ndarray of shape (n_samples, n_outputs) or None
         The dual vector V of the lower bound, F'V = 0 and kappa(V) <= alpha as far as the scope of the certificate says
         (of a proved bound to within the gap). None where the solver has none.
+    interrupted : bool
+        Whether Ctrl-C ended the run, maybe after the tolerance was reached.
     """
 
     program: Program
@@ -367,6 +369,7 @@ class Solution:
     status: str
     history: list = field(default_factory=list)
     dual: np.ndarray | None = None
+    interrupted: bool = False
 
     def trimmed(self):
         """Return the solution over the patterns of its nonzero blocks alone, with gates inside their cells."""

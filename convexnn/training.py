@@ -24,6 +24,7 @@ from .recovery import recover
 from .samples import Samples, distinct_samples
 from .solvers import WARM_STARTED, get_solver, solve_generation
 from .solvers.one_feature import is_spline, solve_one_feature
+from .solvers.uncertified import solve_uncertified
 from .solvers.vector_generation import solve_vector_generation
 from .validation import check_choice, check_count, check_positive
 
@@ -64,6 +65,8 @@ class Training:
         Weights of these samples; None is ones.
     known_alpha_max : float or None, default=None
         What `alpha_max` is, where that is known or not wanted; None searches for it.
+    minimal : bool, default=True
+        Whether networks are reduced to as few neurons as linear algebra allows.
     """
 
     program: Program
@@ -76,6 +79,7 @@ class Training:
     kept: np.ndarray
     weights: np.ndarray | None
     known_alpha_max: float | None = None
+    minimal: bool = True
 
     @cached_property
     def alpha_max(self) -> float:
@@ -121,11 +125,16 @@ class Training:
         return replace(self, options=options, known_alpha_max=self.alpha_max)
 
     def for_scores(self, tol: float) -> Training:
-        """Return the problem for networks that are scored only: to a gap of `tol`, without proofs or alpha_max."""
-        options = self.options | {"tol": max(tol, self.options["tol"])}
+        """Return the problem for networks that are scored only: by descent where patterns are generated, else to `tol`.
+
+        Without alpha_max, which is not a number.
+        """
+        changed = {"options": self.options | {"tol": max(tol, self.options["tol"])}, "known_alpha_max": float("nan")}
         if self.generated:
-            options["scope"] = "local"
-        return replace(self, options=options, known_alpha_max=float("nan"))
+            for name, _ in GENERATION:
+                changed["options"].pop(name, None)
+            changed["solver"] = solve_uncertified
+        return replace(self, minimal=False, **changed)
 
     def publish(self, model, solution):
         """Set the fitted attributes of an estimator.
@@ -139,7 +148,9 @@ class Training:
             As `solve` returned it.
         """
         samples, program = self.samples, solution.program
-        network = _smallest(recover(solution), samples.X)
+        network = recover(solution)
+        if self.minimal:
+            network = _smallest(network, samples.X)
         # the network's own objective: in extreme units its rounding differs from the program's
         objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)
         model.network_, model.certificate_ = network, replace(solution.certificate, objective=objective)

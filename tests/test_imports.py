@@ -102,6 +102,7 @@ LAYERS = [
     ["estimators"],
     ["classifiers"],
     ["circular_estimators", "cli_options", "conv_estimators", "path"],
+    ["folds"],
     ["model_selection"],
     ["cli"],
     ["__main__"],

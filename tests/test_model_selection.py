@@ -1,13 +1,14 @@
 """Cross-validation of alpha: scikit-learn's contract, scores by hand, the rules, and bad input."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import log_loss
@@ -24,18 +25,21 @@ from convexnn import (
     ConvexReLURegressorCV,
     alpha_max,
 )
+from convexnn.training import Training
 
 RNG = np.random.default_rng(1)
 X = RNG.standard_normal((40, 2))
 Y = np.abs(X[:, 0]) + 0.3 * X[:, 1] + 0.2 * RNG.standard_normal(40)
-LABELS = np.where(Y > np.median(Y), "high", "low")
+LABELS = np.where(np.median(Y) < Y, "high", "low")
 GATED = {"activation": "gated_relu", "arrangements": 8, "random_state": 0}
 
 
 @parametrize_with_checks(
     [
         ConvexReLURegressorCV(ConvexReLURegressor(skip=True, **GATED), n_alphas=2, cv=2),
-        ConvexReLUClassifierCV(ConvexReLUClassifier(skip=True, **GATED), n_alphas=2, cv=2),
+        ConvexReLUClassifierCV(
+            ConvexReLUClassifier(max_iter=3, scope="local", output_penalty="l1", random_state=0), n_alphas=2, cv=2
+        ),
     ]
 )
 def test_scikit_learn_contract(estimator, check):
@@ -53,7 +57,9 @@ def test_scores_are_those_of_fits_on_the_folds_at_their_part_of_alpha(search):
     assert search.scores_.shape == (6, 4)
     for fold, (inside, outside) in enumerate(KFold(4).split(X)):
         for k in (2, 5):
-            alone = ConvexReLURegressor(0.75 * search.alphas_[k], arrangements="all", tol=1e-6).fit(X[inside], Y[inside])
+            alone = ConvexReLURegressor(0.75 * search.alphas_[k], arrangements="all", tol=1e-6).fit(
+                X[inside], Y[inside]
+            )
             assert search.scores_[k, fold] == pytest.approx(alone.score(X[outside], Y[outside]), abs=2e-3)
     assert search.mean_scores_ == pytest.approx(search.scores_.mean(axis=1))
     assert search.std_scores_ == pytest.approx(search.scores_.std(axis=1))
@@ -71,27 +77,54 @@ def test_the_best_alpha_is_trained_on_all_data(search):
     assert search.n_neurons_ == search.network_.n_neurons
 
 
+def test_folds_of_all_patterns_are_scored_by_descent_and_the_last_network_is_certified():
+    own = ConvexReLURegressor(random_state=0)
+    search = ConvexReLURegressorCV(own, n_alphas=4, eps=0.1, cv=KFold(2), tol=1e-3, patience=None).fit(X, Y)
+    for fold, (inside, outside) in enumerate(KFold(2).split(X)):
+        for k, alpha in enumerate(search.alphas_):
+            alone = ConvexReLURegressor(0.5 * alpha, random_state=0).fit(X[inside], Y[inside])
+            assert search.scores_[k, fold] == pytest.approx(alone.score(X[outside], Y[outside]), abs=0.03)
+    assert search.certificate_.gap <= 1e-4
+    assert search.network_.objective(X, Y, search.alpha_) == pytest.approx(search.certificate_.objective, rel=1e-12)
+
+
 def test_one_standard_error_takes_the_largest_alpha_that_is_as_good(search):
     own = ConvexReLURegressor(arrangements="all")
     other = ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=KFold(4), rule="one_standard_error", patience=None)
     other.fit(X, Y)
     best = other.mean_scores_.argmax()
     error = np.std(other.scores_[best], ddof=1) / 2
-    expected = next(a for a, mean in zip(other.alphas_, other.mean_scores_) if mean >= other.mean_scores_[best] - error)
+    expected = next(
+        a for a, mean in zip(other.alphas_, other.mean_scores_, strict=True) if mean >= other.mean_scores_[best] - error
+    )
     assert other.alpha_ == expected >= search.alpha_
 
 
-def test_a_fold_is_left_when_it_gets_no_better():
+def test_the_search_ends_when_the_mean_gets_no_better():
     noise = RNG.standard_normal(40)
-    search = ConvexReLURegressorCV(n_alphas=12, eps=1e-3, cv=3, patience=2).fit(X, noise)
+    search = ConvexReLURegressorCV(ConvexReLURegressor(random_state=0), n_alphas=12, eps=1e-3, cv=3, patience=2)
+    search.fit(X, noise)
     missing = np.isnan(search.scores_)
-    assert missing.any()
-    for fold in range(3):
-        reached = search.scores_[~missing[:, fold], fold]
-        assert np.array_equal(missing[:, fold], np.arange(12) >= len(reached))
-        assert len(reached) == 12 or len(reached) - 1 - reached.argmax() == 2
-    assert np.isnan(search.mean_scores_[missing.any(axis=1)]).all()
-    assert search.best_score_ == np.nanmax(search.mean_scores_)
+    assert (missing.all(axis=1) == missing.any(axis=1)).all()
+    reached = search.mean_scores_[~missing.any(axis=1)]
+    assert len(reached) - 1 - reached.argmax() == 2
+    assert search.best_score_ == reached.max()
+    assert search.alpha_ == search.alphas_[reached.argmax()]
+
+
+def test_ctrl_c_takes_the_best_alpha_so_far(monkeypatch):
+    own, calls = Training.solve, []
+
+    def interrupted(self, *args):
+        calls.append(args)
+        return replace(own(self, *args), interrupted=len(calls) == 3)
+
+    monkeypatch.setattr("convexnn.training.Training.solve", interrupted)
+    search = ConvexReLURegressorCV(ConvexReLURegressor(**GATED), n_alphas=5, cv=2)
+    with pytest.warns(ConvergenceWarning, match="interrupted after 2 of 5 alphas; the best of these is taken"):
+        search.fit(X, Y)
+    assert np.isnan(search.mean_scores_).tolist() == [False, False, True, True, True]
+    assert search.predict(X).shape == (40,)
 
 
 def test_classes_and_their_scores():

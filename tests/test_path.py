@@ -23,7 +23,7 @@ from convexnn.losses import make_loss
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 2))
 Y = np.abs(X[:, 0]) + 0.3 * X[:, 1] + 0.1 * RNG.standard_normal(20)
-LABELS = np.where(Y > np.median(Y), "high", "low")
+LABELS = np.where(np.median(Y) < Y, "high", "low")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_other_networks_end_where_a_fit_ends(estimator):
 def test_one_feature_several_outputs_and_patches():
     one = regularization_path(X[:, :1], Y, estimator=ConvexReLURegressor(hidden_bias="free"), n_alphas=3)
     assert one.scopes == ("global",) * 3
-    two = regularization_path(X, np.column_stack([Y, -Y**2]), n_alphas=3, eps=0.1)
+    two = regularization_path(X, np.column_stack([Y, -(Y**2)]), n_alphas=3, eps=0.1)
     assert two.gaps.max() <= 1e-4
     rows = RNG.standard_normal((15, 5))
     cnn = regularization_path(rows, np.abs(rows).sum(axis=1), estimator=ConvexCNNRegressor(None, 2), n_alphas=3)

@@ -2,9 +2,9 @@
 
     L(sum_j a_j act(X w_j) e_j' + Q b) + alpha/2 sum_j (|w_j|^2 + a_j^2)
 
-for the output e_j of each neuron; losses with kinks are smoothed. It crosses many walls a step and ends within a
-percent or so of the optimum, where it stalls: optimal neurons lie on walls, at which the objective has kinks. Convex
-programs go on from there.
+for the output e_j of each neuron, or (`descend_factors`) with output weights A_j in place of a_j e_j; losses with kinks
+are smoothed. It crosses many walls a step and ends within a percent or so of the optimum, where it stalls: optimal
+neurons lie on walls, at which the objective has kinks. Convex programs go on from there.
 """
 
 from contextlib import suppress
@@ -15,7 +15,7 @@ from sklearn.utils import gen_batches
 
 from ..threads import map_batches
 
-__all__ = ["descend"]
+__all__ = ["descend", "descend_factors"]
 
 # Samples times neurons of a batch.
 BATCH_ENTRIES = 1_000_000
@@ -30,7 +30,7 @@ class _Stopped(Exception):
     """The observer wants to stop."""
 
 
-def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
+def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=np.float64):
     """Move neurons downhill.
 
     Parameters
@@ -51,6 +51,8 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
         Relative decrease of the objective in an iteration at which the descent ends.
     observe : callable
         Called without arguments after every iteration; a true value ends the descent.
+    dtype : type, default=np.float64
+        Precision of the activations; sums over samples are in double precision.
 
     Returns
     -------
@@ -59,8 +61,9 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
     """
     design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
     slope, (m, d), n_outputs = design.slope, U.shape, Y.shape[1]
+    one, below = dtype(1.0), dtype(slope)
     units = np.ones(d) if design.units is None else design.units  # W is in these, for the curvature to be alike
-    X = design.X * units
+    X = np.asarray(design.X * units, dtype=dtype)
     maximum = program.selects
     loss = program.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
     roots = np.sqrt(np.linalg.norm(U, axis=1))
@@ -76,20 +79,22 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
     def objective(p):
         W, a, b = split(p)
         A = own * a
+        columns, outgoing = W.T.astype(dtype, copy=False), A.astype(dtype, copy=False)
 
         def part(batch):
             samples, loss = batch
             rows = X[samples.start * design.n_patches : samples.stop * design.n_patches]
-            T = rows @ W.T
-            activity = _largest(T, design.n_patches) if maximum else np.where(T > 0, 1.0, slope)
+            T = rows @ columns
+            activity = _largest(T, design.n_patches) if maximum else np.where(T > 0, one, below)
             T *= activity
             hidden = T.reshape(-1, design.n_patches, m).sum(axis=1) if design.n_patches > 1 else T
-            Z = hidden @ A.T + basis[samples] @ b
+            Z = hidden @ outgoing.T + basis[samples] @ b
             slopes = loss.grad(Y[samples], Z)
-            back = slopes @ A
+            back = slopes.astype(dtype, copy=False) @ outgoing
             activity *= np.repeat(back, design.n_patches, axis=0) if design.n_patches > 1 else back
-            gradient = activity.T @ rows, np.sum(own * (slopes.T @ hidden), axis=0), basis[samples].T @ slopes
-            return loss.value(Y[samples], Z), np.concatenate([part.ravel() for part in gradient])
+            both = np.sum(own * (slopes.T.astype(dtype, copy=False) @ hidden), axis=0)
+            gradient = activity.T @ rows, both, basis[samples].T @ slopes
+            return loss.value(Y[samples], Z), np.concatenate([part.ravel() for part in gradient], dtype=np.float64)
 
         value, gradient = (sum(parts) for parts in zip(*map_batches(part, batches), strict=True))
         decayed = p[: m * (d + 1)]
@@ -108,9 +113,68 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
     return W * units * np.abs(a)[:, None], np.sign(a), outputs, b.copy()
 
 
+def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.float64):
+    """Move neurons with output weights of their own downhill.
+
+    Parameters
+    ----------
+    program : Program
+        As of `descend`.
+    U : ndarray of shape (n_neurons, n_features)
+        Hidden weights.
+    A : ndarray of shape (n_neurons, n_outputs)
+        Output weights.
+    beta : ndarray of shape (n_free, n_outputs)
+        Coefficients of the basis of the free columns.
+    max_iter, ftol, observe, dtype
+        As of `descend`.
+
+    Returns
+    -------
+    U, A, beta
+        The weights and coefficients reached.
+    """
+    design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
+    loss = program.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
+    last = np.concatenate([U.ravel(), A.ravel(), beta.ravel()])
+    X, one, below = np.asarray(design.X, dtype=dtype), dtype(1.0), dtype(design.slope)
+    ends = [U.size, U.size + A.size]
+
+    def split(p):
+        parts = np.split(p, ends)
+        return parts[0].reshape(U.shape), parts[1].reshape(A.shape), parts[2].reshape(beta.shape)
+
+    def objective(p):
+        U, A, b = split(p)
+        A = A.astype(dtype, copy=False)
+        T = X @ U.T.astype(dtype, copy=False)
+        activity = np.where(T > 0, one, below)
+        T *= activity
+        hidden = design.pool(T)
+        Z = hidden @ A + basis @ b
+        slopes = loss.grad(Y, Z)
+        back = slopes.astype(dtype, copy=False)
+        activity *= design.spread(back @ A.T)
+        parts = activity.T @ X, hidden.T @ back, basis.T @ slopes
+        gradient = np.concatenate([part.ravel() for part in parts], dtype=np.float64)
+        decayed = p[: ends[1]]
+        gradient[: ends[1]] += alpha * decayed
+        return loss.value(Y, Z) + 0.5 * alpha * (decayed @ decayed), gradient
+
+    def after(p):
+        last[:] = p
+        if observe():
+            raise _Stopped
+
+    options = {"maxiter": max_iter, "maxcor": MEMORY, "maxfun": 3 * max_iter, "ftol": ftol, "gtol": 0.0}
+    with suppress(_Stopped):
+        last[:] = minimize(objective, last, jac=True, method="L-BFGS-B", callback=after, options=options).x
+    return split(last)
+
+
 def _largest(T, n_patches):
     """Return 1 where a patch is the first of the largest of its sample and positive, and 0 elsewhere."""
     T = T.reshape(-1, n_patches, T.shape[1])
-    at, activity = T.argmax(axis=1)[:, None], np.zeros(T.shape)
+    at, activity = T.argmax(axis=1)[:, None], np.zeros_like(T)
     np.put_along_axis(activity, at, np.take_along_axis(T, at, axis=1) > 0, axis=1)
     return activity.reshape(-1, T.shape[2])

@@ -94,7 +94,7 @@ def check_blocks(program, W_init):
 
 def _compile(compile_kernels, progress):
     """Compile the kernels before the clock starts, and say so if it takes a while."""
-    timer = Timer(1.0, progress.say, ["compiling the kernels, once on a machine: some 15 seconds"])
+    timer = Timer(3.0, progress.say, ["compiling the kernels, once on a machine: some 15 seconds"])
     if progress.verbose:
         timer.start()
     try:
@@ -202,7 +202,9 @@ class Monitor:
         W = np.zeros(self.program.block_shape)
         W[self.blocks] = self.W
         Z = self.program.predict(W, self.beta)
-        return Solution(self.program, W, self.beta, Z, certificate, n_iter, converged, status, self.history, self.dual)
+        interrupted = self.status == "interrupted"
+        known = certificate, n_iter, converged, status, self.history, self.dual, interrupted
+        return Solution(self.program, W, self.beta, Z, *known)
 
     def record(self, n_working):
         """Write a record of the history; return whether the solver has to stop."""
@@ -228,6 +230,6 @@ class Monitor:
         return bool(self.status)
 
     def suggest(self, estimate, dual):
-        """Take an estimate of the bound and its dual vector; of a search cut short, which says too little, the last stay."""
+        """Take an estimate of the bound and its dual vector; a search cut short says too little, and the last stay."""
         if not (self.history and self.over() and 0.0 < self.estimate <= self.objective):
             self.estimate, self.dual = estimate, dual

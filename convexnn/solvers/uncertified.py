@@ -1,0 +1,124 @@
+"""Networks that are only scored, in cross-validation: descent in neuron space, without a bound.
+
+L-BFGS ends a percent or so above the optimum, some percent at small alpha (`descent`), in a small part of the time that
+generation takes at small alpha. From one alpha to the next neurons are kept, and random ones join them.
+"""
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ..arrangements import Arrangements, pattern_bits
+from ..patchwise import DirectedDesign
+from ..simplify import Simplified
+from .descent import descend, descend_factors
+from .monitor import check_blocks, run_watched
+from .vector_generation import over_neurons
+
+__all__ = ["solve_uncertified"]
+
+# Random neurons of the first network, and those that join at every further alpha, for each output that has its own.
+FIRST_NEURONS, NEW_NEURONS = 60, 15
+# Iterations of L-BFGS, and the relative decrease at which it ends, as a part of tol.
+MAX_STEPS, DECREASE_PART = 500, 1e-5
+# Neurons shorter than this part of the longest are left out; the length of random ones among trained ones.
+NEGLIGIBLE, NEW_LENGTH = 1e-4, 1e-2
+
+
+def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_limit=None, verbose=0, random_state=None):
+    """Train a network by descent alone.
+
+    Parameters
+    ----------
+    program : Program
+        Of a network whose patterns are those of its weights: its own patterns matter for `W_init` only.
+    W_init : ndarray of shape (n_blocks, n_features, n_outputs) or None, default=None
+        Blocks to start from, such as those of a solution at another alpha.
+    tol : float, default=1e-2
+        Descent ends at a relative decrease of a small part of it. No gap is known.
+    max_iter : int or None, default=None
+        Limit of the iterations of L-BFGS; None is 500.
+    time_limit : float or None, default=None
+        Limit in seconds.
+    verbose : int or bool, default=0
+        As of `solve_generation`.
+    random_state : int, RandomState instance or None, default=None
+        Source of the random neurons.
+
+    Returns
+    -------
+    Solution
+        Over the patterns of its neurons. Its bound is 0: nothing is known of the gap.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Always, as the gap is not known.
+    """
+    W_init, rng = check_blocks(program, W_init), check_random_state(random_state)
+    descend_from = _descend_coupled if program.coupled else _descend_apart
+
+    def iterate(monitor):
+        simplified = Simplified(program, monitor.beta, tol=tol)
+        limits = {"max_iter": max_iter or MAX_STEPS, "ftol": DECREASE_PART * tol, "observe": monitor.over}
+        limits["dtype"] = np.float32
+        shown, W, fit = descend_from(program, simplified, W_init, rng, limits)
+        problem = simplified.program
+        W, beta = simplified.restore(W, problem.loss.fit_free(problem.Y, problem.free_basis[0], fit))
+        monitor.offer(W, np.flatnonzero(np.ones(len(W))), beta, shown)
+        monitor.status = monitor.status or "not certified"
+        monitor.record(len(W))
+
+    limits = {"max_iter": None, "time_limit": time_limit, "callback": None}
+    return run_watched(iterate, program, lambda: None, tol=tol, verbose=verbose, scope="local", **limits)
+
+
+def _descend_apart(whole, simplified, W_init, rng, limits):
+    """Return a program with a block for each neuron of one output, the blocks, and what they predict, simplified."""
+    program, design = simplified.program, whole.design
+    blocks, outputs = np.nonzero(W_init.any(axis=1))
+    U, signs = simplified.simplify(W_init)[blocks, :, outputs], design.sign(blocks)
+    units = np.ones(U.shape[1]) if program.design.units is None else program.design.units
+    m, length = _joining(U, whole.Y.shape[1])
+    new = rng.standard_normal((m, U.shape[1])) * units
+    U = np.concatenate([U, length * new / np.linalg.norm(new, axis=1, keepdims=True)])
+    signs = np.concatenate([signs, rng.choice([-1.0, 1.0], m)])
+    outputs = np.concatenate([outputs, np.arange(m) % whole.Y.shape[1]])
+    beta = program.loss.fit_free(program.Y, program.free_basis[0])
+    U, signs, outputs, beta = descend(program, U, signs, outputs, beta, **limits)
+    sizes = np.linalg.norm(U, axis=1)
+    kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
+    U, signs, outputs = U[kept], signs[kept], outputs[kept]
+    X = program.design.X
+    bits, index = np.unique(pattern_bits(X, U), axis=0, return_inverse=True)
+    over = Arrangements(bits, np.zeros((len(bits), 0)), len(X))
+    W = np.zeros((len(bits) * len(design.signs), U.shape[1], whole.Y.shape[1]))
+    np.add.at(W, (index.ravel() + len(bits) * (signs < 0), slice(None), outputs), U)
+    return whole.over(over), W, program.design.over(over).matvec(W)
+
+
+def _descend_coupled(whole, simplified, W_init, rng, limits):
+    """As `_descend_apart`, for neurons with several output weights."""
+    program, (n_outputs, d) = simplified.program, (whole.Y.shape[1], simplified.program.design.X.shape[1])
+    U, A = np.zeros((0, d)), np.zeros((0, n_outputs))
+    if isinstance(whole.design, DirectedDesign):
+        W = simplified.simplify(W_init)[:, :, 0]
+        roots = np.sqrt(np.linalg.norm(W, axis=1, keepdims=True))
+        U, A = W / roots, whole.design.directions * roots
+    m, length = _joining(U, 1)
+    new = [rng.standard_normal((m, k)) for k in (d, n_outputs)]
+    new = [np.sqrt(length) * part / np.linalg.norm(part, axis=1, keepdims=True) for part in new]
+    beta = program.loss.fit_free(program.Y, program.free_basis[0])
+    U, A, beta = descend_factors(program, np.vstack([U, new[0]]), np.vstack([A, new[1]]), beta, **limits)
+    lengths = np.linalg.norm(A, axis=1)
+    sizes = np.linalg.norm(U, axis=1) * lengths
+    kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
+    W, directions = (U * lengths[:, None])[kept, :, None], A[kept] / lengths[kept, None]
+    cells = U[kept] @ program.design.X.T >= 0, directions, np.zeros((len(W), 0))
+    return over_neurons(whole, *cells), W, over_neurons(program, *cells).design.matvec(W)
+
+
+def _joining(U, n_groups):
+    """Return how many random neurons join those at hand, for each output that has its own, and their length."""
+    if not len(U):
+        return FIRST_NEURONS * n_groups, 0.25
+    return NEW_NEURONS * n_groups, NEW_LENGTH * np.linalg.norm(U, axis=1).max()
