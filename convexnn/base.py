@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES, Architecture
 from .arrangements import Arrangements
@@ -21,6 +21,7 @@ from .explanation import Explanation, explain
 from .export import to_mlp, to_onnx, to_torch
 from .persistence import save
 from .progress import summary
+from .samples import checked_inputs
 from .trained import trained_model
 from .training import Training
 
@@ -214,7 +215,7 @@ class ConvexNetworkEstimator(TrainedModel, BaseEstimator):
         """Return new inputs as rows of features; raise where they are not those of `fit`."""
         check_is_fitted(self)
         X = flat_inputs(X, getattr(self, "input_shape", None))
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return checked_inputs(self, X, reset=False)
 
     def _architecture(self) -> Architecture:
         """Return the network that the parameters describe, for the features seen."""

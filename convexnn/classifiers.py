@@ -12,12 +12,11 @@ from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from .base import ConvexNetworkEstimator, flat_inputs
 from .estimators import dense_architecture
 from .losses import make_loss
-from .samples import check_weights
+from .samples import check_weights, checked_inputs
 from .training import prepare_training
 from .validation import check_choice
 
@@ -137,7 +136,7 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkEstimator):
         return tags
 
     def _prepare(self, X, y, sample_weight):
-        X, y = validate_data(self, flat_inputs(X, getattr(self, "input_shape", None)), y, dtype=np.float64)
+        X, y = checked_inputs(self, flat_inputs(X, getattr(self, "input_shape", None)), y)
         X, y, kept, weights = check_weights(sample_weight, X, y)
         self.classes_, Y, loss = _encoded_labels(y, self.loss)
         return prepare_training(self, X, Y, kept, weights, self._architecture(), partial(make_loss, loss))

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d, validat
 
 from .arrangements import Arrangements
 
-__all__ = ["Samples", "check_weights", "checked_targets", "distinct_samples"]
+__all__ = ["Samples", "check_weights", "checked_inputs", "checked_targets", "distinct_samples"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +67,56 @@ class Samples:
         weights = np.ones(len(self.place)) if weights is None else weights
         shares = weights / np.bincount(self.place, weights)[self.place]
         return shares[:, None] * dual[self.place]
+
+
+def checked_inputs(model, X, *targets, **options):
+    """Check inputs, and targets where they are given, as scikit-learn does; say what to do where inputs are text.
+
+    Parameters
+    ----------
+    model : estimator
+        Whose attributes about features are set, or compared with.
+    X : array-like of shape (n_samples, n_features)
+        Inputs.
+    targets : array-like
+        None or one.
+    options : dict
+        As of `sklearn.utils.validation.validate_data`.
+
+    Returns
+    -------
+    ndarray or tuple of ndarray
+        The inputs, and targets where they are given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not finite numbers of the shapes wanted.
+    """
+    try:
+        return validate_data(model, X, *targets, dtype=np.float64, **options)
+    except ValueError as error:
+        text = _text_of(X) if "could not convert string to float" in str(error) else None
+        if text is None:
+            raise
+        raise ValueError(
+            f"X must be numbers, and has text{text} ({error}). Encode it first, such as by "
+            "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer at the start of a Pipeline; missing values are "
+            "filled in there by sklearn.impute.SimpleImputer"
+        ) from error
+
+
+def _text_of(X):
+    """Return where inputs have text: in columns of a data frame, or nowhere in particular; None where there is none."""
+    if hasattr(X, "columns"):
+        columns = [name for name in X.columns if _has_text(X[name])]
+        return f" in column {', '.join(map(repr, columns))}" if columns else None
+    return "" if _has_text(X) else None
+
+
+def _has_text(values):
+    values = np.asarray(values)
+    return values.dtype.kind in "OUT" and any(isinstance(value, str) for value in values.ravel())
 
 
 def check_weights(sample_weight, X, y):
@@ -130,7 +180,7 @@ def checked_targets(model, X, y, sample_weight):
     ValueError
         If the data are not finite numbers of these shapes.
     """
-    X, y = validate_data(model, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
+    X, y = checked_inputs(model, X, y, y_numeric=True, multi_output=True)
     y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
     return check_weights(sample_weight, X, y.reshape(len(y), -1))
 

@@ -7,15 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from convexnn import ConvexReLURegressor, Network, alpha_max
+from convexnn import ConvexReLUClassifier, ConvexReLURegressor, Network, alpha_max
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 2))
@@ -201,6 +203,25 @@ def test_fewer_samples_than_features():
 def test_bad_data_raise(bad_X, bad_y, message):
     with pytest.raises(ValueError, match=message):
         ConvexReLURegressor(0.1, arrangements=10).fit(bad_X, bad_y)
+
+
+@pytest.mark.parametrize("model", [ConvexReLURegressor(0.1), ConvexReLUClassifier(0.1)])
+def test_tables_with_text_and_gaps_say_what_to_do(model):
+    frame = pd.DataFrame({"size": [1.0, np.nan, 3.0, 4.0], "kind": ["a", "b", "a", "c"], "note": ["x", "y", None, "z"]})
+    target = [0, 1, 0, 1]
+    with pytest.raises(ValueError, match=r"text in column 'kind', 'note' .*OneHotEncoder.*Pipeline.*SimpleImputer"):
+        model.fit(frame, target)
+    with pytest.raises(ValueError, match=r"X must be numbers, and has text \(could not convert string to float"):
+        model.fit(frame.to_numpy(), target)
+    with pytest.raises(ValueError, match=r"NaN.*imputer transformer in a pipeline") as caught:
+        model.fit(frame[["size"]], target)
+    assert "X contains NaN" in str(caught.value)
+    with pytest.raises(ValueError, match="could not convert string to float: 'high'") as caught:
+        ConvexReLURegressor(0.1).fit([[1.0], [2.0]], ["high", "low"])
+    assert "X must be" not in str(caught.value)
+    numbers = make_pipeline(SimpleImputer(), StandardScaler())
+    columns = ColumnTransformer([("numbers", numbers, ["size"]), ("text", OneHotEncoder(), ["kind"])])
+    assert make_pipeline(columns, clone(model)).fit(frame, target).predict(frame).shape == (4,)
 
 
 @pytest.mark.parametrize(
