@@ -216,9 +216,8 @@ def test_tables_with_text_and_gaps_say_what_to_do(model):
     with pytest.raises(ValueError, match=r"NaN.*imputer transformer in a pipeline") as caught:
         model.fit(frame[["size"]], target)
     assert "X contains NaN" in str(caught.value)
-    with pytest.raises(ValueError, match="could not convert string to float: 'high'") as caught:
+    with pytest.raises(ValueError, match=r"y must be numbers, and has text \(.*'high'.*\); a classifier takes classes"):
         ConvexReLURegressor(0.1).fit([[1.0], [2.0]], ["high", "low"])
-    assert "X must be" not in str(caught.value)
     numbers = make_pipeline(SimpleImputer(), StandardScaler())
     columns = ColumnTransformer([("numbers", numbers, ["size"]), ("text", OneHotEncoder(), ["kind"])])
     assert make_pipeline(columns, clone(model)).fit(frame, target).predict(frame).shape == (4,)
