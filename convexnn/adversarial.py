@@ -28,12 +28,14 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linprog, minimize_scalar
 from scipy.special import xlogy
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 
 from .certificate import Certificate
+from .network import Network
 from .program import Program
 from .validation import check_choice, check_count, check_positive
 
@@ -81,7 +83,9 @@ class AdversarialSolution:
     status: str
 
 
-def solve_adversarial(program, radius, loss="hinge", *, tol=1e-6):
+def solve_adversarial(
+    program: Program, radius: float, loss: str = "hinge", *, tol: float = 1e-6
+) -> AdversarialSolution:
     """Train a ReLU network against perturbations of the inputs, through cvxpy and CLARABEL.
 
     Parameters
@@ -132,7 +136,17 @@ def solve_adversarial(program, radius, loss="hinge", *, tol=1e-6):
     return AdversarialSolution(program, radius, W, beta, Z, margins, certificate, converged, status)
 
 
-def robust_loss(network, X, y, radius, loss="hinge", *, n_steps=40, n_restarts=4, random_state=None):
+def robust_loss(
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    radius: float,
+    loss: str = "hinge",
+    *,
+    n_steps: int = 40,
+    n_restarts: int = 4,
+    random_state: int | np.random.RandomState | None = None,
+) -> float:
     """Estimate the largest loss within a radius from below, by projected gradient ascent.
 
     Every input found is within the radius, so the true robust loss is at least what is returned.
@@ -178,7 +192,7 @@ def robust_loss(network, X, y, radius, loss="hinge", *, n_steps=40, n_restarts=4
     return float(_phi(loss, worst).sum())
 
 
-def robust_margin_bound(network, X, y, radius):
+def robust_margin_bound(network: Network, X: ArrayLike, y: ArrayLike, radius: float) -> np.ndarray:
     """Bound the margins y_k f(x) from below over |x - x_k|_inf <= radius.
 
     Each neuron is replaced by a line that is below its part in the margin: a neuron that does not change its pattern is

@@ -3,10 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from .architecture import Architecture
+from .arrangements import Arrangements
 from .building import build_program
+from .program import Program
 from .proof import Prover
 from .search import CellSearch
 from .simplify import Simplified
@@ -44,7 +47,7 @@ class AlphaMax(NamedTuple):
     scope: str
 
 
-def kappa_at_zero(program):
+def kappa_at_zero(program: Program) -> float:
     """Compute the smallest alpha at which the zero network solves a program over its patterns.
 
     If the loss has kinks it is such an alpha, not always the smallest.
@@ -64,7 +67,12 @@ def kappa_at_zero(program):
     return norm if norm > program.dual_rounding(V) else 0.0
 
 
-def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None):
+def alpha_max_over_all(
+    program: Program,
+    scope: str = "auto",
+    time_limit: float | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> AlphaMax:
     """Return alpha_max over all patterns, of a network whose patterns are those of its weights.
 
     Parameters
@@ -120,19 +128,19 @@ def alpha_max_over_all(program, scope="auto", time_limit=None, random_state=None
 
 
 def alpha_max(
-    X,
-    y,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    arrangements="adaptive",
-    activation="relu",
-    hidden_bias="penalized",
-    fit_intercept=True,
-    skip=False,
-    scope="auto",
-    time_limit=None,
-    return_bounds=False,
-    random_state=None,
-):
+    arrangements: str | int | Arrangements | ArrayLike = "adaptive",
+    activation: str = "relu",
+    hidden_bias: str = "penalized",
+    fit_intercept: bool = True,
+    skip: bool = False,
+    scope: str = "auto",
+    time_limit: float | None = None,
+    return_bounds: bool = False,
+    random_state: int | np.random.RandomState | None = None,
+) -> float | AlphaMax:
     """Return the smallest alpha at which the zero network is optimal, kappa(-grad L(0)).
 
     With an output bias or a skip, L is taken at the best constant or linear fit. At and above this alpha no neuron is

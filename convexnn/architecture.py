@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .patches import Patches
 from .validation import check_choice, check_flag
@@ -65,7 +66,7 @@ class HiddenLayer:
     unit: float
     share: float = 1.0
 
-    def rows(self, X):
+    def rows(self, X: np.ndarray) -> np.ndarray:
         """Return the rows of inputs.
 
         Parameters
@@ -84,7 +85,7 @@ class HiddenLayer:
             rows = np.column_stack([rows - self.centre, np.full(len(rows), self.unit)])
         return rows / self.share
 
-    def weights(self, U):
+    def weights(self, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the weights and biases of neurons whose pre-activations are rows @ U, but for the share.
 
         Parameters
@@ -103,7 +104,7 @@ class HiddenLayer:
             return U, np.zeros(U.shape[1])
         return U[:-1], U[-1] * self.unit - self.centre @ U[:-1]
 
-    def blocks(self, W1, b1):
+    def blocks(self, W1: np.ndarray, b1: np.ndarray) -> np.ndarray:
         """Return the blocks of neurons, the inverse of `weights`.
 
         Parameters
@@ -206,21 +207,21 @@ class Architecture:
             )
 
     @property
-    def slope(self):
+    def slope(self) -> float:
         """Slope of the activation where it is not active."""
         return {"leaky_relu": float(self.negative_slope), "abs": -1.0, "linear": 1.0}.get(self.activation, 0.0)
 
     @property
-    def constrained(self):
+    def constrained(self) -> bool:
         """Whether blocks are confined to cones: the activation depends on the weights that it is applied to."""
         return self.activation in ("relu", "leaky_relu", "abs")
 
     @property
-    def signs(self):
+    def signs(self) -> tuple[float, ...]:
         """Output signs of the blocks of a pattern; without cones a block has both."""
         return (1.0, -1.0) if self.constrained else (1.0,)
 
-    def hidden_layer(self, X):
+    def hidden_layer(self, X: np.ndarray) -> HiddenLayer:
         """Return what the hidden neurons see, with the units of free biases set by data.
 
         Parameters
@@ -244,7 +245,7 @@ class Architecture:
         radius = np.linalg.norm(rows - centre, axis=1).max() or 1.0
         return HiddenLayer(patches, centre, float(radius) / BIAS_UNIT, share)
 
-    def hidden_rows(self, X):
+    def hidden_rows(self, X: ArrayLike) -> np.ndarray:
         """Return what the hidden neurons see: X, with a column of ones for the bias if they have one.
 
         Parameters
@@ -259,7 +260,7 @@ class Architecture:
         """
         return self.hidden_layer(X).rows(X)
 
-    def free_columns(self, X):
+    def free_columns(self, X: ArrayLike) -> np.ndarray:
         """Return the columns whose coefficients are not penalised: ones for the intercept, then X for the skip.
 
         Parameters
@@ -275,7 +276,7 @@ class Architecture:
         X = np.asarray(X, dtype=np.float64)
         return np.column_stack([np.ones((len(X), int(self.fit_intercept))), X[:, : X.shape[1] * self.skip]])
 
-    def split_free(self, beta, n_features):
+    def split_free(self, beta: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Split the coefficients of the free columns into the output bias and the skip.
 
         Parameters
@@ -297,7 +298,7 @@ class Architecture:
         return intercept.copy(), beta[first : first + n_features].copy() if self.skip else None
 
 
-def check_hidden_norm(norm, names=("l2", "l1")):
+def check_hidden_norm(norm: str | float, names: tuple[str, ...] = ("l2", "l1")) -> str | float:
     """Check the norm of hidden weights.
 
     Parameters

@@ -16,8 +16,10 @@ import warnings
 from dataclasses import dataclass
 from math import comb
 from numbers import Integral
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state, gen_batches
 
 from .enumeration import ThinCellsError, cell_points, distinct_walls
@@ -62,7 +64,7 @@ class Arrangements:
     complete: bool = False
 
     @classmethod
-    def from_gates(cls, X, gates):
+    def from_gates(cls, X: ArrayLike, gates: ArrayLike) -> Self:
         """Take the patterns 1[X g >= 0] of given gates, the first gate of each pattern.
 
         Parameters
@@ -96,7 +98,7 @@ class Arrangements:
     def __len__(self):
         return len(self.bits)
 
-    def patterns(self, index=slice(None)):
+    def patterns(self, index: slice | np.ndarray = slice(None)) -> np.ndarray:
         """Return patterns as booleans.
 
         Parameters
@@ -112,7 +114,7 @@ class Arrangements:
         return np.unpackbits(self.bits[index], axis=1, count=self.n_samples).view(bool)
 
 
-def count_arrangements(n_samples, rank):
+def count_arrangements(n_samples: int, rank: int) -> int:
     """Count the cells of a generic central arrangement, 2 sum_{k<rank} C(n_samples - 1, k).
 
     An upper bound for rows in special position (Cover, 1965).
@@ -149,7 +151,9 @@ def count_arrangements(n_samples, rank):
     return 2 * sum(comb(n_samples - 1, k) for k in range(rank))
 
 
-def sample_arrangements(X, n_arrangements, random_state=None):
+def sample_arrangements(
+    X: ArrayLike, n_arrangements: int, random_state: int | np.random.RandomState | None = None
+) -> Arrangements:
     """Sample distinct patterns 1[X g >= 0] of Gaussian gates g.
 
     Where X has no more than `n_arrangements` cells in all, they are enumerated instead.
@@ -209,7 +213,7 @@ def sample_arrangements(X, n_arrangements, random_state=None):
     return Arrangements.from_gates(X, np.array(gates))
 
 
-def enumerate_arrangements(X, max_arrangements=1_000_000):
+def enumerate_arrangements(X: ArrayLike, max_arrangements: int = 1_000_000) -> Arrangements:
     """Enumerate the patterns of all full-dimensional cells of the arrangement of X.
 
     Exact, duplicate, parallel, zero, coplanar and rank-deficient rows included, as far as double precision can tell
@@ -263,7 +267,7 @@ def enumerate_arrangements(X, max_arrangements=1_000_000):
     return arrangements
 
 
-def pattern_bits(X, gates):
+def pattern_bits(X: np.ndarray, gates: np.ndarray) -> np.ndarray:
     """Compute the patterns 1[X g >= 0] of gates as bits, in blocks.
 
     Parameters
@@ -284,7 +288,11 @@ def pattern_bits(X, gates):
     return bits
 
 
-def resolve_arrangements(X, arrangements, random_state=None):
+def resolve_arrangements(
+    X: ArrayLike,
+    arrangements: str | int | Arrangements | ArrayLike,
+    random_state: int | np.random.RandomState | None = None,
+) -> Arrangements:
     """Turn what a user may ask for into the patterns of the rows X.
 
     Parameters

@@ -7,7 +7,7 @@ An estimator has parameters and an `_architecture()`; what regressors and classi
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -94,7 +94,7 @@ class TrainedModel:
         """
         return to_torch(self)
 
-    def to_onnx(self, path: str | Path, **options) -> None:
+    def to_onnx(self, path: str | Path, **options: Any) -> None:
         """Write the network to a file in the ONNX format.
 
         Parameters
@@ -163,7 +163,7 @@ class ConvexNetworkEstimator(TrainedModel, BaseEstimator):
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train the network.
 
         Parameters

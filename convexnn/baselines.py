@@ -22,6 +22,7 @@ from numbers import Real
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
@@ -75,21 +76,21 @@ class Training:
 
 
 def train_sgd(
-    X,
-    y,
-    alpha,
+    X: ArrayLike,
+    y: ArrayLike,
+    alpha: float,
     *,
-    architecture=None,
-    n_neurons=100,
-    gates=None,
-    learning_rate="grid",
-    schedule="cosine",
-    momentum=0.9,
-    batch_size=32,
-    n_epochs=500,
-    time_limit=None,
-    random_state=None,
-):
+    architecture: Architecture | None = None,
+    n_neurons: int = 100,
+    gates: ArrayLike | None = None,
+    learning_rate: float | str = "grid",
+    schedule: str = "cosine",
+    momentum: float = 0.9,
+    batch_size: int = 32,
+    n_epochs: int = 500,
+    time_limit: float | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Training:
     """Train a network by gradient descent on shuffled minibatches, with momentum.
 
     Parameters
@@ -142,20 +143,20 @@ def train_sgd(
 
 
 def train_adam(
-    X,
-    y,
-    alpha,
+    X: ArrayLike,
+    y: ArrayLike,
+    alpha: float,
     *,
-    architecture=None,
-    n_neurons=100,
-    gates=None,
-    learning_rate="grid",
-    schedule="cosine",
-    batch_size=32,
-    n_epochs=500,
-    time_limit=None,
-    random_state=None,
-):
+    architecture: Architecture | None = None,
+    n_neurons: int = 100,
+    gates: ArrayLike | None = None,
+    learning_rate: float | str = "grid",
+    schedule: str = "cosine",
+    batch_size: int = 32,
+    n_epochs: int = 500,
+    time_limit: float | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Training:
     """Train a network by Adam (not AdamW) with the constants of its paper, beta = (0.9, 0.999) and eps = 1e-8.
 
     Parameters
@@ -184,7 +185,17 @@ def train_adam(
     return _train(problem, _adam_step, ADAM_RATES, options, random_state)
 
 
-def train_lbfgs(X, y, alpha, *, architecture=None, n_neurons=100, gates=None, max_iter=2000, random_state=None):
+def train_lbfgs(
+    X: ArrayLike,
+    y: ArrayLike,
+    alpha: float,
+    *,
+    architecture: Architecture | None = None,
+    n_neurons: int = 100,
+    gates: ArrayLike | None = None,
+    max_iter: int = 2000,
+    random_state: int | np.random.RandomState | None = None,
+) -> Training:
     """Train a network by L-BFGS on the full objective (scipy, 20 corrections, ftol 1e-15, gtol 1e-10).
 
     Parameters

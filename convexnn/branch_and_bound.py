@@ -82,7 +82,16 @@ class KappaBound:
     points: np.ndarray
 
 
-def bound_kappa(X, v, threshold, *, starts=None, time_limit=None, max_nodes=None, refute=True):
+def bound_kappa(
+    X: np.ndarray,
+    v: np.ndarray,
+    threshold: float,
+    *,
+    starts: np.ndarray | None = None,
+    time_limit: float | None = None,
+    max_nodes: int | None = None,
+    refute: bool = True,
+) -> KappaBound:
     """Bound kappa(v) = max |v'(Xu)_+| over |u| <= 1 from above and below.
 
     Parameters

@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import prod
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length
 
 from .architecture import BIAS_UNIT, Architecture
@@ -12,7 +13,7 @@ from .circular import fourier_basis
 from .cones import make_cones
 from .design import Design
 from .faces import boundary_patterns
-from .losses import Hinge, Logistic, Softmax, Squared, SquaredHinge
+from .losses import Hinge, Logistic, Loss, Softmax, Squared, SquaredHinge
 from .patchwise import PatchwiseDesign
 from .penalties import ElasticNorm, GroupL2, GroupNorm, Nuclear, group_l1
 from .program import Program
@@ -25,7 +26,15 @@ __all__ = ["build_program"]
 SIZES = (1e-100, 1e100)
 
 
-def build_program(X, y, alpha, arrangements, architecture=None, random_state=None, loss=None):
+def build_program(
+    X: ArrayLike,
+    y: ArrayLike,
+    alpha: float,
+    arrangements: str | int | Arrangements | ArrayLike,
+    architecture: Architecture | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    loss: Loss | None = None,
+) -> Program:
     """Build the convex program of a network on data.
 
     Parameters

@@ -48,7 +48,7 @@ class Certificate:
     proved_bound: float = 0.0
 
     @property
-    def gap(self):
+    def gap(self) -> float:
         """Relative gap |objective - lower_bound| / objective, of the kind that `scope` says.
 
         A bound above the objective can only be an error of rounding; it counts as a gap of its size, never as none.
@@ -56,7 +56,7 @@ class Certificate:
         return self._gap(self.lower_bound)
 
     @property
-    def proved_gap(self):
+    def proved_gap(self) -> float:
         """Relative gap to what is proved over all networks: the result is at most this far from the global optimum."""
         return self._gap(self.lower_bound if self.scope == "global" else self.proved_bound)
 

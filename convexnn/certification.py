@@ -7,8 +7,10 @@ Hidden biases may be penalised, absent, or free, as scikit-learn's are (`convexn
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils import check_array
@@ -16,8 +18,9 @@ from sklearn.utils import check_array
 from .architecture import Architecture
 from .arrangements import Arrangements
 from .building import build_program
+from .certificate import Certificate
 from .conversion import as_network
-from .losses import Logistic
+from .losses import Logistic, Loss
 from .solvers import solve_generation
 from .validation import check_choice, check_flag, check_positive
 
@@ -25,20 +28,20 @@ __all__ = ["certify"]
 
 
 def certify(
-    model,
-    X,
-    y,
-    alpha,
+    model: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    alpha: float,
     *,
-    scope="auto",
-    loss=None,
-    hidden_bias=None,
-    fit_intercept=None,
-    tol=1e-4,
-    time_limit=None,
-    random_state=None,
-    verbose=0,
-):
+    scope: str = "auto",
+    loss: Loss | None = None,
+    hidden_bias: str | None = None,
+    fit_intercept: bool | None = None,
+    tol: float = 1e-4,
+    time_limit: float | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    verbose: int | bool = 0,
+) -> Certificate:
     """Bound how far a two-layer ReLU network is from the best network of any width.
 
     The objective is L(f(X)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + a_j^2), without the b_j^2 if hidden biases are free;

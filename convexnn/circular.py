@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
-from .losses import Squared
+from .losses import Loss, Squared
 from .validation import check_choice, check_count, check_positive
 
 __all__ = [
@@ -120,11 +121,11 @@ class CircularNetwork:
             raise ValueError(f"U must have columns of length at most 1; got one of length {longest}")
 
     @property
-    def n_neurons(self):
+    def n_neurons(self) -> int:
         """Number of neurons, each with a filter of its own."""
         return self.W1.shape[1]
 
-    def effective(self):
+    def effective(self) -> np.ndarray:
         """Return the weights that act on the inputs.
 
         Returns
@@ -136,7 +137,7 @@ class CircularNetwork:
         spectrum = _spectrum(self.U, self.shape) * _spectrum(self.W1, self.shape)
         return np.fft.ifftn(spectrum, axes=axes).real.reshape(self.W1.shape)
 
-    def hidden(self, X):
+    def hidden(self, X: ArrayLike) -> np.ndarray:
         """Return the activations of the neurons.
 
         Parameters
@@ -162,7 +163,7 @@ class CircularNetwork:
             return np.maximum(T, 0.0, out=T)
         return T if self.gates is None else T * (X @ self.gates[:-1] + self.gates[-1] >= 0)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the outputs of inputs.
 
         Parameters
@@ -183,12 +184,12 @@ class CircularNetwork:
         Z = self.hidden(X) @ self.W2 + self.b2
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
-    def weight_decay(self):
+    def weight_decay(self) -> float:
         """Return 1/2 sum_j (|w_j|^2 + |a_j|^2); the filters u_j have a bounded length and no decay."""
         sizes = np.linalg.norm(self.W2, 1 if self.output_penalty == "l1" else 2, axis=1)
         return 0.5 * float(np.sum(self.W1**2) + np.sum(sizes**2))
 
-    def objective(self, X, y, alpha, loss=None):
+    def objective(self, X: ArrayLike, y: ArrayLike, alpha: float, loss: Loss | None = None) -> float:
         """Compute the training objective L(f(X)) + alpha times the weight decay.
 
         Parameters
@@ -221,7 +222,7 @@ class CircularNetwork:
         return loss.value(y.reshape(Z.shape), Z) + alpha * self.weight_decay()
 
 
-def circulant(u, shape):
+def circulant(u: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     """Return the matrix circ(u) of circular convolution with u: circ(u)[i, k] = u[i - k], modulo the shape.
 
     Parameters
@@ -249,7 +250,7 @@ def circulant(u, shape):
     return u[np.ravel_multi_index(tuple(differences), shape)]
 
 
-def circular_norm(Q, shape):
+def circular_norm(Q: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
     """Compute 1/d sum_k |q^_k|, the least 1/2 (|w|^2 + a^2) with circ(u) w a = q and |u| <= 1.
 
     Parameters
@@ -273,7 +274,7 @@ def circular_norm(Q, shape):
     return np.abs(_spectrum(Q, shape)).reshape(Q.shape).sum(axis=0) / len(Q)
 
 
-def circular_dual_norm(G, shape):
+def circular_dual_norm(G: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
     """Compute max_k |g^_k|, the maximum of g.q over circular_norm(q) <= 1.
 
     Parameters
@@ -297,7 +298,7 @@ def circular_dual_norm(G, shape):
     return np.abs(_spectrum(G, shape)).reshape(G.shape).max(axis=0)
 
 
-def fourier_basis(shape):
+def fourier_basis(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Build the real orthonormal basis of the discrete Fourier transform, and the group norm that circular_norm is.
 
     circular_norm(q) = sum_g weights[g] |(B'q)_g|. A frequency k that is its own opposite has the column cos(2 pi k.i)
@@ -338,7 +339,7 @@ def fourier_basis(shape):
     return np.column_stack(columns), np.array(groups), np.array(weights)
 
 
-def split_circular(q, shape):
+def split_circular(q: ArrayLike, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, float | np.ndarray]:
     """Split q = circ(u) w a, |u| = 1 and a > 0, with the least weight decay: 1/2 (|w|^2 + a^2) = circular_norm(q).
 
     u^_k = sqrt(d |q^_k| / sum |q^|), w^_k = a u^_k q^_k / |q^_k| and a = sqrt(sum |q^| / d), which is |w|.

@@ -3,6 +3,8 @@
 from math import prod
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import StrOptions
 
 from .architecture import Architecture
@@ -109,21 +111,21 @@ class CircularCNNRegressor(ConvexRegressor):
 
     def __init__(
         self,
-        input_shape=None,
+        input_shape: tuple[int, ...] | None = None,
         *,
-        alpha="auto",
-        loss="squared",
-        delta=1.0,
-        quantile=0.5,
-        activation="relu",
-        arrangements="adaptive",
-        fit_intercept=True,
-        solver="auto",
-        tol=1e-4,
-        max_iter=None,
-        time_limit=None,
-        random_state=None,
-        verbose=0,
+        alpha: float | str = "auto",
+        loss: str = "squared",
+        delta: float = 1.0,
+        quantile: float = 0.5,
+        activation: str = "relu",
+        arrangements: str | int | ArrayLike = "adaptive",
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-4,
+        max_iter: int | None = None,
+        time_limit: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int | bool = 0,
     ):
         self.input_shape = input_shape
         self.alpha = alpha
@@ -198,19 +200,19 @@ class CircularCNNClassifier(ConvexClassifier):
 
     def __init__(
         self,
-        input_shape=None,
+        input_shape: tuple[int, ...] | None = None,
         *,
-        alpha="auto",
-        loss="logistic",
-        activation="relu",
-        arrangements="adaptive",
-        fit_intercept=True,
-        solver="auto",
-        tol=1e-4,
-        max_iter=None,
-        time_limit=None,
-        random_state=None,
-        verbose=0,
+        alpha: float | str = "auto",
+        loss: str = "logistic",
+        activation: str = "relu",
+        arrangements: str | int | ArrayLike = "adaptive",
+        fit_intercept: bool = True,
+        solver: str = "auto",
+        tol: float = 1e-4,
+        max_iter: int | None = None,
+        time_limit: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int | bool = 0,
     ):
         self.input_shape = input_shape
         self.alpha = alpha

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
-from .losses import Squared
+from .losses import Loss, Squared
 from .patches import Patches
 from .validation import check_choice, check_positive
 
@@ -116,16 +117,16 @@ class ConvNetwork:
                 )
 
     @property
-    def n_neurons(self):
+    def n_neurons(self) -> int:
         """Number of filters."""
         return self.W1.shape[1]
 
     @property
-    def filters(self):
+    def filters(self) -> np.ndarray:
         """Filters of shape (n_filters, channels, *kernel_size), as the weight of a convolution of PyTorch."""
         return self.patches.fold(self.W1)
 
-    def hidden(self, X):
+    def hidden(self, X: ArrayLike) -> np.ndarray:
         """Return the activations of the filters, pooled over the patches.
 
         Parameters
@@ -150,7 +151,7 @@ class ConvNetwork:
             return T.mean(axis=1)
         return T.max(axis=1) if self.patches.pooling == "max" else T
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the outputs of inputs.
 
         Parameters
@@ -173,7 +174,7 @@ class ConvNetwork:
         Z = hidden.reshape(len(hidden), -1) @ self.W2.reshape(-1, self.W2.shape[-1]) + self.b2
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
-    def weight_decay(self, hidden_bias=None, output_penalty=None):
+    def weight_decay(self, hidden_bias: str | None = None, output_penalty: str | None = None) -> float:
         """Compute 1/2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2).
 
         Parameters
@@ -207,7 +208,7 @@ class ConvNetwork:
             outputs = np.sum(self.W2**2)
         return 0.5 * float(np.sum(self.W1**2) + biases + outputs)
 
-    def objective(self, X, y, alpha, loss=None):
+    def objective(self, X: ArrayLike, y: ArrayLike, alpha: float, loss: Loss | None = None) -> float:
         """Compute the training objective L(f(X)) + alpha times the weight decay.
 
         Parameters

@@ -8,6 +8,7 @@ torch is never imported: its modules are recognised by the names of their classe
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -29,7 +30,7 @@ ACCEPTED = (
 MODULE_TOL = 1e-6
 
 
-def as_network(model, hidden_bias=None):
+def as_network(model: Any, hidden_bias: str | None = None) -> Network:
     """Turn a two-layer ReLU network of another library into a `Network`.
 
     Parameters

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from .signals import Signal, as_samples, load_ecg
@@ -45,16 +46,16 @@ class WindowedSplit:
     unit: str | None
     sampling_rate: float | None
 
-    def to_unit(self, values):
+    def to_unit(self, values: ArrayLike) -> np.ndarray:
         """Return windows, targets or predictions, an array of any shape, in the unit of the signal."""
         return np.asarray(values, dtype=np.float64) * self.scale + self.mean
 
-    def mse_in_unit(self, mse):
+    def mse_in_unit(self, mse: float) -> float:
         """Return a mean squared error of the scaled problem in the squared unit of the signal, such as mV^2."""
         return mse * self.scale**2
 
 
-def make_windows(signal, window=15, horizon=1):
+def make_windows(signal: Signal | ArrayLike, window: int = 15, horizon: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Slide a window over a signal: row t is x[t..t+window-1], its target x[t+window-1+horizon].
 
     Parameters
@@ -93,7 +94,9 @@ def make_windows(signal, window=15, horizon=1):
     return X, values[window - 1 + horizon :].copy()
 
 
-def split_signal(signal, train=0.7):
+def split_signal(
+    signal: Signal | ArrayLike, train: float | int = 0.7
+) -> tuple[Signal | np.ndarray, Signal | np.ndarray]:
     """Split a signal in time: the first samples to train on, the rest to test on.
 
     Parameters
@@ -132,7 +135,9 @@ def split_signal(signal, train=0.7):
     return tuple(replace(signal, values=part) if isinstance(signal, Signal) else part.copy() for part in parts)
 
 
-def ecg_windows(signal, *, window=15, horizon=1, train=0.7, scale=True):
+def ecg_windows(
+    signal: Signal | ArrayLike, *, window: int = 15, horizon: int = 1, train: float | int = 0.7, scale: bool = True
+) -> WindowedSplit:
     """Build the training and test problems of one-channel forecasting, without leakage.
 
     The split in time comes first: `mean` and `scale` are those of the training part, whose windows end in it. Every
@@ -173,7 +178,13 @@ def ecg_windows(signal, *, window=15, horizon=1, train=0.7, scale=True):
     return WindowedSplit(*train_windows, *test_windows, mean=mean, scale=std, unit=unit, sampling_rate=rate)
 
 
-def planted_network(n_samples, n_features, n_neurons=10, noise=0.1, random_state=None):
+def planted_network(
+    n_samples: int,
+    n_features: int,
+    n_neurons: int = 10,
+    noise: float = 0.1,
+    random_state: int | np.random.Generator | np.random.RandomState | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw a regression problem whose target is a random two-layer ReLU network, plus noise.
 
     ``y = f + noise * std(f) * e`` with ``f = relu(X @ W) @ a``: X, a and e are standard normal, W is standard normal

@@ -231,7 +231,7 @@ class Design:
         return [slice(first, first + step) for first in range(0, size, step)]
 
 
-def transfer_blocks(W, source, target):
+def transfer_blocks(W: np.ndarray, source: Design, target: Design) -> np.ndarray:
     """Move blocks to a design with other patterns of the same data, to start a solver there.
 
     Parameters

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 from sklearn.utils import check_array, gen_batches
 
@@ -53,7 +54,7 @@ class _Flat(NamedTuple):
     basis: np.ndarray
 
 
-def boundary_patterns(X, max_patterns=1_000_000):
+def boundary_patterns(X: ArrayLike, max_patterns: int = 1_000_000) -> Arrangements:
     """Enumerate the patterns 1[X u >= 0] of all vectors u, zero and points of walls included.
 
     Exact for duplicate, opposite, parallel, zero, coplanar and rank-deficient rows, as far as double precision can tell
@@ -112,7 +113,7 @@ def boundary_patterns(X, max_patterns=1_000_000):
     return Arrangements(bits, gates, len(X), exact)
 
 
-def threshold_kappa(X, v, arrangements):
+def threshold_kappa(X: ArrayLike, v: ArrayLike, arrangements: Arrangements) -> float:
     """Return max |v'1[X u >= 0]| over patterns: the dual norm of networks of threshold neurons.
 
     The zero network is optimal where alpha is at least this for v, minus the gradient of the loss at zero. Over all

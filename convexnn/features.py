@@ -27,6 +27,7 @@ selection and estimation in regression with grouped variables, JRSS B 68(1).
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from .architecture import Architecture
@@ -34,7 +35,7 @@ from .arrangements import Arrangements
 from .building import build_program
 from .certificate import Certificate
 from .feature_points import InteriorPoints, dual_norm
-from .losses import LOSSES, make_loss
+from .losses import LOSSES, Loss, make_loss
 from .network import Network
 from .recovery import recover
 from .simplify import Simplified
@@ -83,7 +84,7 @@ class FeatureSparseResult:
     alpha_max: float
     history: list
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the outputs of inputs.
 
         Parameters
@@ -100,22 +101,22 @@ class FeatureSparseResult:
 
 
 def feature_sparse_network(
-    X,
-    y,
-    alpha,
+    X: ArrayLike,
+    y: ArrayLike,
+    alpha: float,
     *,
-    loss="squared",
-    gates=100,
-    hidden_bias="penalized",
-    fit_intercept=True,
-    sample_weight=None,
-    groups=None,
-    tol=1e-6,
-    max_iter=None,
-    time_limit=None,
-    random_state=None,
-    verbose=0,
-):
+    loss: str | Loss = "squared",
+    gates: str | int | Arrangements | ArrayLike = 100,
+    hidden_bias: str = "penalized",
+    fit_intercept: bool = True,
+    sample_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    time_limit: float | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    verbose: int | bool = 0,
+) -> FeatureSparseResult:
     """Train a gated network with a penalty that selects features, L(f(X)) + alpha sum_k |U_k|.
 
     U_k are the coefficients of the features of group k in all gates and outputs; their Euclidean norms are added. The

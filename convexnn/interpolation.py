@@ -26,12 +26,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import lstsq, qr
 from scipy.sparse import block_diag, csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
+from .architecture import Architecture
+from .arrangements import Arrangements
 from .building import build_program
 from .certificate import Certificate
 from .cones import FreeCones
@@ -96,18 +99,18 @@ class Interpolation:
 
 
 def minimum_norm_interpolation(
-    X,
-    y,
-    architecture=None,
-    arrangements="adaptive",
+    X: ArrayLike,
+    y: ArrayLike,
+    architecture: Architecture | None = None,
+    arrangements: str | int | Arrangements | ArrayLike = "adaptive",
     *,
-    solver="auto",
-    scope="auto",
-    tol=1e-6,
-    time_limit=None,
-    random_state=None,
-    verbose=0,
-):
+    solver: str = "auto",
+    scope: str = "auto",
+    tol: float = 1e-6,
+    time_limit: float | None = None,
+    random_state: int | np.random.RandomState | None = None,
+    verbose: int | bool = 0,
+) -> Interpolation:
     """Find the network of least norm sum_j |w_j| |a_j| among those that fit the targets exactly.
 
     It is the limit of the best networks as alpha goes to 0. Output biases and skips are free.

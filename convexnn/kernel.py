@@ -22,11 +22,12 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 
-from .arrangements import BLOCK_ENTRIES, pattern_bits
+from .arrangements import BLOCK_ENTRIES, Arrangements, pattern_bits
 from .certificate import Certificate
 from .program import Program
 from .validation import check_count, check_positive
@@ -75,7 +76,7 @@ class GatedRidgeSolution:
     converged: bool
 
 
-def gated_kernel(X, arrangements, X2=None):
+def gated_kernel(X: ArrayLike, arrangements: Arrangements, X2: ArrayLike | None = None) -> np.ndarray:
     """Compute the kernel sum_i (x.x2) 1[x.g_i >= 0] 1[x2.g_i >= 0] of gated networks.
 
     Parameters
@@ -128,7 +129,7 @@ def gated_kernel(X, arrangements, X2=None):
     return (X @ (X if X2 is None else X2).T) * counts
 
 
-def solve_gated_ridge(program, *, tol=1e-9, max_iter=100):
+def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 100) -> GatedRidgeSolution:
     """Minimise L(Z) + alpha/2 sum_i |u_i|^2 over gated networks with given gates.
 
     Parameters

@@ -18,6 +18,7 @@ H. H. Bauschke and P. L. Combettes (2017), Convex analysis and monotone operator
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -69,25 +70,25 @@ class Loss:
         return 1.0 if self.sample_weight is None else self.sample_weight[:, None]
 
     @property
-    def smoothness(self):
+    def smoothness(self) -> float:
         """Lipschitz constant of the gradient, weights included; inf where L is not smooth."""
         largest = 1.0 if self.sample_weight is None else float(np.max(self.sample_weight, initial=0.0))
         return self.steepest * largest if self.smooth else np.inf
 
-    def saturates(self, Y):
+    def saturates(self, Y: np.ndarray) -> bool:
         """Return whether the gradient is constant, and the curvature zero, beyond some predictions."""
         return self.clipped and any(np.isfinite(bound).any() for bound in self._box(Y))
 
-    def select(self, rows):
+    def select(self, rows: np.ndarray | slice) -> Self:
         """Return the loss of some of the samples, for a slice or an array of indices."""
         return self if self.sample_weight is None else replace(self, sample_weight=self.sample_weight[rows])
 
-    def domain(self, Y):
+    def domain(self, Y: np.ndarray) -> tuple:
         """Return lower and upper bounds of T in the domain of L*, both numbers or of shapes that broadcast to Y's."""
         lower, upper = self._box(Y)
         return self._weights * lower, self._weights * upper
 
-    def value(self, Y, Z):
+    def value(self, Y: np.ndarray, Z: np.ndarray | float) -> float:
         """Return L(Z), a float."""
         residual = Z - Y
         slope = self._slope(Y, residual)
@@ -100,11 +101,11 @@ class Loss:
             return np.clip(residual, lower, upper)
         return np.where(residual > 0, upper, np.where(residual < 0, lower, 0.0))
 
-    def grad(self, Y, Z):
+    def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the gradient of L, of the shape of Y; where L has a kink, a subgradient."""
         return self._weights * self._slope(Y, Z - Y)
 
-    def stationary_grad(self, Y, Z, basis):
+    def stationary_grad(self, Y: np.ndarray, Z: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return a subgradient T with basis'T = 0 at the minimum Z over the span of basis; the gradient if L is smooth.
 
         At kinks the subgradient is free: there T has the least change that makes basis'T = 0. It is unique where the
@@ -121,13 +122,13 @@ class Loss:
             T[k, c] = np.clip(-np.linalg.lstsq(basis[k].T, basis.T @ fixed, rcond=None)[0], lower[k, c], upper[k, c])
         return T
 
-    def curvature(self, Y, Z):
+    def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the second derivatives, of the shape of Y; generalised ones where grad has a kink."""
         lower, upper = self._box(Y)
         residual = Z - Y
         return self._weights * ((lower < residual) & (residual < upper) & self.smooth)
 
-    def conjugate(self, Y, T):
+    def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
         """Return L*(T), a float; inf outside its domain.
 
         A T outside by at most `DOMAIN_TOL` of the width of the domain (of max(1, |T|) where it has none) is rounding.
@@ -139,21 +140,21 @@ class Loss:
             return np.inf
         return float(np.sum(inside * Y) + 0.5 * self.smooth * np.sum(inside * inside / self._weights))
 
-    def prox(self, Y, Z, step):
+    def prox(self, Y: np.ndarray, Z: np.ndarray, step: float) -> np.ndarray:
         """Return argmin_U L(U) + |U - Z|^2 / (2 step), for losses that are not smooth."""
         return Z - step * np.clip((Z - Y) / step, *self.domain(Y))
 
-    def prox_slope(self, Y, Z, step):
+    def prox_slope(self, Y: np.ndarray, Z: np.ndarray, step: float) -> np.ndarray:
         """Return the derivative of `prox` in each prediction, 0 or 1, for losses that are not smooth."""
         lower, upper = self.domain(Y)
         residual = Z - Y
         return ((residual <= step * lower) | (residual >= step * upper)).astype(float)
 
-    def smoothed(self, Y, T, mu):
+    def smoothed(self, Y: np.ndarray, T: np.ndarray, mu: float) -> Any:
         """Return the loss itself if it is smooth, else one with the conjugate L*(S) + mu/2 |S - T|^2."""
         return self if self.smooth else Smoothed(self, T, mu)
 
-    def advance(self, Y, Z, step):
+    def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return predictions a step further, Z + step, but in small steps of the gradient.
 
         Newton's method steps in Z, but is one for the dual vector, and the gradient may saturate. A prediction where it
@@ -163,7 +164,7 @@ class Loss:
         lower, upper = self._box(Y)
         return advance_inside(Z, Z + step, Y + lower, Y + upper)
 
-    def project_dual(self, Y, V, basis):
+    def project_dual(self, Y: np.ndarray, V: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the V nearest to a given one among those with -V in the domain of L* and basis'V = 0.
 
         Parameters
@@ -181,7 +182,7 @@ class Loss:
         lower, upper = self.domain(Y)
         return project_box(V, -upper, -lower, basis)
 
-    def best_scale(self, Y, V, limit):
+    def best_scale(self, Y: np.ndarray, V: np.ndarray, limit: float) -> float:
         """Return the t of [-limit, limit] that maximises the dual function D(t V); 0 where V = 0 or D is unbounded."""
         lower, upper = self.domain(Y)
         low, high = interval_in_box(V, -upper, -lower, limit)
@@ -191,7 +192,7 @@ class Loss:
         best = high if slope > 0 else low
         return float(best) if slope != 0 and np.isfinite(best) else 0.0
 
-    def fit_free(self, Y, basis, offset=0.0):
+    def fit_free(self, Y: np.ndarray, basis: np.ndarray, offset: np.ndarray | float = 0.0) -> np.ndarray:
         """Return the coefficients (n_free, n_outputs) that minimise L(offset + basis @ beta), for orthonormal columns.
 
         Where there is no minimum (labels that the columns separate) they are finite and L is nearly its infimum.
@@ -203,7 +204,7 @@ class Loss:
             return fit_clipped(self._weights * (offset - Y), lower, upper, self._weights, basis)
         return fit_piecewise_linear(Y - offset, np.broadcast_to(lower, Y.shape), np.broadcast_to(upper, Y.shape), basis)
 
-    def to_cvxpy(self, Y, Z):
+    def to_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:
         """Return L(Z) as a cvxpy expression, for Y and a cvxpy Z of one shape, with one axis or two."""
         import cvxpy as cp
 

@@ -4,8 +4,10 @@ The bounds l and u define the losses that have the form described in `loss_base`
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, softmax, xlogy
 
 from .loss_base import DOMAIN_TOL, Loss, largest_on_segment
@@ -51,15 +53,15 @@ class Squared(Loss):
     degree = 2
     invertible = True
 
-    def inverse_grad(self, Y, T):
+    def inverse_grad(self, Y: np.ndarray, T: np.ndarray) -> np.ndarray:
         """Return predictions Z with grad L(Z) = T."""
         return Y + T / self._weights
 
-    def fit_free(self, Y, basis, offset=0.0):
+    def fit_free(self, Y: np.ndarray, basis: np.ndarray, offset: np.ndarray | float = 0.0) -> np.ndarray:
         """Return the coefficients of the (weighted) least squares fit."""
         return fit_squares(Y, basis, offset, self.sample_weight)
 
-    def to_cvxpy(self, Y, Z):
+    def to_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:
         """Return L(Z) as a cvxpy expression."""
         import cvxpy as cp
 
@@ -85,7 +87,7 @@ class Huber(Loss):
     def _box(self, Y):
         return -self.delta, self.delta
 
-    def to_cvxpy(self, Y, Z):
+    def to_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:
         """Return L(Z) as a cvxpy expression."""
         import cvxpy as cp
 
@@ -143,7 +145,7 @@ class SquaredHinge(Loss):
     def _box(self, Y):
         return np.where(Y > 0, -np.inf, 0.0), np.where(Y > 0, 0.0, np.inf)
 
-    def to_cvxpy(self, Y, Z):
+    def to_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:
         """Return L(Z) as a cvxpy expression."""
         import cvxpy as cp
 
@@ -182,25 +184,25 @@ class Logistic(Loss):
     def _box(self, Y):
         return np.where(Y > 0, -1.0, 0.0), np.where(Y > 0, 0.0, 1.0)
 
-    def value(self, Y, Z):
+    def value(self, Y: np.ndarray, Z: np.ndarray | float) -> float:
         """Return L(Z)."""
         return float(np.sum(self._weights * np.logaddexp(0.0, -Y * Z)))
 
-    def grad(self, Y, Z):
+    def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the gradient -w y sigmoid(-y z)."""
         return -self._weights * Y * expit(-Y * Z)
 
-    def curvature(self, Y, Z):
+    def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the second derivatives w p (1 - p), p = sigmoid(z)."""
         return self._weights * (expit(Y * Z) * expit(-Y * Z))
 
-    def advance(self, Y, Z, step):
+    def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return predictions with q moved by its derivative along the step, by at most most of the way to 0 or 1."""
         q, p = (np.maximum(expit(side * Y * Z), np.finfo(float).tiny) for side in (-1.0, 1.0))
         move = np.clip(-q * p * Y * step, -SATURATION * q, SATURATION * p)
         return Z - Y * (np.log1p(move / q) - np.log1p(-move / p))
 
-    def conjugate(self, Y, T):
+    def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
         """Return L*(T)."""
         q = -Y * T / self._weights
         inside = np.clip(q, 0.0, 1.0)
@@ -208,7 +210,7 @@ class Logistic(Loss):
             return np.inf
         return float(np.sum(self._weights * (xlogy(inside, inside) + xlogy(1.0 - inside, 1.0 - inside))))
 
-    def best_scale(self, Y, V, limit):
+    def best_scale(self, Y: np.ndarray, V: np.ndarray, limit: float) -> float:
         """Return the t of [-limit, limit] that maximises D(t V); q = t Y V / w."""
         lower, upper = self.domain(Y)
         low, high = interval_in_box(V, -upper, -lower, limit)
@@ -221,7 +223,7 @@ class Logistic(Loss):
 
         return largest_on_segment(slopes, low, high)
 
-    def to_cvxpy(self, Y, Z):
+    def to_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:
         """Return L(Z) as a cvxpy expression."""
         import cvxpy as cp
 
@@ -246,7 +248,7 @@ class Softmax(Loss):
     def _box(self, Y):
         return -Y, 1.0 - Y
 
-    def value(self, Y, Z):
+    def value(self, Y: np.ndarray, Z: np.ndarray | float) -> float:
         """Return L(Z)."""
         # log(1 + sum of exp(z_c - z_y) over the other classes c): no digits are lost where the loss is small
         above = Z - np.sum(Y * Z, axis=1, keepdims=True)
@@ -254,23 +256,23 @@ class Softmax(Loss):
         others = np.sum((1.0 - Y) * np.exp(above - most), axis=1, keepdims=True)
         return float(np.sum(self._weights * (most + np.log1p(others + np.expm1(-most)))))
 
-    def grad(self, Y, Z):
+    def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the gradient w (P - Y) for the probabilities P."""
         return self._weights * (softmax(np.broadcast_to(Z, Y.shape), axis=1) - Y)
 
-    def curvature(self, Y, Z):
+    def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the Hessians w (diag(p) - p p') of the samples, shape (n_samples, n_outputs, n_outputs)."""
         P = softmax(np.broadcast_to(Z, Y.shape), axis=1)
         weighted = self._weights * P
         return weighted[:, :, None] * (np.eye(Y.shape[1]) - P[:, None, :])
 
-    def curvature_root(self, Y, Z):
+    def curvature_root(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return B = w^(1/2) diag(s) (I - s s'), s = p^(1/2), with B B' = `curvature`, of its shape."""
         s = np.sqrt(softmax(np.broadcast_to(Z, Y.shape), axis=1))
         weighted = np.sqrt(self._weights) * s
         return weighted[:, :, None] * (np.eye(Y.shape[1]) - s[:, :, None] * s[:, None, :])
 
-    def advance(self, Y, Z, step):
+    def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return predictions with P moved by its derivative along the step, by at most most of the way to 0 or 1.
 
         The mean of a row, on which P does not depend, moves with the step.
@@ -280,7 +282,7 @@ class Softmax(Loss):
         moved = Z + np.log1p(np.clip(move, -SATURATION * P, SATURATION * (1.0 - P)) / P)
         return moved + np.mean(Z + step - moved, axis=1, keepdims=True)
 
-    def conjugate(self, Y, T):
+    def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
         """Return L*(T)."""
         P = Y + T / self._weights
         off = np.abs(P.sum(axis=1) - 1.0)
@@ -289,11 +291,11 @@ class Softmax(Loss):
         P = np.maximum(P, 0.0)
         return float(np.sum(self._weights * xlogy(P, P)))
 
-    def project_dual(self, Y, V, basis):
+    def project_dual(self, Y: np.ndarray, V: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the V nearest to a given one with rows of Y - V / w in the simplex and basis'V = 0."""
         return project_simplices(V, Y, self._weights, basis)
 
-    def best_scale(self, Y, V, limit):
+    def best_scale(self, Y: np.ndarray, V: np.ndarray, limit: float) -> float:
         """Return the t of [-limit, limit] that maximises D(t V), P = Y - t V / w; 0 where none is feasible."""
         lower, upper = self.domain(Y)
         low, high = interval_in_box(V, -upper, -lower, limit)
@@ -308,7 +310,7 @@ class Softmax(Loss):
 
         return largest_on_segment(slopes, max(low, -most), min(high, most))
 
-    def to_cvxpy(self, Y, Z):
+    def to_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:
         """Return L(Z) as a cvxpy expression, for Y and Z with two axes."""
         import cvxpy as cp
 
@@ -327,7 +329,7 @@ LOSSES = {
 }
 
 
-def make_loss(name, sample_weight=None, *, delta=1.0, quantile=0.5):
+def make_loss(name: str, sample_weight: ArrayLike | None = None, *, delta: float = 1.0, quantile: float = 0.5) -> Loss:
     """Return the loss of a name.
 
     Parameters

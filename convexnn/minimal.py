@@ -20,10 +20,11 @@ M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers, theorem
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import qr, solve_triangular
 from scipy.linalg.blas import dger
 
-from .network import merge_parallel
+from .network import Network, merge_parallel
 
 __all__ = ["minimal_network"]
 
@@ -36,7 +37,7 @@ PIVOT_TOL = 1e-12
 GROWTH, REFACTOR = 1e3, 32
 
 
-def minimal_network(network, X):
+def minimal_network(network: Network, X: ArrayLike) -> Network:
     """Find a network of at most n_samples * n_outputs neurons with the same predictions on X and no more weight decay.
 
     Parallel neurons are merged and neurons that are zero on X dropped. Then, while the fits (x_k.w_j + b_j)_+ a_j of

@@ -13,8 +13,9 @@ standard error.
 """
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -67,18 +68,18 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: BaseEstimator | None = None,
         *,
-        alphas=None,
-        n_alphas=20,
-        eps=1e-4,
-        cv=5,
-        scoring=None,
-        rule="best",
-        tol=1e-2,
-        patience=4,
-        n_jobs=None,
-        verbose=0,
+        alphas: ArrayLike | None = None,
+        n_alphas: int = 20,
+        eps: float = 1e-4,
+        cv: Any = 5,
+        scoring: str | Callable | None = None,
+        rule: str = "best",
+        tol: float = 1e-2,
+        patience: int | None = 4,
+        n_jobs: int | None = None,
+        verbose: int | bool = 0,
     ):
         self.estimator = estimator
         self.alphas = alphas
@@ -93,7 +94,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Choose alpha by cross-validation, and train the network of this alpha on all data.
 
         Parameters

@@ -8,10 +8,11 @@ Parallel neurons of the same sign are one neuron: they add up to |u_1| + |u_2| =
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from .architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES, check_hidden_norm
-from .losses import Squared
+from .losses import Loss, Squared
 from .penalties import ElasticNorm
 from .validation import check_choice, check_positive
 
@@ -105,11 +106,11 @@ class Network:
             raise ValueError('b1 must be zero with hidden_bias="none"')
 
     @property
-    def n_neurons(self):
+    def n_neurons(self) -> int:
         """Number of hidden neurons."""
         return self.W1.shape[1]
 
-    def hidden(self, X):
+    def hidden(self, X: ArrayLike) -> np.ndarray:
         """Return the activations of the hidden neurons.
 
         Parameters
@@ -131,7 +132,7 @@ class Network:
             return (-THRESHOLD_TOL * sizes <= T).astype(float)
         return activate(T, self.activation, self.negative_slope)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the outputs of inputs.
 
         Parameters
@@ -152,16 +153,16 @@ class Network:
         Z = self._outputs(X)
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
-    def input_sizes(self):
+    def input_sizes(self) -> np.ndarray:
         """Return |w_j|, in the norm and with the biases that weight decay counts, shape (n_neurons,)."""
         weights = self.W1 if self.hidden_bias == "free" else np.vstack([self.W1, self.b1])
         return _lengths(weights, self.hidden_norm)
 
-    def output_sizes(self):
+    def output_sizes(self) -> np.ndarray:
         """Return |a_j|, in the norm that weight decay counts, shape (n_neurons,)."""
         return np.linalg.norm(self.W2, 1 if self.output_penalty == "l1" else 2, axis=1)
 
-    def weight_decay(self):
+    def weight_decay(self) -> float:
         """Return 1/2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2), without the b_j^2 if hidden biases are free.
 
         sum_j |a_j| for threshold networks, whose hidden weights have no scale: their neurons are s 1[x.w + b >= 0] a,
@@ -171,7 +172,7 @@ class Network:
             return float(np.sum(self.output_sizes()))
         return 0.5 * float(np.sum(self.input_sizes() ** 2) + np.sum(self.output_sizes() ** 2))
 
-    def objective(self, X, y, alpha, loss=None):
+    def objective(self, X: ArrayLike, y: ArrayLike, alpha: float, loss: Loss | None = None) -> float:
         """Compute the training objective L(f(X)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2).
 
         Free hidden biases b_j are left out of the weight decay.
@@ -216,7 +217,7 @@ class Network:
         return X
 
 
-def activate(T, activation, negative_slope=0.01):
+def activate(T: np.ndarray, activation: str, negative_slope: float = 0.01) -> np.ndarray:
     """Apply an activation that depends on its argument alone.
 
     Parameters
@@ -240,7 +241,7 @@ def activate(T, activation, negative_slope=0.01):
     return np.maximum(T, 0.0 if activation == "relu" else negative_slope * T)
 
 
-def merge_parallel(network):
+def merge_parallel(network: Network) -> Network:
     """Merge parallel neurons of the same sign into one; f does not change, and weight decay never grows.
 
     Parameters

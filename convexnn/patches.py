@@ -11,6 +11,7 @@ from math import prod
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from .validation import check_choice, check_count
@@ -71,27 +72,27 @@ class Patches:
             raise ValueError(f"kernel_size must be at most the padded input {padded}; got {self.kernel_size}")
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         """Number of values of an input, channels * prod(spatial)."""
         return prod(self.input_shape)
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> tuple[int, ...]:
         """Number of positions along each spatial axis, floor((size + 2 padding - kernel) / stride) + 1."""
         axes = zip(self.input_shape[1:], self.kernel_size, self.stride, self.padding, strict=True)
         return tuple((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in axes)
 
     @property
-    def n_patches(self):
+    def n_patches(self) -> int:
         """Number K of positions."""
         return prod(self.output_shape)
 
     @property
-    def patch_size(self):
+    def patch_size(self) -> int:
         """Number h of values of a patch, channels * prod(kernel)."""
         return self.input_shape[0] * prod(self.kernel_size)
 
-    def extract(self, X):
+    def extract(self, X: ArrayLike) -> np.ndarray:
         """Return the patches of inputs.
 
         Parameters
@@ -121,7 +122,7 @@ class Patches:
         # (n, channels, positions, kernel) to (n, positions, channels, kernel); the copy makes the views an array
         return np.moveaxis(windows, 1, 1 + n_axes).copy().reshape(len(X), self.n_patches, self.patch_size)
 
-    def stacked(self, X):
+    def stacked(self, X: ArrayLike) -> np.ndarray:
         """Return the patches of all inputs below one another.
 
         Parameters
@@ -141,7 +142,7 @@ class Patches:
         """
         return self.extract(X).reshape(-1, self.patch_size)
 
-    def fold(self, filters):
+    def fold(self, filters: ArrayLike) -> np.ndarray:
         """Turn columns of filter weights into filters, laid out as the weight of a convolution of PyTorch.
 
         Parameters

@@ -144,7 +144,7 @@ class PathResult:
             raise ValueError("best needs validation scores: give X_val and y_val to regularization_path")
         return self.estimators[int(np.argmax(self.validation_scores))]
 
-    def plot(self, ax: Any = None, **options) -> RegularizationPathDisplay:
+    def plot(self, ax: Any = None, **options: Any) -> RegularizationPathDisplay:
         """Draw the path.
 
         Parameters

@@ -19,6 +19,7 @@ Statistics 22(2).
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -42,15 +43,15 @@ class GroupL2:
     rotation_invariant = True
     dual_factor = 1.0  # the dual norm of a vector is at most this times its length
 
-    def value(self, W):
+    def value(self, W: np.ndarray) -> float:
         """Return R(W)."""
         return float(self.block_norms(W).sum())
 
-    def block_norms(self, W):
+    def block_norms(self, W: np.ndarray) -> np.ndarray:
         """Return the norm of each block and output, shape (n_blocks, n_outputs)."""
         return np.linalg.norm(W, axis=1)
 
-    def prox(self, P, step):
+    def prox(self, P: np.ndarray, step: float) -> np.ndarray:
         """Return argmin_W 1/2 |W - U|^2 + step R(W) over W in the cones, for P the projections of U onto them.
 
         The prox of a norm and a cone is the block soft threshold of the projection: (1 - step / |P_b|)_+ P_b.
@@ -58,15 +59,15 @@ class GroupL2:
         norms = self.block_norms(P)
         return P * np.where(norms > step, 1.0 - step / np.where(norms > step, norms, 1.0), 0.0)[:, None, :]
 
-    def dual_norms(self, G):
+    def dual_norms(self, G: np.ndarray) -> np.ndarray:
         """Return for each block the dual norm of a projected gradient G_b, the largest over outputs."""
         return self.block_norms(G).max(axis=1)
 
-    def terms(self, n_features):
+    def terms(self, n_features: int) -> tuple[np.ndarray | None, list]:
         """Return a basis (None: that of the features) and the pairs (w_t, coefficients of t) of a block's norm."""
         return None, [(1.0, np.arange(n_features))]
 
-    def to_cvxpy(self, *columns):
+    def to_cvxpy(self, *columns: Any) -> Any:
         """Return R(W) as a cvxpy expression, for cvxpy matrices W[:, :, c], an argument each."""
         import cvxpy as cp
 
@@ -96,15 +97,15 @@ class Nuclear:
     rotation_invariant = True
     dual_factor = 1.0  # the largest singular value is at most the Euclidean norm
 
-    def value(self, W):
+    def value(self, W: np.ndarray) -> float:
         """Return R(W)."""
         return float(self.block_norms(W).sum())
 
-    def block_norms(self, W):
+    def block_norms(self, W: np.ndarray) -> np.ndarray:
         """Return the norm of each block, shape (n_blocks, 1)."""
         return _singular_values(W).sum(axis=1, keepdims=True)
 
-    def prox(self, P, step):
+    def prox(self, P: np.ndarray, step: float) -> np.ndarray:
         """Return argmin_W 1/2 |W - P|^2 + step R(W): the singular values less `step`, zero where they are smaller.
 
         Blocks whose Euclidean norm is at most `step` are zero without a decomposition.
@@ -114,11 +115,11 @@ class Nuclear:
         W[large] = (left * np.maximum(values - step, 0.0)[:, None, :]) @ right
         return W
 
-    def dual_norms(self, G):
+    def dual_norms(self, G: np.ndarray) -> np.ndarray:
         """Return for each block the largest singular value, the dual norm."""
         return _singular_values(G).max(axis=1, initial=0.0)
 
-    def to_cvxpy(self, *columns):
+    def to_cvxpy(self, *columns: Any) -> Any:
         """Return R(W) as a cvxpy expression, for cvxpy matrices W[:, :, c], an argument each."""
         import cvxpy as cp
 
@@ -180,15 +181,15 @@ class GroupNorm:
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "weights", weights)
 
-    def value(self, W):
+    def value(self, W: np.ndarray) -> float:
         """Return R(W)."""
         return float(self.block_norms(W).sum())
 
-    def block_norms(self, W):
+    def block_norms(self, W: np.ndarray) -> np.ndarray:
         """Return the norm of each block and output, shape (n_blocks, n_outputs)."""
         return np.einsum("g,bgc->bc", self.weights, self._group_norms(self._coefficients(W)))
 
-    def prox(self, P, step):
+    def prox(self, P: np.ndarray, step: float) -> np.ndarray:
         """Return argmin_W 1/2 |W - P|^2 + step R(W), without cones: the soft threshold of each group."""
         Q = self._coefficients(P)
         norms, thresholds = self._group_norms(Q), step * self.weights[:, None]
@@ -196,11 +197,11 @@ class GroupNorm:
         Q = Q * factors[:, self.groups]
         return Q if self.basis is None else self.basis @ Q
 
-    def dual_norms(self, G):
+    def dual_norms(self, G: np.ndarray) -> np.ndarray:
         """Return for each block max_g |(B'G_b)_g| / weights_g, the dual norm without cones, largest over outputs."""
         return (self._group_norms(self._coefficients(G)) / self.weights[:, None]).max(axis=(1, 2))
 
-    def derivative_roots(self, P, step):
+    def derivative_roots(self, P: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
         """Return T with T_b T_b' the derivative of `prox` at rows P_b of one output, and where the columns of each end.
 
         A group q that is not zero moves by (1 - c) I + c qq' / |q|^2, c = step weight / |q|.
@@ -221,15 +222,15 @@ class GroupNorm:
         return np.concatenate(columns)[order].T, ends
 
     @property
-    def dual_factor(self):
+    def dual_factor(self) -> float:
         """The dual norm of a vector is at most this times its length."""
         return 1.0 / float(self.weights.min())
 
-    def terms(self, n_features):
+    def terms(self, n_features: int) -> tuple[np.ndarray | None, list]:
         """Return the basis (None: that of the features) and the pairs (w_g, coefficients of g) of a block's norm."""
         return self.basis, [(float(w), np.flatnonzero(self.groups == g)) for g, w in enumerate(self.weights)]
 
-    def to_cvxpy(self, *columns):
+    def to_cvxpy(self, *columns: Any) -> Any:
         """Return R(W) as a cvxpy expression, for cvxpy matrices W[:, :, c], an argument each."""
         return sum(_sum_of_terms(W, *self.terms(W.shape[1])) for W in columns)
 
@@ -283,20 +284,20 @@ class ElasticNorm:
         if not 0.0 <= self.ratio <= 1.0:
             raise ValueError(f"ratio must be from 0 to 1; got {self.ratio!r}")
 
-    def value(self, W):
+    def value(self, W: np.ndarray) -> float:
         """Return R(W)."""
         return float(self.block_norms(W).sum())
 
-    def block_norms(self, W):
+    def block_norms(self, W: np.ndarray) -> np.ndarray:
         """Return the norm of each block and output, shape (n_blocks, n_outputs)."""
         return self.ratio * np.abs(W).sum(axis=1) + (1.0 - self.ratio) * np.linalg.norm(W, axis=1)
 
-    def prox(self, P, step):
+    def prox(self, P: np.ndarray, step: float) -> np.ndarray:
         """Return argmin_W 1/2 |W - P|^2 + step R(W), without cones: the soft threshold, then that of blocks."""
         soft = np.sign(P) * np.maximum(np.abs(P) - step * self.ratio, 0.0)
         return GroupL2().prox(soft, step * (1.0 - self.ratio))
 
-    def derivative_roots(self, P, step):
+    def derivative_roots(self, P: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
         """Return T with T_b T_b' the derivative of `prox` at rows P_b of one output, and where the columns of each end.
 
         On the entries that the soft threshold q leaves it is (1 - c) I + c qq' / |q|^2, c = step (1 - ratio) / |q|.
@@ -310,7 +311,7 @@ class ElasticNorm:
             ends.append(ends[-1] + (len(left) if shrink < 1.0 else 0))
         return np.hstack([np.zeros((P.shape[1], 0)), *columns]), np.array(ends)
 
-    def dual_norms(self, G):
+    def dual_norms(self, G: np.ndarray) -> np.ndarray:
         """Return for each block the dual norm without cones, the largest over outputs.
 
         It is the t with |S(g, ratio t)| = (1 - ratio) t for the soft threshold S: the left side less the right falls
@@ -334,17 +335,17 @@ class ElasticNorm:
             t = t + np.where(length > 0, (length - (1.0 - self.ratio) * t) / np.where(length > 0, slope, 1.0), 0.0)
         return (size * t).max(axis=(1, 2))
 
-    def terms(self, n_features):
+    def terms(self, n_features: int) -> tuple[np.ndarray | None, list]:
         """Return a basis (None: that of the features) and the pairs (w_t, coefficients of t) of a block's norm."""
         entries = [(self.ratio, np.array([j])) for j in range(n_features)] if self.ratio > 0 else []
         return None, entries + ([(1.0 - self.ratio, np.arange(n_features))] if self.ratio < 1 else [])
 
-    def to_cvxpy(self, *columns):
+    def to_cvxpy(self, *columns: Any) -> Any:
         """Return R(W) as a cvxpy expression, for cvxpy matrices W[:, :, c], an argument each."""
         return sum(_sum_of_terms(W, *self.terms(W.shape[1])) for W in columns)
 
 
-def group_l1(n_features):
+def group_l1(n_features: int) -> GroupNorm:
     """Return the l1 norm of the blocks, R(W) = sum_b |W_b|_1.
 
     Parameters

@@ -29,11 +29,13 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 
 from .certificate import Certificate
+from .losses import Loss
 from .validation import check_flag, check_positive
 
 __all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
@@ -66,11 +68,11 @@ class PolynomialNetwork:
     coefficients: tuple
 
     @property
-    def n_neurons(self):
+    def n_neurons(self) -> int:
         """Number of hidden neurons."""
         return self.W1.shape[1]
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the outputs of inputs.
 
         Parameters
@@ -91,11 +93,11 @@ class PolynomialNetwork:
         Z = self._outputs(X)
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
-    def penalty(self):
+    def penalty(self) -> float:
         """Return sum_j |a_j|_1, over all outputs."""
         return float(np.abs(self.W2).sum())
 
-    def objective(self, X, Y, alpha, loss):
+    def objective(self, X: ArrayLike, Y: ArrayLike, alpha: float, loss: Loss) -> float:
         """Compute the training objective L(f(X)) + alpha sum_j |a_j|_1.
 
         Parameters
@@ -144,7 +146,16 @@ class PolynomialSolution:
     converged: bool
 
 
-def solve_polynomial(X, Y, alpha, loss, coefficients=(0.09, 0.5, 0.47), fit_intercept=True, tol=1e-6, time_limit=None):
+def solve_polynomial(
+    X: ArrayLike,
+    Y: ArrayLike,
+    alpha: float,
+    loss: Loss,
+    coefficients: tuple[float, float, float] = (0.09, 0.5, 0.47),
+    fit_intercept: bool = True,
+    tol: float = 1e-6,
+    time_limit: float | None = None,
+) -> PolynomialSolution:
     """Train a network of polynomial activation to global optimality, through cvxpy and CLARABEL.
 
     Parameters
@@ -219,7 +230,7 @@ def solve_polynomial(X, Y, alpha, loss, coefficients=(0.09, 0.5, 0.47), fit_inte
     return PolynomialSolution(network, certificate, status, converged)
 
 
-def polynomial_kappa(X, V, coefficients):
+def polynomial_kappa(X: np.ndarray, V: np.ndarray, coefficients: tuple[float, float, float]) -> float:
     """Bound max over |w| = 1 and columns v of V of |v'act(X w)|, by the dual of the trust-region problem.
 
     Parameters
@@ -247,7 +258,7 @@ def polynomial_kappa(X, V, coefficients):
     return float(largest)
 
 
-def rank_one_split(Z):
+def rank_one_split(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Split a positive semidefinite Z = [[Z1, Z2], [Z2', Z4]] with tr Z1 = Z4 into p p' with |u| = |t|, p = (u, t).
 
     Start from the eigenvectors. While one has g = |u|^2 - t^2 above zero and another below, the pair is rotated, which

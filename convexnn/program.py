@@ -15,6 +15,7 @@ formulations for two-layer networks, ICML.
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -78,7 +79,7 @@ class Program:
     bias_unit: float = 0.0
 
     @property
-    def scope(self):
+    def scope(self) -> str:
         """The scope of this program's certificates, "sampled" or "global".
 
         Gated networks are bounded over the given gates only: a gate on a wall has a pattern that no cell has.
@@ -87,44 +88,44 @@ class Program:
         return "global" if self.design.arrangements.complete and not fixed else "sampled"
 
     @property
-    def relaxation(self):
+    def relaxation(self) -> float:
         """Largest factor by which kappa of the network exceeds that of the rows: above 1 for free hidden biases."""
         return float(np.hypot(1.0, self.bias_unit))
 
     @property
-    def block_shape(self):
+    def block_shape(self) -> tuple[int, int, int]:
         """Shape of W, (n_blocks, n_hidden_features, n_outputs); patches with weights of their own have columns too."""
         return self.design.n_blocks, self.design.X.shape[1], self.design.n_columns(self.Y.shape[1])
 
-    def predict(self, W, beta):
+    def predict(self, W: np.ndarray, beta: np.ndarray) -> np.ndarray:
         """Return Z = A(W) + F beta, shape (n_samples, n_outputs)."""
         return self.design.matvec(W) + self.free @ beta
 
-    def objective(self, W, beta):
+    def objective(self, W: np.ndarray, beta: np.ndarray) -> float:
         """Return L(A(W) + F beta) + alpha R(W), without free hidden biases in R."""
         return self.loss.value(self.Y, self.predict(W, beta)) + self.alpha * self.decay(W)
 
-    def decay(self, W):
+    def decay(self, W: np.ndarray) -> float:
         """Return R(W) as the network is charged: without free hidden biases, the last row of a block."""
         return self.penalty.value(W[:, :-1] if self.architecture.hidden_bias == "free" else W)
 
-    def zero(self):
+    def zero(self) -> tuple[np.ndarray, np.ndarray]:
         """Return W = 0 and the best beta for it."""
         basis, coefficients = self.free_basis
         return np.zeros(self.block_shape), coefficients @ self.loss.fit_free(self.Y, basis)
 
-    def at(self, alpha):
+    def at(self, alpha: float) -> Self:
         """Return the program at another alpha."""
         return replace(self, alpha=alpha)
 
-    def centred(self, beta):
+    def centred(self, beta: np.ndarray) -> Self:
         """Return the program for what the free fit F beta leaves of Y, with orthonormal free columns.
 
         Its coefficients b stand for beta + M b, M of `free_basis`. The loss has to be translation invariant.
         """
         return replace(self, Y=self.Y - self.free @ beta, free=self.free_basis[0])
 
-    def rescaled(self, unit_x, unit_y):
+    def rescaled(self, unit_x: float, unit_y: float) -> Self:
         """Return the program for X / unit_x and Y / unit_y: W in units of unit_y / unit_x, beta in those of unit_y.
 
         Its objective is in units of unit_y ** degree, the degree of the loss; unit_y is 1 where there is none.
@@ -140,41 +141,41 @@ class Program:
             neglected=self.neglected / unit_x,
         )
 
-    def project_dual(self, V):
+    def project_dual(self, V: np.ndarray) -> np.ndarray:
         """Project V onto {F'V = 0} and the domain of the dual; what is only rounding of Y becomes zero."""
         V = self.loss.project_dual(self.Y, V, self.free_basis[0])
         return V if np.linalg.norm(V) > RESIDUAL_TOL * np.linalg.norm(self.Y) else np.zeros_like(V)
 
     @property
-    def rounding(self):
+    def rounding(self) -> float:
         """Difference of objective and bound that is rounding where both should be zero."""
         size = self.loss.value(self.Y, np.zeros_like(self.Y))
         return float(size * RESIDUAL_TOL**2) if np.isfinite(size) else 0.0
 
-    def dual_value(self, V, norm):
+    def dual_value(self, V: np.ndarray, norm: float) -> float:
         """Return the largest D(t V) with t kappa <= alpha, for norm >= kappa(V): a lower bound of the optimum.
 
         It is one for the network, whose kappa is larger where hidden biases are free.
         """
         return self.scaled_value(V, norm * self.relaxation)
 
-    def dual_point(self, V, norm):
+    def dual_point(self, V: np.ndarray, norm: float) -> np.ndarray:
         """Return the multiple t V at which `dual_value` is attained."""
         return self._scaled(V, norm * self.relaxation)
 
-    def scaled_value(self, V, norm):
+    def scaled_value(self, V: np.ndarray, norm: float) -> float:
         """Return the largest D(t V) with |t| norm <= alpha."""
         return float(-self.loss.conjugate(self.Y, -self._scaled(V, norm)))
 
     def _scaled(self, V, norm):
         return self.loss.best_scale(self.Y, V, self.alpha / norm if norm > 0 else np.inf) * V
 
-    def dual_rounding(self, V, dtype=np.float64):
+    def dual_rounding(self, V: np.ndarray, dtype: type = np.float64) -> float:
         """Return the size of the rounding errors of X' D V in products of a precision."""
         eps, sizes = float(np.finfo(dtype).eps), np.linalg.norm(self.design.X) * np.linalg.norm(V)
         return 8 * eps * np.sqrt(self.design.n_patches) * self.penalty.dual_factor * sizes
 
-    def certificate(self, W, beta, V=None):
+    def certificate(self, W: np.ndarray, beta: np.ndarray, V: np.ndarray | None = None) -> Certificate:
         """Bound the optimum from below and compare.
 
         The bound is D(t V) = -L*(-t V), V the projection of -grad L(Z) onto {F'V = 0} and t the best scale with
@@ -196,7 +197,7 @@ class Program:
         """
         return self.certified(W, beta, V)[0]
 
-    def certified(self, W, beta, V=None):
+    def certified(self, W: np.ndarray, beta: np.ndarray, V: np.ndarray | None = None) -> tuple[Certificate, np.ndarray]:
         """Return the certificate of `certificate`, and the dual vector of its bound."""
         best = -np.inf, None
         for candidate in [-self.loss.grad(self.Y, self.predict(W, beta))] + ([] if V is None else [V]):
@@ -207,37 +208,37 @@ class Program:
                 best = bound, self.dual_point(dual, norm)
         return Certificate(self.objective(W, beta), best[0], self.scope, self.rounding), best[1]
 
-    def lower_bound(self, V):
+    def lower_bound(self, V: np.ndarray) -> float:
         """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""
         V = self.project_dual(V)
         return self.dual_value(V, self.kappa(V) + self.dual_rounding(V))
 
-    def kappa(self, V):
+    def kappa(self, V: np.ndarray) -> float:
         """Return the largest dual norm over the blocks of this program, on their cones, of s_b X'D_b V."""
         return (kappa if self.by_prox else kappa_groups)(self.design, self.cones, self.penalty, V)
 
-    def dual_at_zero(self):
+    def dual_at_zero(self) -> np.ndarray:
         """Return -grad L at the best free fit, the dual vector of the zero network; kappa of it is alpha_max."""
         W, beta = self.zero()
         return self.project_dual(-self.loss.stationary_grad(self.Y, self.predict(W, beta), self.free_basis[0]))
 
     @property
-    def by_prox(self):
+    def by_prox(self) -> bool:
         """Whether the prox of the penalty on the cones has a formula: Euclidean norms, or no cones."""
         return self.penalty.rotation_invariant or not self.architecture.constrained
 
     @property
-    def selects(self):
+    def selects(self) -> bool:
         """Whether patches are pooled by their maximum: patterns are then selections of a patch for each sample."""
         return isinstance(self.cones, SelectionCones)
 
     @property
-    def coupled(self):
+    def coupled(self) -> bool:
         """Whether a neuron has several outputs under true weight decay, on cones: no program with one block a cell."""
         decay = self.architecture.output_penalty == "weight_decay" and self.architecture.constrained
         return decay and self.Y.shape[1] > 1
 
-    def require_blocks(self):
+    def require_blocks(self) -> None:
         """Raise ValueError if the network is not the program over the blocks of its patterns."""
         if self.coupled:
             raise ValueError(
@@ -245,7 +246,7 @@ class Program:
                 'need output_penalty="l1", or networks without cones (gated_relu, linear)'
             )
 
-    def require_patterns(self):
+    def require_patterns(self) -> None:
         """Raise ValueError if the program has no patterns, or is not one over blocks."""
         self.require_blocks()
         if len(self.design.arrangements) == 0:
@@ -254,14 +255,14 @@ class Program:
                 'ones: a number to sample, "all", or gates'
             )
 
-    def over(self, arrangements):
+    def over(self, arrangements: Arrangements) -> Self:
         """Return the program over other patterns of the same data."""
         design = self.design.over(arrangements)
         other = replace(self, design=design, cones=make_cones(design, self.architecture))
         other.__dict__["free_basis"] = self.free_basis
         return other
 
-    def dual_neglected(self, V):
+    def dual_neglected(self, V: np.ndarray) -> float:
         """Return how much kappa(V) of the whole data may exceed that of this program.
 
         |V'(Xu)_+ - V'(X_r u)_+| <= |V| |(X - X_r) u| <= |V| sigma_{r+1} for the data X_r of rank r.
@@ -269,7 +270,7 @@ class Program:
         steepest = max(1.0, abs(self.design.slope)) * np.sqrt(self.design.n_patches) * self.penalty.dual_factor
         return self.neglected * steepest * float(np.linalg.norm(V))
 
-    def in_row_space(self, most=None):
+    def in_row_space(self, most: int | None = None) -> tuple[Self, np.ndarray]:
         """Return the program in coordinates of the row space of X, and their basis (n_features, rank).
 
         Blocks W of that program are blocks W basis' of this one: same predictions, norms and cones, fewer features.
@@ -295,7 +296,7 @@ class Program:
         neglected = float(singular[kept]) if kept < len(singular) else 0.0
         return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
 
-    def with_bias_unit(self, unit):
+    def with_bias_unit(self, unit: float) -> Self:
         """Return the program with another t: the last coordinate of blocks is in units of t."""
         X, units = self.design.X.copy(), self.design.units.copy()
         X[:, -1] *= self.bias_unit / unit
@@ -316,7 +317,7 @@ class Program:
         return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
 
     @cached_property
-    def free_basis(self):
+    def free_basis(self) -> tuple[np.ndarray, np.ndarray]:
         """An orthonormal basis Q (n_samples, rank) of the free columns, and M (n_free, rank) such that Q = F M."""
         scale = np.linalg.norm(self.free, axis=0)
         scale[scale == 0] = 1.0
@@ -371,7 +372,7 @@ class Solution:
     dual: np.ndarray | None = None
     interrupted: bool = False
 
-    def trimmed(self):
+    def trimmed(self) -> Self:
         """Return the solution over the patterns of its nonzero blocks alone, with gates inside their cells."""
         program, arrangements = self.program, self.program.design.arrangements
         active = np.flatnonzero(self.W.any(axis=(1, 2)))

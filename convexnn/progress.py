@@ -109,7 +109,7 @@ class Progress:
     def __exit__(self, *error):
         self.close()
 
-    def update(self, record: Mapping):
+    def update(self, record: Mapping) -> None:
         """Take the next record, and show it if it is time to.
 
         Parameters
@@ -124,7 +124,7 @@ class Progress:
         elif self.verbose and perf_counter() >= self._next:
             self._draw()
 
-    def say(self, text: str):
+    def say(self, text: str) -> None:
         """Write a line of text, unless silent.
 
         Parameters
@@ -136,7 +136,7 @@ class Progress:
             self._stream.write(text + "\n")
             self._stream.flush()
 
-    def close(self, text: str = ""):
+    def close(self, text: str = "") -> None:
         """Show the last record, end the live line, and write a text below it; closing twice is closing once.
 
         Parameters

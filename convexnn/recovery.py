@@ -12,6 +12,8 @@ References
 M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers, theorem 1. ICML.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .circular import CircularNetwork, split_circular
@@ -26,7 +28,7 @@ __all__ = ["recover"]
 RANK_TOL = 1e-13
 
 
-def recover(solution):
+def recover(solution: Any) -> Network | ConvNetwork | CircularNetwork:
     """Turn the blocks of a solution into the weights of a network.
 
     w = u / sqrt|u| and a = s sqrt|u| for a block u of sign s; zero blocks give no neuron; parallel neurons of the same

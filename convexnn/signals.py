@@ -48,7 +48,7 @@ class Signal:
         return self.values.shape[0]
 
 
-def load_ecg(source="auto", *, channel=0):
+def load_ecg(source: str | os.PathLike = "auto", *, channel: int = 0) -> Signal:
     """Load an electrocardiogram.
 
     Parameters

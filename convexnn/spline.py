@@ -31,13 +31,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import solveh_banded
 from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 
 from .certificate import Certificate
-from .losses import Squared
+from .losses import Loss, Squared
 from .network import Network
 from .validation import check_flag, check_positive
 
@@ -100,7 +101,9 @@ class _State(NamedTuple):
     side: float
 
 
-def solve_spline(x, Y, alpha, loss, skip=False, tol=1e-9):
+def solve_spline(
+    x: ArrayLike, Y: ArrayLike, alpha: float, loss: Loss, skip: bool = False, tol: float = 1e-9
+) -> SplineSolution:
     """Fit the network of one feature and free hidden biases that is optimal among all widths.
 
     Parameters

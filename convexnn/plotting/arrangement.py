@@ -125,7 +125,7 @@ class ArrangementDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, y: Any = None, *, dual: bool = False, ax: Any = None, **options
+        cls, estimator: Any, X: Any, y: Any = None, *, dual: bool = False, ax: Any = None, **options: Any
     ) -> Self:
         """Draw the arrangement of data, and the neurons of an estimator in it.
 

@@ -64,7 +64,7 @@ class CertificateDisplay:
                 raise TypeError(f"certificates must be of type Certificate; got {certificate!r} for {name!r}")
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None, **options) -> Self:
+    def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None, **options: Any) -> Self:
         """Draw the certificate of an estimator.
 
         Parameters
@@ -85,7 +85,7 @@ class CertificateDisplay:
         return cls.from_estimators({name or type(estimator).__name__: estimator}, ax=ax, **options)
 
     @classmethod
-    def from_estimators(cls, estimators: Mapping, *, ax: Any = None, **options) -> Self:
+    def from_estimators(cls, estimators: Mapping, *, ax: Any = None, **options: Any) -> Self:
         """Draw the certificates of several estimators below one another.
 
         Parameters

@@ -88,7 +88,7 @@ class ContributionsDisplay:
         output: int | None = None,
         max_neurons: int = 10,
         ax: Any = None,
-        **options,
+        **options: Any,
     ) -> Self:
         """Draw what adds up to the prediction of one input.
 

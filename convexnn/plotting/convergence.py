@@ -93,7 +93,7 @@ class ConvergenceDisplay:
         self.tol = tol
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, runs: Mapping | None = None, ax: Any = None, **options) -> Self:
+    def from_estimator(cls, estimator: Any, *, runs: Mapping | None = None, ax: Any = None, **options: Any) -> Self:
         """Draw how the training of an estimator converged.
 
         Parameters

@@ -76,7 +76,7 @@ class FiltersDisplay:
         self.titles, self.circular = list(titles), circular
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, max_filters: int = 8, ax: Any = None, **options) -> Self:
+    def from_estimator(cls, estimator: Any, *, max_filters: int = 8, ax: Any = None, **options: Any) -> Self:
         """Draw the filters of an estimator.
 
         Parameters

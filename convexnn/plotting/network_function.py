@@ -112,7 +112,7 @@ class NetworkFunctionDisplay:
         response_method: str = "auto",
         n_points: int | None = None,
         ax: Any = None,
-        **options,
+        **options: Any,
     ) -> Self:
         """Draw the function of an estimator.
 

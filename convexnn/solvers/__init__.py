@@ -1,7 +1,10 @@
 """Solvers of convex programs: functions solve(program, *, tol, max_iter, time_limit, verbose) -> Solution."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
+from ..program import Program, Solution
 from .conic import solve_conic
 from .generation import solve_generation
 from .reference import ReferenceProgram, build_reference_program, solve_reference
@@ -21,7 +24,7 @@ __all__ = [
 ]
 
 
-def solve_given(program, **options):
+def solve_given(program: Program, **options: Any) -> Solution:
     """Solve a program over given patterns by the engine that its penalty allows.
 
     Parameters
@@ -51,7 +54,7 @@ SOLVERS = {
 WARM_STARTED = tuple(name for name in SOLVERS if name != "cvxpy")
 
 
-def get_solver(name):
+def get_solver(name: str) -> Callable:
     """Return the solver of a name.
 
     Parameters

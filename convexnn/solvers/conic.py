@@ -16,6 +16,7 @@ through cvxpy, and V is the dual variable of Z = A(W) + F beta. Only columns of 
 """
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..cones import FreeCones, compile_kernels
 from ..group_pricing import cone_rows, conic_settings, group_start, norm_cones, price_groups
 from ..losses import Squared
 from ..penalties import Nuclear
+from ..program import Program, Solution
 from ..simplify import Simplified
 from .monitor import check_blocks, run_watched
 from .polish import polish
@@ -52,7 +54,16 @@ IDLE_PART = 0.1
 PATIENCE = 4
 
 
-def solve_conic(program, *, W_init=None, tol=1e-6, max_iter=None, time_limit=None, callback=None, verbose=0):
+def solve_conic(
+    program: Program,
+    *,
+    W_init: np.ndarray | None = None,
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    time_limit: float | None = None,
+    callback: Callable | None = None,
+    verbose: int | bool = 0,
+) -> Solution:
     """Solve a program with any penalty over all its patterns, by interior points over working sets.
 
     Parameters

@@ -21,6 +21,7 @@ M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers, ICML. S
 J. Zhu (2007), l1 regularization in infinite dimensional feature spaces, COLT.
 """
 
+from collections.abc import Callable
 from copy import copy
 
 import numpy as np
@@ -28,6 +29,7 @@ from sklearn.utils import check_random_state
 
 from ..ascent import compile_ascent
 from ..cones import compile_kernels
+from ..program import Program, Solution
 from ..proof import Prover, compile_proof
 from ..search import CellSearch, join_maxima
 from ..selection_cones import gates_in_cones
@@ -80,18 +82,18 @@ EXCESS_TOL, EXCESS_PART = 1e-11, 0.05
 
 
 def solve_generation(
-    program,
+    program: Program,
     *,
-    W_init=None,
-    tol=1e-6,
-    max_iter=None,
-    time_limit=None,
-    callback=None,
-    verbose=0,
-    scope="auto",
-    rank=None,
-    random_state=None,
-):
+    W_init: np.ndarray | None = None,
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    time_limit: float | None = None,
+    callback: Callable | None = None,
+    verbose: int | bool = 0,
+    scope: str = "auto",
+    rank: int | None = None,
+    random_state: int | np.random.RandomState | None = None,
+) -> Solution:
     """Solve the problem of a network over all activation patterns.
 
     Parameters

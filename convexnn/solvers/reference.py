@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..architecture import BIAS_UNIT
 from ..cones import make_cones
-from ..program import Solution
+from ..program import Program, Solution
 from ..progress import Progress, summary
 from ..validation import check_count, check_positive
 from .polish import polish
@@ -65,7 +65,7 @@ class ReferenceProgram:
     constraints: dict
 
 
-def build_reference_program(program):
+def build_reference_program(program: Program) -> ReferenceProgram:
     """Write a program in cvxpy, with named variables and constraints.
 
     Parameters
@@ -118,7 +118,15 @@ def build_reference_program(program):
     return ReferenceProgram(cp.Problem(cp.Minimize(objective), list(constraints.values())), variables, constraints)
 
 
-def solve_reference(program, *, solver="CLARABEL", tol=1e-6, max_iter=None, time_limit=None, verbose=0):
+def solve_reference(
+    program: Program,
+    *,
+    solver: str = "CLARABEL",
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    time_limit: float | None = None,
+    verbose: int | bool = 0,
+) -> Solution:
     """Solve a program whole through cvxpy.
 
     Parameters

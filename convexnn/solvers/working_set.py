@@ -13,11 +13,14 @@ References
 M. Massias, A. Gramfort and J. Salmon (2018), Celer: a fast solver for the Lasso with dual extrapolation, ICML.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..cones import compile_kernels
 from ..penalties import Nuclear
 from ..pricing import price
+from ..program import Program, Solution
 from ..simplify import Simplified, bias_stages
 from ..validation import check_choice
 from .fista import solve_fista
@@ -40,17 +43,17 @@ PATIENCE = 4
 
 
 def solve_working_set(
-    program,
+    program: Program,
     *,
-    W_init=None,
-    tol=1e-6,
-    max_iter=None,
-    time_limit=None,
-    callback=None,
-    verbose=0,
-    inner="newton",
-    precision="double",
-):
+    W_init: np.ndarray | None = None,
+    tol: float = 1e-6,
+    max_iter: int | None = None,
+    time_limit: float | None = None,
+    callback: Callable | None = None,
+    verbose: int | bool = 0,
+    inner: str = "newton",
+    precision: str = "double",
+) -> Solution:
     """Solve a program over all its patterns.
 
     Parameters
