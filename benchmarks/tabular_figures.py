@@ -30,8 +30,8 @@ def draw_scores(rows, path):
         error = next(key for key in ERRORS if key in own[0])
         for row in own:
             bar = row.get(f"{error}_error")
-            axis.errorbar(row["seconds"], row[error], bar, fmt="o", color=COLORS[row["model"]], label=row["model"])
-        axis.set(xscale="log", xlabel="seconds of search and refit", ylabel=ERRORS[error])
+            axis.errorbar(row["cpu_seconds"], row[error], bar, fmt="o", color=COLORS[row["model"]], label=row["model"])
+        axis.set(xscale="log", xlabel="processor seconds", ylabel=ERRORS[error])
         axis.set_title(f"{name}, {own[0]['shape']}", fontsize=10)
         axis.grid(alpha=0.3)
     handles = {h.get_label(): h for axis in axes.flat for h in axis.get_legend_handles_labels()[0]}

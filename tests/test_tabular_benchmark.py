@@ -55,10 +55,20 @@ class LinearRegressionOnly(LinearRegression):
 
 
 def test_standard_errors_are_over_splits():
-    splits = [{"data": "a", "shape": "", "model": "b", "seconds": s, "rmse": r} for s, r in ((1, 1), (3, 2), (5, 6))]
+    known = {"data": "wine", "shape": "", "model": "MLP"}
+    splits = [known | {"seconds": 0, "cpu_seconds": s, "rmse": r} for s, r in ((1, 1), (3, 2), (5, 6))]
     (row,) = tabular.summarised(splits)
-    assert (row["rmse"], row["seconds"], row["n_splits"]) == (3, 3, 3)
+    assert (row["rmse"], row["cpu_seconds"], row["n_splits"], row["of_mlp"]) == (3, 3, 3, 1)
     assert row["rmse_error"] == pytest.approx(np.sqrt(7 / 3))
+
+
+def test_results_of_other_models_are_kept(tmp_path):
+    old = [{"data": data, "model": model} for data in ("wine", "digits") for model in ("MLP", "kernel")]
+    (tmp_path / "tabular.json").write_text(json.dumps({"splits": old}))
+    options = tabular.parse(["--data", "wine", "--models", "MLP", "--output", str(tmp_path)])
+    assert tabular.others(options) == old[1:]
+    options.output = tmp_path / "none"
+    assert tabular.others(options) == []
 
 
 def test_large_data_have_nystroem_features_and_early_stopping():
