@@ -19,29 +19,24 @@ threshold at r of the perturbed coordinates,
 References
 ----------
 Y. Bai, T. Gautam and S. Sojoudi (2022), Efficient global optimization of two-layer ReLU networks: quadratic-time
-algorithms and adversarial training, SIAM Journal on Mathematics of Data Science 5(2). H. Zhang, T.-W. Weng, P.-Y. Chen,
-C.-J. Hsieh and L. Daniel (2018), Efficient neural network robustness certification with general activation functions,
-NeurIPS (the bound of margins).
+algorithms and adversarial training, SIAM Journal on Mathematics of Data Science 5(2).
 """
 
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import linprog, minimize_scalar
 from scipy.special import xlogy
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
 
 from .certificate import Certificate
-from .network import Network
 from .program import Program
-from .validation import check_choice, check_count, check_positive
+from .robustness import MARGIN_LOSSES, check_radius, margin_loss, robust_loss, robust_margin_bound
+from .validation import check_choice, check_positive
 
 __all__ = ["AdversarialSolution", "robust_loss", "robust_margin_bound", "solve_adversarial"]
 
-LOSSES = ("hinge", "logistic")
 # Relative growth of the objective that dropping small blocks may cost.
 SLACK = 1e-10
 
@@ -70,6 +65,15 @@ class AdversarialSolution:
         Whether the relative gap is at most the tolerance asked for.
     status : str
         What the solver said.
+
+    Examples
+    --------
+    >>> from convexnn import build_program, recover
+    >>> from convexnn.adversarial import solve_adversarial
+    >>> program = build_program([[-1.0], [1.0], [2.0]], [1.0, -1.0, -1.0], 0.01, "all")
+    >>> solution = solve_adversarial(program, 0.1)
+    >>> round(float(solution.margins.min()), 3), recover(solution).activation
+    (1.0, 'relu')
     """
 
     program: Program
@@ -116,9 +120,18 @@ def solve_adversarial(
     -----
     ConvergenceWarning
         If the relative gap is above `tol`.
+
+    Examples
+    --------
+    >>> from convexnn import build_program
+    >>> from convexnn.adversarial import solve_adversarial
+    >>> program = build_program([[-1.0], [1.0], [2.0]], [1.0, -1.0, -1.0], 0.01, "all")
+    >>> plain, robust = (solve_adversarial(program, radius).certificate.objective for radius in (0.0, 0.3))
+    >>> plain < robust
+    True
     """
-    check_choice("loss", loss, LOSSES)
-    radius, tol = _check_radius(radius), check_positive("tol", tol)
+    check_choice("loss", loss, MARGIN_LOSSES)
+    radius, tol = check_radius(radius), check_positive("tol", tol)
     _check_program(program)
     W, beta, duals, status = _solve(program, radius, loss)
     W = _pruned(program, radius, loss, _in_cones(program, radius, W), beta)
@@ -134,122 +147,6 @@ def solve_adversarial(
         )
     margins = _margins(program, radius, W, beta)
     return AdversarialSolution(program, radius, W, beta, Z, margins, certificate, converged, status)
-
-
-def robust_loss(
-    network: Network,
-    X: ArrayLike,
-    y: ArrayLike,
-    radius: float,
-    loss: str = "hinge",
-    *,
-    n_steps: int = 40,
-    n_restarts: int = 4,
-    random_state: int | np.random.RandomState | None = None,
-) -> float:
-    """Estimate the largest loss within a radius from below, by projected gradient ascent.
-
-    Every input found is within the radius, so the true robust loss is at least what is returned.
-
-    Parameters
-    ----------
-    network : Network
-        A network of activation "relu" and one output.
-    X : array-like of shape (n_samples, n_features)
-        Inputs.
-    y : array-like of shape (n_samples,) or (n_samples, 1)
-        Labels -1 and 1.
-    radius : float
-        The radius of the perturbations in the l_inf norm, in units of X, at least 0.
-    loss : {"hinge", "logistic"}, default="hinge"
-        The loss of the margins.
-    n_steps : int, default=40
-        Steps of an ascent, along the signs of the gradient.
-    n_restarts : int, default=4
-        Ascents from random points, besides the one from X.
-    random_state : int, RandomState instance or None, default=None
-        Source of the random points.
-
-    Returns
-    -------
-    float
-        The sum of losses at the worst inputs found.
-    """
-    X, y, radius = _check_data(network, X, y, radius)
-    check_choice("loss", loss, LOSSES)
-    n_steps, n_restarts = check_count("n_steps", n_steps), check_count("n_restarts", n_restarts, least=0)
-    rng = check_random_state(random_state)
-    worst = y * network.predict(X)
-    for restart in range(n_restarts + 1):
-        point = X + (rng.uniform(-radius, radius, X.shape) if restart else 0.0)
-        for step in range(n_steps):
-            active = (point @ network.W1 + network.b1 > 0) * network.W2[:, 0]
-            gradient = active @ network.W1.T + (0.0 if network.skip is None else network.skip[:, 0])
-            # full steps reach the corners, where a linear margin is least; shorter ones settle between
-            length = 2.0 * radius * (1.0 - step / n_steps)
-            point = np.clip(point - length * y[:, None] * np.sign(gradient), X - radius, X + radius)
-            worst = np.minimum(worst, y * network.predict(point))
-    return float(_phi(loss, worst).sum())
-
-
-def robust_margin_bound(network: Network, X: ArrayLike, y: ArrayLike, radius: float) -> np.ndarray:
-    """Bound the margins y_k f(x) from below over |x - x_k|_inf <= radius.
-
-    Each neuron is replaced by a line that is below its part in the margin: a neuron that does not change its pattern is
-    one itself, so the bound is exact where none does, as at solutions of `solve_adversarial`.
-
-    Parameters
-    ----------
-    network : Network
-        A network of activation "relu" and one output.
-    X : array-like of shape (n_samples, n_features)
-        Inputs.
-    y : array-like of shape (n_samples,) or (n_samples, 1)
-        Labels -1 and 1.
-    radius : float
-        The radius of the perturbations in the l_inf norm, in units of X, at least 0.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        Lower bounds of the least margins.
-    """
-    X, y, radius = _check_data(network, X, y, radius)
-    T = X @ network.W1 + network.b1
-    reach = radius * np.abs(network.W1).sum(axis=0)
-    low, high = T - reach, T + reach
-    effect = y[:, None] * network.W2[:, 0]
-    across = (low < 0) & (high > 0)
-    width = np.where(across, high - low, 1.0)
-    # above: the chord from (low, 0) to (high, high); below: t or 0, whichever is closer
-    above = np.where(across, high / width, low >= 0)
-    slope = np.where(effect < 0, above, T > 0)
-    offset = np.where(across & (effect < 0), -above * low, 0.0)
-    gradient = (effect * slope) @ network.W1.T
-    constant = np.sum(effect * (slope * T + offset), axis=1) + y * network.b2[0]
-    if network.skip is not None:
-        gradient = gradient + y[:, None] * network.skip[:, 0]
-        constant = constant + y * (X @ network.skip[:, 0])
-    return constant - radius * np.abs(gradient).sum(axis=1)
-
-
-def _phi(loss, margins):
-    return np.maximum(1.0 - margins, 0.0) if loss == "hinge" else np.logaddexp(0.0, -margins)
-
-
-def _check_radius(radius):
-    return 0.0 if isinstance(radius, (int, float)) and radius == 0 else check_positive("radius", radius)
-
-
-def _check_data(network, X, y, radius):
-    if network.activation != "relu" or network.W2.shape[1] != 1:
-        raise ValueError(
-            f'network must have activation "relu" and one output; got {network.activation!r}, {network.W2.shape[1]}'
-        )
-    X, y = check_array(X, dtype=np.float64, input_name="X"), np.ravel(y)
-    if len(y) != len(X) or not np.isin(y, (-1.0, 1.0)).all():
-        raise ValueError(f"y must have labels -1 and 1, one for each of the {len(X)} rows of X")
-    return X, y.astype(np.float64), _check_radius(radius)
 
 
 def _check_program(program):
@@ -281,7 +178,9 @@ def _margins(program, radius, W, beta):
 
 
 def _objective(program, radius, loss, W, beta):
-    return float(_phi(loss, _margins(program, radius, W, beta)).sum() + program.alpha * np.linalg.norm(W, axis=1).sum())
+    return float(
+        margin_loss(loss, _margins(program, radius, W, beta)).sum() + program.alpha * np.linalg.norm(W, axis=1).sum()
+    )
 
 
 def _solve(program, radius, loss):

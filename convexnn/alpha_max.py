@@ -40,6 +40,14 @@ class AlphaMax(NamedTuple):
     scope : {"sampled", "local", "global"}
         "global": both are one, up to rounding, over all patterns. "local": `value` may be too small. "sampled": the
         value is exact over the given patterns.
+
+    Examples
+    --------
+    >>> from convexnn import alpha_max
+    >>> X, y = [[2, 2], [3, 3], [1, 0]], [1, 2, -1]
+    >>> known = alpha_max(X, y, hidden_bias="none", fit_intercept=False, return_bounds=True)
+    >>> round(known.value, 6), known.upper - known.value < 1e-6, known.scope
+    (10.630146, True, 'global')
     """
 
     value: float
@@ -61,6 +69,14 @@ def kappa_at_zero(program: Program) -> float:
     -------
     float
         kappa(-grad L(0)) over the patterns; 0 if the free part fits exactly.
+
+    Examples
+    --------
+    >>> from convexnn import Architecture, build_program
+    >>> from convexnn.alpha_max import kappa_at_zero
+    >>> plain = Architecture(hidden_bias="none", fit_intercept=False)
+    >>> round(kappa_at_zero(build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 1.0, "all", plain)), 7)
+    10.6301458
     """
     V = program.dual_at_zero()
     norm = program.kappa(V)
@@ -91,6 +107,14 @@ def alpha_max_over_all(
     -------
     AlphaMax
         The value and its bounds.
+
+    Examples
+    --------
+    >>> from convexnn import build_program
+    >>> from convexnn.alpha_max import alpha_max_over_all
+    >>> program = build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 1.0, "adaptive")
+    >>> alpha_max_over_all(program, random_state=0).scope
+    'global'
     """
     if not program.dual_at_zero().any():  # what is rounding beside y is not beside what the free part leaves of y
         return AlphaMax(0.0, 0.0, "global")

@@ -59,6 +59,16 @@ class HiddenLayer:
         The constant column, 0 for none.
     share : float, default=1.0
         Number of patches that are averaged, 1 for sums.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.architecture import HiddenLayer
+    >>> layer = HiddenLayer(None, np.array([2.0]), 1.0)
+    >>> layer.rows(np.array([[3.0]]))
+    array([[1., 1.]])
+    >>> layer.weights(np.array([[1.0], [5.0]]))  # x - 2 + 5 = x + 3
+    (array([[1.]]), array([3.]))
     """
 
     patches: Patches | None

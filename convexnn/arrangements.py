@@ -56,6 +56,16 @@ class Arrangements:
         Number of samples in a pattern.
     complete : bool
         Whether these are the patterns of all full-dimensional cells.
+
+    Examples
+    --------
+    >>> from convexnn import Arrangements
+    >>> lines = Arrangements.from_gates([[1.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [-1.0, 1.0]])
+    >>> lines.patterns()
+    array([[ True,  True],
+           [False,  True]])
+    >>> len(lines), lines.complete
+    (2, False)
     """
 
     bits: np.ndarray
@@ -281,6 +291,14 @@ def pattern_bits(X: np.ndarray, gates: np.ndarray) -> np.ndarray:
     -------
     ndarray of uint8, shape (n_gates, ceil(n_samples / 8))
         The patterns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.arrangements import pattern_bits
+    >>> pattern_bits(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [-1.0]]))  # 101 and 010, from the left
+    array([[160],
+           [ 64]], dtype=uint8)
     """
     bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
     for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))) if len(gates) else ():
@@ -313,6 +331,12 @@ def resolve_arrangements(
     ------
     ValueError
         If `arrangements` is something else, or does not fit X.
+
+    Examples
+    --------
+    >>> from convexnn.arrangements import resolve_arrangements
+    >>> [len(resolve_arrangements([[1.0, 0.0], [0.0, 1.0]], which)) for which in ("all", 3, "adaptive", [[1.0, 2.0]])]
+    [4, 3, 0, 1]
     """
     if isinstance(arrangements, Arrangements):
         if arrangements.n_samples != len(X) or arrangements.gates.shape[1] != np.shape(X)[1]:

@@ -28,6 +28,7 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 
 from .architecture import Architecture
 from .network import Network
+from .nonconvex import objective_and_grad, split_weights
 from .validation import check_choice, check_count, check_positive
 
 __all__ = ["Training", "train_adam", "train_lbfgs", "train_sgd"]
@@ -256,7 +257,7 @@ class _Problem:
     data: tuple
 
     def value_and_grad(self, theta):
-        return _objective_and_grad(theta, self.data, self.alpha)
+        return objective_and_grad(theta, self.data, self.alpha)
 
     def minibatches(self, rng, batch_size):
         order = rng.permutation(len(self.X))
@@ -266,7 +267,7 @@ class _Problem:
 
     def training(self, theta, history, learning_rate, seconds, diverged):
         """Return the result of a training with the weights theta."""
-        (H, a, beta), d, architecture = _split(theta, self.data), self.X.shape[1], self.architecture
+        (H, a, beta), d, architecture = split_weights(theta, self.data), self.X.shape[1], self.architecture
         bias = np.zeros(len(a)) if architecture.hidden_bias == "none" else H[d].copy()
         b2, skip = architecture.split_free(beta[:, None], d)
         weights = H[:d].copy(), bias, a[:, None].copy(), b2
@@ -292,7 +293,7 @@ def _adam_step(theta, grad, rate, t, state, beta1=0.9, beta2=0.999, eps=1e-8):
 
 
 def _check_problem(X, y, alpha, architecture, n_neurons, gates):
-    """Check the data, the regularisation and the network, and lay them out for `_objective_and_grad`."""
+    """Check the data, the regularisation and the network, and lay them out for `objective_and_grad`."""
     architecture = Architecture() if architecture is None else architecture
     alpha, n_neurons = check_positive("alpha", alpha), check_count("n_neurons", n_neurons)
     X = check_array(X, dtype=np.float64, order="C", input_name="X")
@@ -331,40 +332,12 @@ def _initial(problem, rng):
     rows, free, y, _ = problem.data
     n_features, m = problem.X.shape[1], problem.n_neurons
     theta = np.zeros((rows.shape[1] + 1) * m + free.shape[1])
-    H, a, beta = _split(theta, problem.data)
+    H, a, beta = split_weights(theta, problem.data)
     H[:n_features] = rng.standard_normal((n_features, m)) / (np.sqrt(n_features) * m**0.25)
     a[:] = np.linalg.norm(H, axis=0) * rng.choice([-1.0, 1.0], m)
     if problem.architecture.fit_intercept:
         beta[0] = y.mean()
     return theta
-
-
-def _split(theta, data):
-    """Return H, a and beta as views of theta."""
-    p, n_free = data[0].shape[1], data[1].shape[1]
-    m = (len(theta) - n_free) // (p + 1)
-    return theta[: p * m].reshape(p, m), theta[p * m : (p + 1) * m], theta[(p + 1) * m :]
-
-
-def _objective_and_grad(theta, data, alpha):
-    """Return F and its gradient on the samples of `data`."""
-    rows, free, y, mask = data
-    H, a, beta = _split(theta, data)
-    active = rows @ H
-    if mask is None:
-        mask = active > 0
-    active *= mask
-    residual = active @ a + free @ beta - y
-    grad = alpha * theta
-    grad[len(theta) - len(beta) :] = 0.0
-    value = 0.5 * (residual @ residual + theta @ grad)
-    grad_H, grad_a, grad_beta = _split(grad, data)
-    grad_a += residual @ active
-    grad_beta += residual @ free
-    # dL/dH = R' (mask * residual a'), in the memory of the activations.
-    back = np.multiply(residual[:, None], a, out=active)
-    grad_H += rows.T @ np.multiply(back, mask, out=back)
-    return value, grad
 
 
 def _train(problem, step, rates, options, random_state):
@@ -392,7 +365,7 @@ def _descend(problem, step, start, seed, *, rate, schedule, batch_size, n_epochs
             progress = np.maximum((epoch - 1 + batches) / n_epochs, seconds / time_limit)
             rates = rate * (0.5 + 0.5 * np.cos(np.pi * progress) if schedule == "cosine" else np.ones(len(batches)))
             for batch, now in zip(problem.minibatches(rng, batch_size), rates, strict=True):
-                grad = _objective_and_grad(theta, batch, problem.alpha * len(batch[0]) / len(problem.X))[1]
+                grad = objective_and_grad(theta, batch, problem.alpha * len(batch[0]) / len(problem.X))[1]
                 t += 1
                 step(theta, grad / len(batch[0]), now, t, state)
             seconds += perf_counter() - begin

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from joblib import cpu_count
 
+from .cone_pool import ConePool, Cones
 from .facets import IMPLIED_TOL
 from .moments import bound_cones, compile_kernels, quadratic_rows
 from .threads import one_blas_thread
@@ -36,12 +37,6 @@ CLIMBING, CLIMBS = 1000, 10
 PARTS = 4
 # Rows that are tried as directions, and directions that are tried at a time.
 SAMPLED, BATCH = 256, 256
-# Bytes of the pool.
-POOL_BYTES = 1 << 28
-# Facets of a cone.
-FACETS = 64
-# Part of the way to the interior that a cone starts from.
-INTERIOR = 0.03
 # A value is worth a look, and a cone is finished, by this much relatively.
 CLOSED_TOL = 1e-9
 # Rank of X up to which cones are bounded: the Newton systems have about half its square unknowns.
@@ -71,6 +66,14 @@ class KappaBound:
         "proved" if `upper` is at most the threshold, "refuted" if `lower` exceeds it, else "stopped" and the cause.
     points : ndarray of shape (n_points, n_features + 1)
         Directions of different patterns whose values exceed the threshold, and their signs; the best come first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.branch_and_bound import bound_kappa
+    >>> bound = bound_kappa(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([3.0, 4.0]), 6.0)
+    >>> round(bound.lower, 6), bound.upper <= 6.0, bound.u.round(6), bound.sign
+    (5.0, True, array([0.6, 0.8]), 1)
     """
 
     lower: float
@@ -121,6 +124,14 @@ def bound_kappa(
     ------
     ValueError, TypeError
         If an argument is not what it has to be.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.branch_and_bound import bound_kappa
+    >>> X, v = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([3.0, 4.0])  # kappa is |v| = 5
+    >>> [bound_kappa(X, v, threshold).status for threshold in (5.1, 4.9)]
+    ['proved', 'refuted']
     """
     X, v = _check_array("X", X, 2), _check_array("v", v, 1)
     if len(v) != len(X):
@@ -185,7 +196,7 @@ class _Search:
         bounds = np.array([_first_bound(self.problem, sign) for sign in (1.0, -1.0)])
         self.upper = float(bounds.max())
         self.unit = max(min(self.threshold, self.upper), self.lower) or 1.0
-        self.pool = _Pool(*self.problem.X.shape, bounds)
+        self.pool = ConePool(*self.problem.X.shape, bounds)
 
     def _try(self, directions):
         """Take columns into account whose values are the best or refute the threshold."""
@@ -284,7 +295,7 @@ class _Search:
             self._try(problem.basis.T @ cones.moments[good, : len(problem.basis)].T)
         is_open = (bounds > limits[0] * unit) & (rows >= 0)
         self.finished = max(self.finished, bounds[~is_open].max(initial=0.0))
-        self.pool.put(_Cones(bounds, cones.signs, rows, cones.sides, cones.facets, cones.moments), is_open)
+        self.pool.put(Cones(bounds, cones.signs, rows, cones.sides, cones.facets, cones.moments), is_open)
 
     def result(self, cause):
         """Return the bounds in the units of X and v."""
@@ -301,68 +312,6 @@ class _Search:
         best = sorted(self.points.values(), key=lambda item: -abs(item[0]))[:POINTS]
         points = np.array([np.append(u, np.sign(value)) for value, u in best]).reshape(-1, len(self.u) + 1)
         return KappaBound(lower, bound, self.u, self.sign, self.n_nodes, status, points)
-
-
-class _Cones(NamedTuple):
-    """Cones: bounds, signs of v, rows along which to split them, known signs of rows, facets, iterates."""
-
-    bounds: np.ndarray
-    signs: np.ndarray
-    rows: np.ndarray
-    sides: np.ndarray
-    facets: np.ndarray
-    moments: np.ndarray
-
-
-class _Pool:
-    """The open cones."""
-
-    def __init__(self, n, d, bounds):
-        n_moments = d + d * (d + 1) // 2
-        self.most = max(POOL_BYTES // (8 * n_moments + 4 * FACETS + n + 24), 100)
-        self.size = 0
-        self.interior = np.zeros(n_moments)
-        first, second = np.triu_indices(d)
-        self.interior[d:] = (first == second) / d
-        sides, facets = np.zeros((2, n), np.int8), np.zeros((2, FACETS), np.int32)
-        moments = np.tile(self.interior, (2, 1))
-        self.cones = _Cones(bounds, np.array([1.0, -1.0]), np.full(2, -1), sides, facets, moments)
-
-    def roots(self):
-        """Return the two cones that are the whole space."""
-        return _Cones(*(part.copy() for part in self.cones))
-
-    def largest(self):
-        """Return the largest bound, 0 if there are no cones."""
-        return self.cones.bounds[: self.size].max(initial=0.0)
-
-    def put(self, cones, chosen):
-        """Add those of the cones that are chosen."""
-        last = self.size + np.count_nonzero(chosen)
-        if last > len(self.cones.bounds):
-            room = [(2 * last - self.size, *part.shape[1:]) for part in self.cones]
-            grown = zip(self.cones, room, strict=True)
-            self.cones = _Cones(*(np.concatenate([old[: self.size], np.empty(more, old.dtype)]) for old, more in grown))
-        for stored, new in zip(self.cones, cones, strict=True):
-            stored[self.size : last] = new[chosen]
-        self.size = last
-
-    def split(self, most):
-        """Remove the cones of the largest bounds, or, if memory is short, of the smallest; return their halves."""
-        order = self.cones.bounds[: self.size] * (1 if self.size > self.most else -1)
-        chosen = np.argpartition(order, most - 1)[:most] if most < self.size else np.arange(self.size)
-        bounds, signs, rows, sides, facets, moments = (np.repeat(part[chosen], 2, axis=0) for part in self.cones)
-        half, halves = np.arange(len(rows)), np.tile([1, -1], len(chosen))
-        sides[half, rows] = halves
-        facets[half, np.count_nonzero(facets, axis=1)] = (rows + 1) * halves
-        moments += INTERIOR * (self.interior - moments)
-        # The last cones move to the places that were left.
-        self.size -= len(chosen)
-        holes = chosen[chosen < self.size]
-        moved = np.setdiff1d(np.arange(self.size, self.size + len(chosen)), chosen, assume_unique=True)
-        for part in self.cones:
-            part[holes] = part[moved]
-        return _Cones(bounds, signs, rows, sides, facets, moments)
 
 
 def _power_of_two(values):

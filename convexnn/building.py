@@ -65,6 +65,14 @@ def build_program(
     ------
     TypeError, ValueError
         If an argument is not as described.
+
+    Examples
+    --------
+    >>> from convexnn import Architecture, build_program
+    >>> X, y = [[2, 2], [3, 3], [1, 0]], [1, 2, -1]
+    >>> program = build_program(X, y, 0.1, "all", Architecture(hidden_bias="none"))
+    >>> len(program.design.arrangements), program.block_shape  # a block for each pattern and sign
+    (4, (8, 2, 1))
     """
     architecture = Architecture() if architecture is None else architecture
     if not isinstance(architecture, Architecture):

@@ -4,15 +4,8 @@
 
     circ(u)[i, k] = u[i - k], indices modulo the shape:   circ(u) w = ifft(fft(u) fft(w)), circular convolution
 
-so that x circ(u), x a row, is the circular cross-correlation of x with u, and circ(u) w is one vector q of d weights.
-Write ^ for numpy's fft, over both axes of images. For q = circ(u) w a the least weight decay is a norm of q:
-
-    |w| |a| <= 1/2 (|w|^2 + a^2), equal where |w| = |a|;  |w|^2 a^2 = 1/d sum_k |q^_k|^2 / |u^_k|^2,
-    least over sum_k |u^_k|^2 <= d at |u^_k|^2 = d |q^_k| / sum |q^| (Cauchy-Schwarz), where it is
-    |w| |a| = 1/d sum_k |q^_k| = circular_norm(q)
-
-The dual norm of g is max_k |g^_k|. In the real orthonormal basis of the discrete Fourier transform the norm is a group
-norm: a cosine alone has weight 1 / sqrt(d), the pair of a cosine and its sine sqrt(2 / d).
+so that x circ(u), x a row, is the circular cross-correlation of x with u. For what is convolved, and the norm that the
+weight decay is on q = circ(u) w a, see `convexnn.fourier`.
 
 References
 ----------
@@ -27,8 +20,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
+from .fourier import (
+    check_shape,
+    circulant,
+    circular_dual_norm,
+    circular_norm,
+    fourier_basis,
+    spectra,
+    split_circular,
+)
 from .losses import Loss, Squared
-from .validation import check_choice, check_count, check_positive
+from .validation import check_choice, check_positive
 
 __all__ = [
     "CIRCULAR_ACTIVATIONS",
@@ -96,7 +98,7 @@ class CircularNetwork:
     def __post_init__(self):
         check_choice("activation", self.activation, CIRCULAR_ACTIVATIONS)
         check_choice("output_penalty", self.output_penalty, ("weight_decay", "l1"))
-        object.__setattr__(self, "shape", _check_shape(self.shape))
+        object.__setattr__(self, "shape", check_shape(self.shape))
         for name in ("U", "W1", "W2", "b2", "gates"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
@@ -134,7 +136,7 @@ class CircularNetwork:
             The columns circ(u_j) w_j.
         """
         axes = tuple(range(len(self.shape)))
-        spectrum = _spectrum(self.U, self.shape) * _spectrum(self.W1, self.shape)
+        spectrum = spectra(self.U, self.shape) * spectra(self.W1, self.shape)
         return np.fft.ifftn(spectrum, axes=axes).real.reshape(self.W1.shape)
 
     def hidden(self, X: ArrayLike) -> np.ndarray:
@@ -220,181 +222,3 @@ class CircularNetwork:
             raise ValueError(f"y must have shape {Z.shape} to fit X and the network; got {y.shape}")
         loss = Squared() if loss is None else loss
         return loss.value(y.reshape(Z.shape), Z) + alpha * self.weight_decay()
-
-
-def circulant(u: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the matrix circ(u) of circular convolution with u: circ(u)[i, k] = u[i - k], modulo the shape.
-
-    Parameters
-    ----------
-    u : array-like of shape (n_features,)
-        Filter, in the C order of `shape`.
-    shape : tuple of int
-        (length,) or (height, width).
-
-    Returns
-    -------
-    ndarray of shape (n_features, n_features)
-        circ(u), with u as its first column; block circulant for images.
-
-    Raises
-    ------
-    ValueError
-        If u is not one filter of the shape.
-    """
-    u, shape = _check_columns("u", u, shape)
-    if u.ndim != 1:
-        raise ValueError(f"u must be one filter of shape ({prod(shape)},); got {u.shape}")
-    places = np.indices(shape).reshape(len(shape), -1)
-    differences = (places[:, :, None] - places[:, None, :]) % np.array(shape)[:, None, None]
-    return u[np.ravel_multi_index(tuple(differences), shape)]
-
-
-def circular_norm(Q: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
-    """Compute 1/d sum_k |q^_k|, the least 1/2 (|w|^2 + a^2) with circ(u) w a = q and |u| <= 1.
-
-    Parameters
-    ----------
-    Q : array-like of shape (n_features,) or (n_features, n_vectors)
-        Vectors q, as columns; q^ is numpy's `fftn(q)`.
-    shape : tuple of int
-        (length,) or (height, width), of d = n_features values.
-
-    Returns
-    -------
-    float or ndarray of shape (n_vectors,)
-        The norm of every column.
-
-    Raises
-    ------
-    ValueError
-        If Q does not fit the shape.
-    """
-    Q, shape = _check_columns("Q", Q, shape)
-    return np.abs(_spectrum(Q, shape)).reshape(Q.shape).sum(axis=0) / len(Q)
-
-
-def circular_dual_norm(G: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
-    """Compute max_k |g^_k|, the maximum of g.q over circular_norm(q) <= 1.
-
-    Parameters
-    ----------
-    G : array-like of shape (n_features,) or (n_features, n_vectors)
-        Vectors g, as columns; g^ is numpy's `fftn(g)`.
-    shape : tuple of int
-        (length,) or (height, width).
-
-    Returns
-    -------
-    float or ndarray of shape (n_vectors,)
-        The dual norm of every column.
-
-    Raises
-    ------
-    ValueError
-        If G does not fit the shape.
-    """
-    G, shape = _check_columns("G", G, shape)
-    return np.abs(_spectrum(G, shape)).reshape(G.shape).max(axis=0)
-
-
-def fourier_basis(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Build the real orthonormal basis of the discrete Fourier transform, and the group norm that circular_norm is.
-
-    circular_norm(q) = sum_g weights[g] |(B'q)_g|. A frequency k that is its own opposite has the column cos(2 pi k.i)
-    and a group of its own; k and -k share the columns cos(2 pi k.i) and sin(2 pi k.i) and one group.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (length,) or (height, width).
-
-    Returns
-    -------
-    B : ndarray of shape (n_features, n_features)
-        The basis vectors, as columns; the columns of a group are next to one another.
-    groups : ndarray of shape (n_features,)
-        The group of every column, from 0, in increasing order.
-    weights : ndarray of shape (n_groups,)
-        1 / sqrt(n_features) for one column, sqrt(2 / n_features) for two.
-
-    Raises
-    ------
-    ValueError
-        If shape is not of one or two positive sizes.
-    """
-    shape = _check_shape(shape)
-    d, sizes = prod(shape), np.array(shape)[:, None]
-    places = np.indices(shape).reshape(len(shape), -1)
-    opposites = np.ravel_multi_index(tuple(-places % sizes), shape)
-    columns, groups, weights = [], [], []
-    for k in np.flatnonzero(opposites >= np.arange(d)):
-        # whole turns are taken off as integers: the angles, and the basis, are exact to rounding
-        angles = 2 * np.pi * (places * places[:, [k]] % sizes / sizes).sum(axis=0)
-        waves = [np.cos(angles)] if opposites[k] == k else [np.cos(angles), np.sin(angles)]
-        scale = np.sqrt(len(waves) / d)
-        columns += [scale * wave for wave in waves]
-        groups += [len(weights)] * len(waves)
-        weights.append(scale)
-    return np.column_stack(columns), np.array(groups), np.array(weights)
-
-
-def split_circular(q: ArrayLike, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, float | np.ndarray]:
-    """Split q = circ(u) w a, |u| = 1 and a > 0, with the least weight decay: 1/2 (|w|^2 + a^2) = circular_norm(q).
-
-    u^_k = sqrt(d |q^_k| / sum |q^|), w^_k = a u^_k q^_k / |q^_k| and a = sqrt(sum |q^| / d), which is |w|.
-
-    Parameters
-    ----------
-    q : array-like of shape (n_features,) or (n_features, n_vectors)
-        Vectors to split, as columns.
-    shape : tuple of int
-        (length,) or (height, width).
-
-    Returns
-    -------
-    u : ndarray of the shape of q
-        Filters of length 1.
-    w : ndarray of the shape of q
-        Weights of length a.
-    a : float or ndarray of shape (n_vectors,)
-        The square root of circular_norm(q). A zero q has w = 0 and a = 0, and the unit impulse as u.
-
-    Raises
-    ------
-    ValueError
-        If q does not fit the shape.
-    """
-    q, shape = _check_columns("q", q, shape)
-    axes = tuple(range(len(shape)))
-    largest = np.abs(q).max(axis=0)
-    spectrum = _spectrum(q / np.where(largest > 0, largest, 1.0), shape)
-    sizes = np.abs(spectrum)
-    total = sizes.sum(axis=axes)
-    # a zero q: the constant spectrum of the unit impulse
-    shares = np.where(total > 0, sizes / np.where(total > 0, total, 1.0), 1.0 / len(q))
-    roots = np.sqrt(len(q) * shares)
-    a = np.sqrt(total / len(q)) * np.sqrt(largest)
-    phases = np.divide(spectrum, sizes, out=np.zeros_like(spectrum), where=sizes > 0)
-    u = np.fft.ifftn(roots, axes=axes).real.reshape(q.shape)
-    w = a * np.fft.ifftn(roots * phases, axes=axes).real.reshape(q.shape)
-    return u, w, a
-
-
-def _spectrum(Q, shape):
-    """Return fftn of every column, as an array (*shape, ...)."""
-    return np.fft.fftn(Q.reshape(*shape, *Q.shape[1:]), axes=tuple(range(len(shape))))
-
-
-def _check_shape(shape):
-    if not isinstance(shape, (tuple, list)) or len(shape) not in (1, 2):
-        raise ValueError(f"shape must be (length,) or (height, width); got {shape!r}")
-    return tuple(check_count("shape", size) for size in shape)
-
-
-def _check_columns(name, Q, shape):
-    """Return a vector or columns as floats, and the shape they are of."""
-    shape, Q = _check_shape(shape), np.asarray(Q, dtype=np.float64)
-    if Q.ndim not in (1, 2) or len(Q) != prod(shape):
-        raise ValueError(f"{name} must have {prod(shape)} rows, as shape {shape}; got {Q.shape}")
-    return Q, shape

@@ -196,6 +196,16 @@ class ConvexCNNClassifier(ConvexClassifier):
         The trained network, of one output for two classes, but with loss="softmax" one for each class.
     filters_, certificate_, alpha_, alpha_max_, arrangements_, coefs_, intercepts_, and others
         As in `ConvexCNNRegressor`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import ConvexCNNClassifier
+    >>> X = np.random.default_rng(0).standard_normal((20, 4))
+    >>> y = np.maximum(X[:, 1:] - X[:, :-1], 0).sum(axis=1) > 1  # how much the signal rises
+    >>> model = ConvexCNNClassifier((1, 4), kernel_size=2, alpha=1e-3, pooling="sum", random_state=0).fit(X, y)
+    >>> model.score(X, y)
+    1.0
     """
 
     _parameter_constraints: ClassVar[dict] = ConvexClassifier._parameter_constraints | CONSTRAINTS

@@ -250,6 +250,15 @@ def transfer_blocks(W: np.ndarray, source: Design, target: Design) -> np.ndarray
     ------
     ValueError
         If the designs differ in X or signs, or W does not belong to `source`.
+
+    Examples
+    --------
+    >>> from convexnn import build_program, solve_working_set, transfer_blocks
+    >>> X, y = [[1.0], [-1.0], [2.0]], [1.0, 0.0, 1.0]
+    >>> few, every = (build_program(X, y, 0.1, which, random_state=0) for which in (4, "all"))
+    >>> W = transfer_blocks(solve_working_set(few).W, few.design, every.design)
+    >>> solve_working_set(every, W_init=W).status
+    'solved'
     """
     if source.signs != target.signs or not np.array_equal(source.X, target.X):
         raise ValueError("source and target must be designs of the same X and signs")

@@ -73,6 +73,15 @@ class FeatureSparseResult:
     history : list of dict
         One record an iteration: time (s), objective, lower_bound, gap, scope, n_blocks (gates in use) and n_working
         (groups selected).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import feature_sparse_network
+    >>> X = np.random.default_rng(0).standard_normal((50, 3))
+    >>> result = feature_sparse_network(X, np.abs(X[:, 1]), 20.0, random_state=0)
+    >>> int(result.feature_norms.argmax()), bool(result.alpha < result.alpha_max)
+    (1, True)
     """
 
     network: Network

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import lstsq, qr
+from scipy.linalg import lstsq
 from scipy.sparse import block_diag, csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -42,6 +42,7 @@ from .group_pricing import cone_rows
 from .penalties import Nuclear
 from .program import Program, Solution
 from .progress import Progress, summary
+from .reach import ADVICE, check_reachable
 from .recovery import recover
 from .simplify import Simplified
 from .solvers import build_reference_program, get_solver, solve_generation
@@ -60,9 +61,8 @@ ROUNDING, FIT_TOL, SUM_TOL = 4 * np.finfo(float).eps, 1e-12, 1e-14
 REFIT_FROM, REFITS, MORE_ROWS = 1e-2, 3, 20
 # Slacks of unit rows, relative to the block, that are tight, and below rounding; coefficients that are zero.
 TIGHT_TOL, OUTSIDE_TOL, ZERO_TOL = 1e-9, 1e-13, 1e-10
-# Columns that are dependent, digits in which directions of rows are the same, and distances of Y from a space it is in.
-RANK_TOL, SAME_DIGITS, REACH_TOL = 1e-12, 13, 1e-11
-ADVICE = "rows of X that are equal, or parallel without biases, need y to match; else more patterns or biases may do"
+# Columns that are dependent.
+RANK_TOL = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +86,15 @@ class Interpolation:
     history : list of dict
         One record a step: time (s), mu, residual of the step, objective of the best exact fit so far (inf before there
         is one), lower_bound, gap, scope.
+
+    Examples
+    --------
+    >>> from convexnn import Architecture, minimum_norm_interpolation
+    >>> result = minimum_norm_interpolation([[1.0], [2.0]], [1.0, 2.0], Architecture(hidden_bias="none"))
+    >>> result.network.predict([[1.0], [2.0], [3.0]]).round(6)
+    array([1., 2., 3.])
+    >>> result.residual < 1e-12, bool(result.certificate.gap < 1e-6)
+    (True, True)
     """
 
     network: object
@@ -174,7 +183,7 @@ def minimum_norm_interpolation(
     with Progress(verbose) as progress:
         run = _Run(program, tol, time_limit, progress)
         if run.best is None:
-            _check_reachable(program)
+            check_reachable(program)
             with suppress(KeyboardInterrupt):  # the best exact fit so far is kept
                 _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
         return run.result()
@@ -366,40 +375,3 @@ def _change(program, W, beta, c):
     for b, span, change in zip(blocks, spans, changes, strict=True):
         W[b] += span @ change
     return W, beta[:, c] + program.free_basis[1] @ (weight * free)
-
-
-def _check_reachable(program):
-    """Raise ValueError where y is not in the space of what the patterns can fit."""
-    C = (_of_patterns if len(program.design.arrangements) else _of_lines)(program)
-    M = np.hstack([C / (np.linalg.norm(C, axis=0).max(initial=0.0) or 1.0), program.free_basis[0]])
-    Q, R, _ = qr(M, mode="economic", pivoting=True)
-    Q = Q[:, np.abs(np.diagonal(R)) > RANK_TOL * np.abs(R).max()]
-    distance = np.linalg.norm(program.Y - Q @ (Q.T @ program.Y)) / np.linalg.norm(program.Y)
-    if distance > REACH_TOL:
-        raise ValueError(f"y cannot be interpolated: the smallest relative residual is {distance:.3g}; {ADVICE}")
-
-
-def _of_patterns(program):
-    """Return random fits of given patterns, which span all of them."""
-    design, rng = program.design, np.random.default_rng(0)
-    blocks, scale = np.arange(len(design.arrangements)), np.linalg.norm(design.X, axis=0)[:, None]
-    W = rng.standard_normal((len(blocks), len(scale), 2 * len(program.Y) + 10)) / np.where(scale > 0, scale, 1.0)
-    return design.matvec(W, blocks)
-
-
-def _of_lines(program):
-    """Return columns that span the fits of all patterns: for each line, the sums of |x| over its rows, and S X.
-
-    act(t) = ((1 - slope) |t| + (1 + slope) t) / 2, and |x.u| of different lines are independent functions of u.
-    """
-    design = program.design
-    rows = design.X * (1.0 if design.units is None else design.units)
-    lengths = np.linalg.norm(rows, axis=1)
-    units = rows / np.where(lengths > 0, lengths, 1.0)[:, None]
-    first = np.argmax(np.abs(units) > 0.5 * np.abs(units).max(axis=1, keepdims=True), axis=1)
-    units = units * np.sign(units[np.arange(len(units)), first])[:, None]
-    lines = np.unique(np.round(units, SAME_DIGITS) + 0.0, axis=0, return_inverse=True)[1].ravel()
-    samples = np.arange(len(rows)) // design.n_patches
-    sums = np.zeros((len(program.Y), lines.max() + 1))
-    np.add.at(sums, (samples, lines), lengths)
-    return sums if design.slope == -1.0 else np.hstack([sums, design.pool(rows)])

@@ -64,6 +64,15 @@ class GatedRidgeSolution:
         Steps of Newton's method.
     converged : bool
         Whether the relative gap is at most the tolerance asked for.
+
+    Examples
+    --------
+    >>> from convexnn import Architecture, build_program
+    >>> from convexnn.kernel import solve_gated_ridge
+    >>> gated = Architecture("gated_relu", hidden_bias="none", fit_intercept=False)
+    >>> solution = solve_gated_ridge(build_program([[1.0], [2.0]], [1.0, 2.0], 1.0, [[1.0]], gated))
+    >>> solution.W.round(6), solution.n_iter
+    (array([[[0.833333]]]), 1)
     """
 
     program: Program
@@ -156,6 +165,15 @@ def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 10
     -----
     ConvergenceWarning
         If the relative gap is above `tol`.
+
+    Examples
+    --------
+    >>> from convexnn import Architecture, build_program
+    >>> from convexnn.kernel import solve_gated_ridge
+    >>> gated = Architecture("gated_relu", hidden_bias="none", fit_intercept=False)
+    >>> solution = solve_gated_ridge(build_program([[1.0], [2.0]], [1.0, 2.0], 1.0, [[1.0]], gated))
+    >>> round(solution.certificate.objective, 6)  # one gate, all on: ridge regression, u = 5 / (5 + 1)
+    0.416667
     """
     tol, max_iter = check_positive("tol", tol), check_count("max_iter", max_iter)
     _check_program(program)

@@ -49,6 +49,15 @@ class Loss:
     ----------
     sample_weight : ndarray of shape (n_samples,) or None, default=None
         Positive weights of the samples; None stands for ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.losses import LOSSES, Loss
+    >>> all(issubclass(loss, Loss) for loss in LOSSES.values())
+    True
+    >>> LOSSES["absolute"](sample_weight=np.array([1.0, 3.0])).value(np.zeros((2, 1)), np.ones((2, 1)))
+    4.0
     """
 
     sample_weight: np.ndarray | None = field(default=None, kw_only=True)

@@ -233,6 +233,13 @@ def activate(T: np.ndarray, activation: str, negative_slope: float = 0.01) -> np
     -------
     ndarray of the shape of T
         Activations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.network import activate
+    >>> activate(np.array([-2.0, 3.0]), "leaky_relu", 0.5)
+    array([-1.,  3.])
     """
     if activation == "linear":
         return T
@@ -254,6 +261,15 @@ def merge_parallel(network: Network) -> Network:
     Network
         Balanced (|w_j| = |a_j|, and |w_j| counts penalised biases only) where neurons were merged, the others
         untouched. Merged constants, free biases with w_j = 0, keep the first one's a_j.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import Network, merge_parallel
+    >>> net = Network(np.array([[1.0, 3.0, -1.0]]), np.zeros(3), np.array([[1.0], [1.0], [2.0]]), np.zeros(1))
+    >>> merged = merge_parallel(net)
+    >>> merged.n_neurons, net.predict([[2.0], [-1.0]]), merged.predict([[2.0], [-1.0]]).round(12)
+    (2, array([8., 2.]), array([8., 2.]))
     """
     if network.activation in ("gated_relu", "threshold") or network.n_neurons < 2:
         return network

@@ -357,6 +357,13 @@ def group_l1(n_features: int) -> GroupNorm:
     -------
     GroupNorm
         With a group of weight 1 for each feature.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.penalties import group_l1
+    >>> group_l1(2).value(np.array([[[3.0], [-4.0]]]))
+    7.0
     """
     return GroupNorm(None, np.arange(n_features), np.ones(n_features))
 

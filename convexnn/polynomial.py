@@ -36,6 +36,7 @@ from sklearn.utils import check_array, check_consistent_length
 
 from .certificate import Certificate
 from .losses import Loss
+from .polynomial_network import PolynomialNetwork
 from .validation import check_flag, check_positive
 
 __all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
@@ -44,84 +45,6 @@ __all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_
 ROUNDING = (100 * np.finfo(float).eps) ** 2
 # Relative growth of the objective that dropping small neurons may cost.
 SLACK = 1e-10
-
-
-@dataclass(frozen=True, eq=False)
-class PolynomialNetwork:
-    """A network f(x) = act(x W1) W2 + b2 with act(t) = a t^2 + b t + c.
-
-    Parameters
-    ----------
-    W1 : ndarray of shape (n_features, n_neurons)
-        Hidden weights, columns of length one.
-    W2 : ndarray of shape (n_neurons, n_outputs)
-        Output weights.
-    b2 : ndarray of shape (n_outputs,)
-        Output biases.
-    coefficients : tuple of float
-        (a, b, c).
-    """
-
-    W1: np.ndarray
-    W2: np.ndarray
-    b2: np.ndarray
-    coefficients: tuple
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of hidden neurons."""
-        return self.W1.shape[1]
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Predict the outputs of inputs.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), or (n_samples, n_outputs) for several outputs
-            Predictions.
-
-        Raises
-        ------
-        ValueError
-            If X is not finite or has another number of features.
-        """
-        Z = self._outputs(X)
-        return Z[:, 0] if Z.shape[1] == 1 else Z
-
-    def penalty(self) -> float:
-        """Return sum_j |a_j|_1, over all outputs."""
-        return float(np.abs(self.W2).sum())
-
-    def objective(self, X: ArrayLike, Y: ArrayLike, alpha: float, loss: Loss) -> float:
-        """Compute the training objective L(f(X)) + alpha sum_j |a_j|_1.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-        Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets.
-        alpha : float
-            Regularisation strength, above 0.
-        loss : object
-            The loss L, of `convexnn.losses`.
-        """
-        Z = self._outputs(X)
-        Y = np.asarray(Y, dtype=np.float64).reshape(Z.shape)
-        return loss.value(Y, Z) + check_positive("alpha", alpha) * self.penalty()
-
-    def _outputs(self, X):
-        X = check_array(X, dtype=np.float64, input_name="X")
-        if X.shape[1] != len(self.W1):
-            raise ValueError(f"X must have {len(self.W1)} features, as the network; got {X.shape[1]}")
-        a, b, c = self.coefficients
-        T = X @ self.W1
-        return ((a * T + b) * T + c) @ self.W2 + self.b2
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +61,15 @@ class PolynomialSolution:
         What the solver said.
     converged : bool
         Whether the relative gap is at most the tolerance asked for.
+
+    Examples
+    --------
+    >>> from convexnn.losses import Squared
+    >>> from convexnn.polynomial import solve_polynomial
+    >>> X, y = [[-1.0], [0.0], [2.0]], [1.0, 0.0, 4.0]  # x^2
+    >>> solution = solve_polynomial(X, y, 1e-3, Squared(), (1.0, 0.0, 0.0))
+    >>> solution.network.predict([[3.0]]).round(2), solution.certificate.scope
+    (array([9.]), 'global')
     """
 
     network: PolynomialNetwork
@@ -246,6 +178,13 @@ def polynomial_kappa(X: np.ndarray, V: np.ndarray, coefficients: tuple[float, fl
     -------
     float
         The maximum, never below it: the rounding errors of the products and of the eigenvalues are added.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.polynomial import polynomial_kappa
+    >>> round(polynomial_kappa(np.array([[1.0, 2.0]]), np.array([[3.0]]), (1.0, 0.0, 0.0)), 9)  # 3 |x|^2
+    15.0
     """
     (a, b, c), eps, largest, lengths = coefficients, np.finfo(float).eps, 0.0, np.linalg.norm(X, axis=1)
     for v in V.T:
@@ -275,6 +214,14 @@ def rank_one_split(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         The u / t, of length one.
     sizes : ndarray of shape (n_neurons,)
         The t^2: Z = sum_j sizes_j (w_j, 1) (w_j, 1)'.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.polynomial import rank_one_split
+    >>> W, sizes = rank_one_split(np.diag([1.0, 1.0, 2.0]))
+    >>> np.allclose((W * sizes) @ W.T, np.eye(2)), round(float(sizes.sum()), 9)
+    (True, 2.0)
     """
     values, vectors = np.linalg.eigh(Z)
     P = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, values > len(Z) * np.finfo(float).eps * max(values[-1], 0.0)]
@@ -320,7 +267,7 @@ def _check_coefficients(coefficients):
 
 def _certify(network, X, Y, alpha, loss, basis, candidates):
     """Return the certificate of a network, its bound the best of -grad L at its fit and of other dual vectors."""
-    Z = network._outputs(X)
+    Z = network.outputs(X)
     bound = -np.inf
     for V in [-loss.grad(Y, Z), *candidates]:
         V = loss.project_dual(Y, V, basis)
@@ -398,7 +345,7 @@ def _assemble(pairs, coefficients, X, Y, alpha, loss, basis):
         bare = PolynomialNetwork(W1[:, kept], W2[kept], np.zeros(Y.shape[1]), coefficients)
         if basis.shape[1] == 0:
             return bare
-        free = loss.fit_free(Y, basis, bare._outputs(X)) / np.sqrt(len(Y))
+        free = loss.fit_free(Y, basis, bare.outputs(X)) / np.sqrt(len(Y))
         return PolynomialNetwork(bare.W1, bare.W2, free[0], coefficients)
 
     sizes = np.abs(W2).sum(axis=1)

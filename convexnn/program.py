@@ -64,6 +64,12 @@ class Program:
         Spectral norm of what was left out of the data, in `in_row_space`.
     bias_unit : float, default=0
         The t of `convexnn.architecture` where hidden biases are free, else 0.
+
+    Examples
+    --------
+    >>> from convexnn import build_program
+    >>> build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all").block_shape  # of 4 patterns, each with both signs
+    (8, 2, 1)
     """
 
     Y: np.ndarray
@@ -358,6 +364,13 @@ class Solution:
         (of a proved bound to within the gap). None where the solver has none.
     interrupted : bool
         Whether Ctrl-C ended the run, maybe after the tolerance was reached.
+
+    Examples
+    --------
+    >>> from convexnn import build_program, solve_working_set
+    >>> solution = solve_working_set(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all"))
+    >>> round(solution.certificate.objective, 6), solution.status
+    (0.065711, 'solved')
     """
 
     program: Program

@@ -44,6 +44,14 @@ def recover(solution: Any) -> Network | ConvNetwork | CircularNetwork:
     -------
     Network, ConvNetwork or CircularNetwork
         One neuron for each nonzero block that is left after merging.
+
+    Examples
+    --------
+    >>> from convexnn import build_program, recover, solve_working_set
+    >>> X, y = [[1.0], [-1.0]], [1.0, 0.0]
+    >>> solution = solve_working_set(build_program(X, y, 0.1, "all"))
+    >>> round(recover(solution).objective(X, y, 0.1), 6), round(solution.certificate.objective, 6)
+    (0.065711, 0.065711)
     """
     program, architecture = solution.program, solution.program.architecture
     split = _matrices if isinstance(program.penalty, Nuclear) else _columns

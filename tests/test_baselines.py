@@ -12,6 +12,7 @@ from convexnn.architecture import Architecture
 from convexnn.arrangements import sample_arrangements
 from convexnn.baselines import train_adam, train_lbfgs, train_sgd
 from convexnn.building import build_program
+from convexnn.nonconvex import objective_and_grad
 
 TRAINERS = [train_sgd, train_adam, train_lbfgs]
 ARCHITECTURES = [
@@ -82,7 +83,7 @@ def test_gradients_of_minibatches_add_up(architecture):
     theta = baselines._initial(problem, np.random.RandomState(0))
     batches = list(problem.minibatches(np.random.default_rng(0), 5))
     assert [len(batch[0]) for batch in batches] == [5, 5, 5, 5, 3]
-    parts = [baselines._objective_and_grad(theta, batch, 0.7 * len(batch[0]) / 23) for batch in batches]
+    parts = [objective_and_grad(theta, batch, 0.7 * len(batch[0]) / 23) for batch in batches]
     value, grad = problem.value_and_grad(theta)
     assert sum(part[0] for part in parts) == pytest.approx(value, rel=1e-12)
     np.testing.assert_allclose(sum(part[1] for part in parts), grad, rtol=1e-10, atol=1e-12)
@@ -260,7 +261,7 @@ def test_keyboard_interrupt_is_not_swallowed(monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(baselines, "_objective_and_grad", interrupt)
+    monkeypatch.setattr(baselines, "objective_and_grad", interrupt)
     for trainer in TRAINERS:
         with pytest.raises(KeyboardInterrupt):
             trainer([[1.0], [2.0]], [1.0, 2.0], 1.0)

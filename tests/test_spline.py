@@ -6,7 +6,8 @@ import pytest
 
 from convexnn.losses import Absolute, Hinge, Huber, Logistic, Quantile, Squared, SquaredHinge
 from convexnn.network import Network
-from convexnn.spline import _kappa, _split, solve_spline
+from convexnn.spline import _kappa, solve_spline
+from convexnn.spline_fit import split_spline
 
 TIGHT = {"solver": "CLARABEL", "tol_gap_rel": 1e-11, "tol_gap_abs": 1e-13, "tol_feas": 1e-11}
 
@@ -140,7 +141,7 @@ def test_kappa_is_the_maximum_over_all_knots():
 def test_the_split_is_the_cheapest(seed):
     rng = np.random.default_rng(seed)
     nodes, theta = np.sort(rng.uniform(0, 1, 6)), rng.standard_normal(6) + rng.normal(0, 20) * np.arange(6)
-    right, left, _ = _split(nodes, theta, False)
+    right, left, _ = split_spline(nodes, theta, False)
     families = [np.maximum(sign * (nodes[:, None] - nodes), 0) for sign in (1, -1)]
     values = families[0] @ right + families[1] @ left
     assert np.allclose(values - values[0], theta - theta[0])

@@ -38,6 +38,13 @@ def solve_given(program: Program, **options: Any) -> Solution:
     -------
     Solution
         Its solution.
+
+    Examples
+    --------
+    >>> from convexnn import build_program
+    >>> from convexnn.solvers import solve_given
+    >>> solve_given(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all")).status
+    'solved'
     """
     return (solve_working_set if program.by_prox else solve_conic)(program, **options)
 
@@ -71,6 +78,12 @@ def get_solver(name: str) -> Callable:
     ------
     ValueError
         If there is no such solver.
+
+    Examples
+    --------
+    >>> from convexnn.solvers import get_solver, solve_working_set
+    >>> get_solver("newton") is solve_working_set
+    True
     """
     if isinstance(name, str) and name in SOLVERS:
         return SOLVERS[name]

@@ -98,6 +98,14 @@ def solve_conic(
     -----
     ConvergenceWarning
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
+
+    Examples
+    --------
+    >>> from convexnn import Architecture, build_program
+    >>> from convexnn.solvers import solve_conic
+    >>> program = build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all", Architecture(hidden_norm="l1"))
+    >>> round(solve_conic(program).certificate.objective, 6)
+    0.09
     """
     program.require_patterns()
     if isinstance(program.penalty, Nuclear):

@@ -37,7 +37,7 @@ from ..simplify import Simplified, bias_stages
 from ..survey import SURVEYED, THIN_DATA, Survey
 from ..validation import check_choice, check_count
 from .cell_pool import CellPool
-from .monitor import NO_PROGRESS, check_blocks, run_watched
+from .monitor import NO_PROGRESS, check_blocks, check_generated, run_watched
 from .movement import move_neurons, random_neurons
 from .neuron_newton import compile_newton_descent
 from .newton import solve_newton
@@ -137,9 +137,17 @@ def solve_generation(
     -----
     ConvergenceWarning
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
+
+    Examples
+    --------
+    >>> from convexnn import build_program, solve_generation
+    >>> program = build_program([[1.0], [-1.0], [2.0]], [1.0, 0.0, 1.0], 0.1, "adaptive")
+    >>> solution = solve_generation(program, random_state=0)
+    >>> solution.status, solution.certificate.scope
+    ('solved', 'global')
     """
     check_choice("scope", scope, ("auto", "local", "global"))
-    _check_supported(program)
+    check_generated(program)
     if program.selects:  # whose patterns are searched, but nothing is proved
         check_choice("scope", scope, ("auto", "local"))
         scope = "local"
@@ -165,24 +173,6 @@ def solve_generation(
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
     shown = {"callback": callback, "verbose": verbose, "scope": "local"}
     return gates_in_cones(run_watched(iterate, program, compile_all, **limits, **shown).trimmed())
-
-
-def _check_supported(program):
-    """Raise ValueError unless the patterns of a program can be generated."""
-    program.require_blocks()
-    architecture, activation = program.architecture, program.architecture.activation
-    if not architecture.constrained:
-        raise ValueError(
-            f"solve_generation is for activations whose patterns are those of the weights (relu, leaky_relu, abs); the "
-            f"patterns of {activation!r} networks are given"
-        )
-    if not program.penalty.rotation_invariant:
-        raise ValueError(
-            f'solve_generation needs hidden_norm="l2"; for {architecture.hidden_norm!r} give patterns: a number, '
-            'or "all"'
-        )
-    if not np.isfinite(program.loss.value(program.Y, program.Y + 1.0)):
-        raise ValueError("solve_generation needs a loss that is finite everywhere; interpolation needs given patterns")
 
 
 class _Generation:

@@ -9,12 +9,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ..certificate import Certificate
-from ..program import Solution
+from ..program import Program, Solution
 from ..progress import Progress, summary
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
-__all__ = ["NO_PROGRESS", "Monitor", "check_blocks", "run_watched"]
+__all__ = ["NO_PROGRESS", "Monitor", "check_blocks", "check_generated", "run_watched"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,35 @@ def check_blocks(program, W_init):
     if not real or W.shape != program.block_shape or not np.isfinite(W).all():
         raise ValueError(f"{message}; got shape {W.shape} of {W.dtype}")
     return W.astype(np.float64)
+
+
+def check_generated(program: Program) -> None:
+    """Check that the patterns of a program can be generated.
+
+    Parameters
+    ----------
+    program : Program
+        The program.
+
+    Raises
+    ------
+    ValueError
+        If they have to be given.
+    """
+    program.require_blocks()
+    architecture, activation = program.architecture, program.architecture.activation
+    if not architecture.constrained:
+        raise ValueError(
+            f"solve_generation is for activations whose patterns are those of the weights (relu, leaky_relu, abs); the "
+            f"patterns of {activation!r} networks are given"
+        )
+    if not program.penalty.rotation_invariant:
+        raise ValueError(
+            f'solve_generation needs hidden_norm="l2"; for {architecture.hidden_norm!r} give patterns: a number, '
+            'or "all"'
+        )
+    if not np.isfinite(program.loss.value(program.Y, program.Y + 1.0)):
+        raise ValueError("solve_generation needs a loss that is finite everywhere; interpolation needs given patterns")
 
 
 def _compile(compile_kernels, progress):

@@ -58,6 +58,13 @@ class ReferenceProgram:
     constraints : dict of str to cvxpy constraint
         "fit" (Z - A(W) - F beta = 0; its dual value is the dual vector v), and for ReLU "cone_U" and "cone_V", with
         several outputs "cone_U1" and so on.
+
+    Examples
+    --------
+    >>> from convexnn import build_program, build_reference_program
+    >>> reference = build_reference_program(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all"))
+    >>> round(float(reference.problem.solve(solver="CLARABEL")), 4), reference.variables["U"].shape
+    (0.0657, (4, 2))
     """
 
     problem: object
@@ -163,6 +170,13 @@ def solve_reference(
     -----
     ConvergenceWarning
         If the relative gap is above `tol`, with the solver's status.
+
+    Examples
+    --------
+    >>> from convexnn import build_program, solve_reference
+    >>> solution = solve_reference(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all"))
+    >>> round(solution.certificate.objective, 6), solution.certificate.scope
+    (0.065711, 'global')
     """
     program.require_patterns()
     options, progress = _solver_options(solver, tol, max_iter, time_limit), Progress(verbose)

@@ -95,6 +95,13 @@ def solve_working_set(
     -----
     ConvergenceWarning
         If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
+
+    Examples
+    --------
+    >>> from convexnn import build_program, solve_working_set
+    >>> solution = solve_working_set(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all"))
+    >>> round(solution.certificate.objective, 6), solution.certificate.scope
+    (0.065711, 'global')
     """
     program.require_patterns()
     if not program.by_prox:
