@@ -30,7 +30,8 @@ __all__ = ["is_coupled", "joint_direction"]
 LARGEST_SYSTEM = 1000
 # Size of a system up to which it is written out, a product for each column.
 LARGEST_WRITTEN = 200
-CG_TOL, CG_ITERATIONS = 1e-4, 300
+# Relative residual of conjugate gradients: dZ has the error of w times K B, and looser ones cost many more steps.
+CG_TOL, CG_ITERATIONS = 1e-6, 300
 # Difference of singular values, relative to the largest, below which they are equal.
 EQUAL = 1e-12
 

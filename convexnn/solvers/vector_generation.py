@@ -24,11 +24,9 @@ A. Sahiner, T. Ergen, J. Pauly and M. Pilanci (2021), Vector-output ReLU neural 
 programs: convex analysis of two-layer networks and polynomial-time algorithms. ICLR.
 """
 
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import minimize
 from sklearn.utils import check_random_state
 
 from ..arrangements import Arrangements
@@ -39,35 +37,35 @@ from ..enumeration import interior_gates
 from ..patchwise import DirectedDesign
 from ..simplify import Simplified
 from ..validation import check_choice
-from ..vector_search import VectorMaxima, VectorSearch, join_vector_maxima
+from ..vector_search import VectorMaxima, VectorSearch, compile_vector_search, join_vector_maxima
+from .descent import descend_factors
 from .factors import solve_factors
 from .monitor import check_blocks, run_watched
 from .neurons import FIRST_MU, LAST_MU, MU_FACTOR, Neurons, enlarge
 from .newton import solve_newton
 from .subproblem import Iterate, Subproblem
 
-__all__ = ["solve_vector_generation"]
+__all__ = ["over_neurons", "solve_vector_generation"]
 
-# Neurons of the descent, one for two samples within limits, its iterations, and the smoothing of kinks as in `descent`.
-FEWEST_NEURONS, MOST_NEURONS, DESCENT_STEPS, SMOOTHING = 20, 200, 300, 0.05
+# Neurons of the descent, one for two samples within limits, and its iterations.
+FEWEST_NEURONS, MOST_NEURONS, DESCENT_STEPS = 20, 200, 300
 # Relative decrease at which the descent ends.
 DESCENT_TOL = 1e-7
 # Neurons below this part of the largest are left out of the start.
 NEGLIGIBLE = 1e-4
 # The part of the gap to which neurons are moved, and that merging them may cost.
 INNER_PART, MERGING_PART, LAST_PART = 0.01, 0.1, 0.1
-# Starts of a search: as many times the usual number a level; the level that has to find nothing before the end.
-ESCALATION, LAST_LEVEL = 4, 1
-# Searches that find no more than this many neurons are followed by larger ones.
-FEW_FOUND = 3
+# A search that finds no more than so many neurons, or none that keep the gap above tol, is followed by one with as many
+# times the starts.
+FEW_FOUND, ESCALATION = 3, 4
 # New neurons at a time: this many, or as many as there are.
 FEWEST_NEW = 20
 # Steps of Newton's method between two convex programs.
 MOVES = 8
 # Neurons found that are kept for the convex program, the last ones.
 POOL_SIZE = 300
-# Part of tol by which kappa has to exceed alpha to be worth a neuron.
-EXCESS_PART = 0.05
+# Parts of tol by which kappa has to exceed alpha to be worth a neuron, and by which climbs have to go on.
+EXCESS_PART, CLIMB_PART = 0.05, 1e-6
 # Iterations that do not halve the gap, after which there is no progress to wait for.
 PATIENCE = 12
 # Cosine above which directions of maxima are one.
@@ -134,6 +132,7 @@ def solve_vector_generation(
     def compile_all():
         compile_kernels()
         compile_ascent()
+        compile_vector_search()
 
     def iterate(monitor):
         _VectorGeneration(program, tol, rng, monitor).run(W_init)
@@ -175,20 +174,33 @@ def _directed(program, U, directions, source=None, index=None):
     """Return the program over the cells of neurons (those of `source` where given) and directions."""
     X = program.design.X
     patterns = U @ X.T >= 0 if source is None else source.arrangements.patterns(index)
-    return _over(program, patterns, directions, interior_gates(X, U, patterns) if len(U) else np.zeros(U.shape))
+    return over_neurons(program, patterns, directions, interior_gates(X, U, patterns) if len(U) else np.zeros(U.shape))
 
 
-def _over(program, patterns, directions, gates):
-    """Return the program over cells and directions."""
+def over_neurons(program, patterns, directions, gates):
+    """Return the program over the cells and the directions of neurons.
+
+    Parameters
+    ----------
+    program : Program
+        Of any patterns.
+    patterns : boolean ndarray of shape (n_neurons, n_rows)
+        The cell of each neuron.
+    directions : ndarray of shape (n_neurons, n_outputs)
+        The unit vectors of their output weights.
+    gates : ndarray of shape (n_neurons, n_features), or (n_neurons, 0) where they are not known
+        A vector in each cell.
+
+    Returns
+    -------
+    Program
+        With a block for each neuron.
+    """
     design = program.design
     bits = np.packbits(patterns, axis=1).reshape(len(patterns), -(-len(design.X) // 8))
     arrangements = Arrangements(bits, gates, len(design.X))
     design = DirectedDesign(design.X, arrangements, (1.0,), design.slope, design.n_patches, directions=directions)
     return replace(program, design=design, cones=make_cones(design, program.architecture))
-
-
-class _Stopped(Exception):
-    """The monitor wants to stop."""
 
 
 class _VectorGeneration:
@@ -206,20 +218,18 @@ class _VectorGeneration:
     def run(self, W_init):
         """Iterate until the gap is reached or the monitor says that it is over."""
         self.neurons = self._given(W_init) if W_init.any() else self._trained()
-        program, level, gaps = self.program, 0, []
+        program, gaps = self.program, []
         self.V = program.project_dual(-program.loss.grad(program.Y, self.neurons.fit()))
         while True:
             self._move()
             self._solve()
-            found = self._price(self.search.n_starts * ESCALATION**level)
+            found = self._price()
             if self.monitor.record(len(self.neurons)):
                 return
             gaps.append(self.gap)
-            if self.gap <= self.tol and level >= LAST_LEVEL:
+            if self.gap <= self.tol:
                 return
-            if self.gap <= self.tol or len(found) <= FEW_FOUND:
-                level = min(level + 1, LAST_LEVEL)
-            elif len(gaps) > PATIENCE and self.gap > 0.5 * gaps[-1 - PATIENCE]:
+            if len(gaps) > PATIENCE and self.gap > 0.5 * gaps[-1 - PATIENCE]:
                 self.monitor.status = "stopped for lack of progress (rounding, or neurons that search does not find)"
                 return
             self._merge()
@@ -270,7 +280,8 @@ class _VectorGeneration:
         U = self.rng.standard_normal((m, d)) / (2 * np.sqrt(d))
         A = self.rng.standard_normal((m, n_outputs)) / (2 * np.sqrt(n_outputs))
         free = program.loss.fit_free(program.Y, program.free_basis[0])
-        U, A, free = _descend(program, U, A, free, self.monitor.over)
+        limits = {"max_iter": DESCENT_STEPS, "ftol": DESCENT_TOL, "observe": self.monitor.over}
+        U, A, free = descend_factors(program, U, A, free, **limits)
         sizes = np.linalg.norm(U, axis=1) * np.linalg.norm(A, axis=1)
         kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
         U, A = U[kept], A[kept]
@@ -285,7 +296,7 @@ class _VectorGeneration:
         directions = np.concatenate([neurons.A / sizes, pool.outputs])
         W = np.concatenate([neurons.U * sizes, np.zeros_like(pool.directions)])[:, :, None]
         patterns = np.concatenate([neurons.patterns, pool.patterns])
-        program = _over(self.program, patterns, directions, np.zeros((len(W), 0)))
+        program = over_neurons(self.program, patterns, directions, np.zeros((len(W), 0)))
         sub = Subproblem(program, np.arange(len(W)), np.full(W.shape, -1, np.int32), program.design)
         start = Iterate(W, neurons.beta, self.V, self.step)
         W, beta, self.V, self.step = solve_newton(sub, start, part, lambda *point: self.monitor.over())
@@ -316,28 +327,36 @@ class _VectorGeneration:
         free = program.loss.fit_free(program.Y, basis, neurons.fit() - basis @ neurons.beta)
         sizes = np.linalg.norm(neurons.A, axis=1, keepdims=True)
         W, beta = self.simplified.restore((neurons.U * sizes)[:, :, None], free)
-        shown = _over(self.whole, neurons.patterns, neurons.A / sizes, np.zeros((len(W), 0)))
+        shown = over_neurons(self.whole, neurons.patterns, neurons.A / sizes, np.zeros((len(W), 0)))
         self.monitor.offer(W, np.arange(len(W)), beta, shown)
 
-    def _price(self, n_starts):
+    def _price(self):
         """Search for neurons above alpha, and estimate the lower bound; return those found.
 
         Leaves in `climbed` the maxima that the neurons belong to.
         """
         program, neurons, search, V = self.program, self.neurons, self.search, self.V
         units = neurons.A / np.linalg.norm(neurons.A, axis=1, keepdims=True)
-        self.climbed = search.climb(V, units, neurons.patterns)
         directions = neurons.U / np.linalg.norm(neurons.U, axis=1, keepdims=True)
-        maxima = search.maxima(V, program.alpha, directions, n_starts, self.monitor.over)
-        maxima = join_vector_maxima([maxima, self.climbed])
-        kappa = max(program.alpha, maxima.values.max(initial=0.0))
-        kappa += program.dual_rounding(V) + program.dual_neglected(V)
+        limits = {"over": self.monitor.over, "progress": CLIMB_PART * self.tol}
+        maxima = self.climbed = search.climb(V, units, neurons.patterns, **limits)
+        for n_starts in (search.n_starts, ESCALATION * search.n_starts):
+            maxima = join_vector_maxima([search.maxima(V, program.alpha, directions, n_starts, **limits), maxima])
+            self._estimate(maxima.values.max(initial=0.0))
+            above = maxima.select(maxima.values > (1 + EXCESS_PART * self.tol) * program.alpha).distinct(SAME_MAXIMUM)
+            same = (above.directions @ directions.T > SAME_MAXIMUM) & (above.outputs @ units.T > SAME_MAXIMUM)
+            above = above.select(~same.any(axis=1))
+            if (self.gap > self.tol and len(above) > FEW_FOUND) or self.monitor.over():
+                break
+        return above.select(slice(max(FEWEST_NEW, len(neurons))))
+
+    def _estimate(self, largest):
+        """Estimate the lower bound by the largest value found of |V' act(X u)|."""
+        program, V = self.program, self.V
+        kappa = max(program.alpha, largest) + program.dual_rounding(V) + program.dual_neglected(V)
         dual = self.simplified.restore_dual(program.dual_point(V, kappa))
         self.monitor.suggest(self.simplified.unit_loss * program.dual_value(V, kappa), dual)
         self.gap = self.monitor.certificate.gap
-        above = maxima.select(maxima.values > (1 + EXCESS_PART * self.tol) * program.alpha).distinct(SAME_MAXIMUM)
-        same = (above.directions @ directions.T > SAME_MAXIMUM) & (above.outputs @ units.T > SAME_MAXIMUM)
-        return above.select(~same.any(axis=1)).select(slice(max(FEWEST_NEW, len(neurons))))
 
     def _merge(self):
         """Put neurons of one maximum together, if phi grows by a part of the gap at most."""
@@ -360,40 +379,3 @@ class _VectorGeneration:
         merged = solve_factors(merged, loss, tol, self.monitor.over, MOVES)
         if merged.value(loss) <= (1 + MERGING_PART * self.gap) * value:
             self.neurons = merged
-
-
-def _descend(program, U, A, free, over):
-    """Return neurons and free coefficients after L-BFGS on the network's own objective, kinks of the loss smoothed."""
-    design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
-    loss = program.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
-    last = np.concatenate([U.ravel(), A.ravel(), free.ravel()])
-    ends = [U.size, U.size + A.size]
-
-    def split(p):
-        parts = np.split(p, ends)
-        return parts[0].reshape(U.shape), parts[1].reshape(A.shape), parts[2].reshape(free.shape)
-
-    def objective(p):
-        U, A, b = split(p)
-        T = design.X @ U.T
-        activity = np.where(T > 0, 1.0, design.slope)
-        T *= activity
-        hidden = design.pool(T)
-        Z = hidden @ A + basis @ b
-        slopes = loss.grad(Y, Z)
-        activity *= design.spread(slopes @ A.T)
-        parts = activity.T @ design.X, hidden.T @ slopes, basis.T @ slopes
-        gradient = np.concatenate([part.ravel() for part in parts])
-        decayed = p[: ends[1]]
-        gradient[: ends[1]] += alpha * decayed
-        return loss.value(Y, Z) + 0.5 * alpha * (decayed @ decayed), gradient
-
-    def after(p):
-        last[:] = p
-        if over():
-            raise _Stopped
-
-    options = {"maxiter": DESCENT_STEPS, "maxfun": 3 * DESCENT_STEPS, "ftol": DESCENT_TOL, "gtol": 0.0}
-    with suppress(_Stopped):
-        last[:] = minimize(objective, last, jac=True, method="L-BFGS-B", callback=after, options=options).x
-    return split(last)
