@@ -228,6 +228,8 @@ class _VectorGeneration:
                 return
             gaps.append(self.gap)
             if self.gap <= self.tol:
+                self._merge()
+                self._observe(min(MERGING_PART * self.gap, self.tol - self.gap))
                 return
             if len(gaps) > PATIENCE and self.gap > 0.5 * gaps[-1 - PATIENCE]:
                 self.monitor.status = "stopped for lack of progress (rounding, or neurons that search does not find)"
@@ -320,15 +322,15 @@ class _VectorGeneration:
             self.mu = max(self.last_mu, MU_FACTOR * self.mu)
         self._observe()
 
-    def _observe(self):
-        """Show the neurons to the monitor, with the best free coefficients."""
+    def _observe(self, slack=0.0):
+        """Show the neurons to the monitor, with the best free coefficients; fewer may be worse by `slack`."""
         neurons, program = self.neurons.balanced(), self.program
         basis = program.free_basis[0]
         free = program.loss.fit_free(program.Y, basis, neurons.fit() - basis @ neurons.beta)
         sizes = np.linalg.norm(neurons.A, axis=1, keepdims=True)
         W, beta = self.simplified.restore((neurons.U * sizes)[:, :, None], free)
         shown = over_neurons(self.whole, neurons.patterns, neurons.A / sizes, np.zeros((len(W), 0)))
-        self.monitor.offer(W, np.arange(len(W)), beta, shown)
+        self.monitor.offer(W, np.arange(len(W)), beta, shown, slack)
 
     def _price(self):
         """Search for neurons above alpha, and estimate the lower bound; return those found.
