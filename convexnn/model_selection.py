@@ -1,7 +1,8 @@
 """Cross-validation of alpha: a regularization path for each fold, then the network of the best alpha on all data.
 
 Networks of folds are only scored: where patterns are generated, descent in neuron space does that in a small part of
-the time. The network on all data is trained to the optimum, and certified.
+the time. The network on all data starts from such a path too, and is trained to the optimum, and certified: where a
+time limit ends that, it is no worse than those of the folds.
 
 The loss is a sum over samples. So that loss and weight decay keep their ratio, a fold with a part of the samples (of
 their weight) is trained at that part of each alpha.
@@ -133,7 +134,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         self.scores_ = self._follow(folds)
         self._choose()
         self.estimator_ = estimator.set_params(alpha=float(self.alpha_))
-        solution = training.solve(self.alpha_)
+        solution = training.solve(self.alpha_, self._start(training))
         self.estimator_._publish(training, solution)
         for name in PUBLISHED:
             if hasattr(self.estimator_, name):
@@ -157,6 +158,17 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
                 if interrupted or late:
                     break
         return scores
+
+    def _start(self, training):
+        """Return where the network on all data starts: where patterns are generated, from a path as those of folds."""
+        start = None
+        if training.generated:
+            quick = training.for_scores(self.tol)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                for alpha in self.alphas_[: self.best_index_ + 1]:
+                    start = quick.solve(alpha, start)
+        return start
 
     def _choose(self):
         """Set the scores of the alphas, and the alpha that the rule takes."""

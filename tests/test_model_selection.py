@@ -88,6 +88,22 @@ def test_folds_of_all_patterns_are_scored_by_descent_and_the_last_network_is_cer
     assert search.network_.objective(X, Y, search.alpha_) == pytest.approx(search.certificate_.objective, rel=1e-12)
 
 
+def test_the_last_network_starts_from_a_path_of_descent(monkeypatch):
+    own, starts = Training.solve, []
+
+    def watched(self, alpha, start=None):
+        starts.append(start)
+        return own(self, alpha, start)
+
+    monkeypatch.setattr("convexnn.training.Training.solve", watched)
+    model = ConvexReLURegressor(random_state=0)
+    search = ConvexReLURegressorCV(model, alphas=[0.3, 1.0, 3.0], cv=KFold(2), patience=None).fit(X, Y)
+    certificate, start = search.certificate_, starts[-1]
+    assert start.program.alpha == search.alpha_
+    assert certificate.lower_bound <= certificate.objective <= start.certificate.objective
+    assert start.certificate.objective == pytest.approx(certificate.objective, rel=0.05)
+
+
 def test_one_standard_error_takes_the_largest_alpha_that_is_as_good(search):
     own = ConvexReLURegressor(arrangements="all")
     other = ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=KFold(4), rule="one_standard_error", patience=None)
