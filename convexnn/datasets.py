@@ -96,7 +96,7 @@ def make_windows(signal: Signal | ArrayLike, window: int = 15, horizon: int = 1)
 
 def split_signal(
     signal: Signal | ArrayLike, train: float | int = 0.7
-) -> tuple[Signal | np.ndarray, Signal | np.ndarray]:
+) -> tuple[Signal | np.ndarray, ...]:
     """Split a signal in time: the first samples to train on, the rest to test on.
 
     Parameters

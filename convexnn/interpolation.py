@@ -37,8 +37,11 @@ from .architecture import Architecture
 from .arrangements import Arrangements
 from .building import build_program
 from .certificate import Certificate
+from .circular import CircularNetwork
 from .cones import FreeCones
+from .conv_network import ConvNetwork
 from .group_pricing import cone_rows
+from .network import Network
 from .penalties import Nuclear
 from .program import Program, Solution
 from .progress import Progress, summary
@@ -97,7 +100,7 @@ class Interpolation:
     (True, True)
     """
 
-    network: object
+    network: Network | ConvNetwork | CircularNetwork
     certificate: Certificate
     residual: float
     program: Program

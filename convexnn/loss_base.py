@@ -18,7 +18,7 @@ H. H. Bauschke and P. L. Combettes (2017), Convex analysis and monotone operator
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Loss:
     smooth = True
     separable = True
     translation_invariant = False
-    degree = None
+    degree: ClassVar[int | None] = None
     invertible = False
     clipped = True
     steepest = 1.0

@@ -15,7 +15,7 @@ formulations for two-layer networks, ICML.
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -74,9 +74,9 @@ class Program:
 
     Y: np.ndarray
     design: Design
-    cones: object
-    loss: object
-    penalty: object
+    cones: Any
+    loss: Any
+    penalty: Any
     alpha: float
     free: np.ndarray
     architecture: Architecture

@@ -49,7 +49,7 @@ def solve_given(program: Program, **options: Any) -> Solution:
     return (solve_working_set if program.by_prox else solve_conic)(program, **options)
 
 
-SOLVERS = {
+SOLVERS: dict[str, Callable] = {
     "auto": solve_given,
     "conic": solve_conic,
     "generation": solve_generation,

@@ -12,6 +12,7 @@ import logging
 import time
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -67,7 +68,7 @@ class ReferenceProgram:
     (0.0657, (4, 2))
     """
 
-    problem: object
+    problem: Any
     variables: dict
     constraints: dict
 
