@@ -94,9 +94,7 @@ def make_windows(signal: Signal | ArrayLike, window: int = 15, horizon: int = 1)
     return X, values[window - 1 + horizon :].copy()
 
 
-def split_signal(
-    signal: Signal | ArrayLike, train: float | int = 0.7
-) -> tuple[Signal | np.ndarray, ...]:
+def split_signal(signal: Signal | ArrayLike, train: float | int = 0.7) -> tuple[Signal | np.ndarray, ...]:
     """Split a signal in time: the first samples to train on, the rest to test on.
 
     Parameters
