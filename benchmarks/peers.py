@@ -43,7 +43,7 @@ logger = logging.getLogger("benchmarks.peers")
 # Neurons, minibatch and epochs of SGD, by trial; those of Adam are ADAM. All are multiplied by --part.
 SGD = {"A_hi": (200, 16, 10_000), "B_hi": (400, 32, 8000), "D_hi": (400, 32, 3000), "D_lo": (1000, 64, 4000)}
 # Iterations of scnn, whose default is 10,000: as many as keep the benchmark to minutes.
-SCNN_ITERATIONS = {"A_hi": 10_000, "B_hi": 1000, "D_hi": 400, "D_lo": 400}
+SCNN_ITERATIONS = {"A_hi": 10_000, "B_hi": 3000, "D_hi": 3000, "D_lo": 3000}
 N_GATES = 500
 LONG = 10.0  # a run of a convex method that takes longer [s] is not repeated with other seeds
 NO_SCNN = 'scnn is not installed, its row is left out; "pip install pyscnn" (which needs torch) adds it'
@@ -301,7 +301,7 @@ def convexnn_row(problem, options):
         seconds.append(spent)
     best = runs[int(np.argmin(objectives))]
     certificate = best.certificate
-    proved = certificate.lower_bound if certificate.scope == "global" else certificate.proved_bound
+    proved = certificate.lower_bound if certificate.scope == "global" else certificate.proved_bound or None
     row = {"objectives": objectives, "lower_bound": certificate.lower_bound, "scope": certificate.scope}
     row |= {"gap": certificate.gap, "proved_bound": proved, "proved_gap": certificate.proved_gap}
     return row | {"note": best.status, "n_neurons": network.n_neurons} | times(seconds)
