@@ -121,7 +121,7 @@ def test_probabilities_and_predictions():
 def test_probabilities_of_hinges_are_scaled_decisions(loss):
     model = ConvexReLUClassifier(0.5, loss=loss, arrangements=10, random_state=0).fit(X, LABELS)
     f, P = model.decision_function(X), model.predict_proba(X)
-    n = {sign: np.sum(SIGNS == sign) for sign in (-1.0, 1.0)}
+    n = {sign: np.sum(sign == SIGNS) for sign in (-1.0, 1.0)}
     target = np.where(SIGNS > 0, (n[1.0] + 1) / (n[1.0] + 2), 1 / (n[-1.0] + 2))
     scales = np.linspace(0.01, 20, 20_000)[:, None]
     likelihood = -np.logaddexp(0, -scales * f) @ target - np.logaddexp(0, scales * f) @ (1 - target)
@@ -219,7 +219,7 @@ def test_it_survives_pickling_and_cloning_and_knows_names():
 @pytest.mark.parametrize(
     ("bad", "y", "message"),
     [
-        ({"loss": "squared"}, LABELS, "The 'loss' parameter of ConvexReLUClassifier must be a str among .*'squared_hinge'"),
+        ({"loss": "squared"}, LABELS, "The 'loss' parameter of ConvexReLUClassifier .*'squared_hinge'"),
         ({}, np.full(14, "yes"), "y must have at least two classes"),
         ({}, X[:, 0], "Unknown label type: continuous"),
         ({"hidden_norm": "circular"}, LABELS, "The 'hidden_norm' parameter of ConvexReLUClassifier must be"),

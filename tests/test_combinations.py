@@ -272,6 +272,7 @@ def test_other_hidden_norms_are_refused(norm):
         Architecture(hidden_norm=norm)
     with pytest.raises(ValueError, match=message):
         Network(np.ones((1, 1)), np.zeros(1), np.ones((1, 1)), np.zeros(1), hidden_norm=norm)
+    message = "The 'hidden_norm' parameter of ConvexReLU.* must be a str among .* or a float in the range"
     with pytest.raises(ValueError, match=message):
         ConvexReLURegressor(hidden_norm=norm).fit(X, Y)
     with pytest.raises(ValueError, match=message):
