@@ -124,7 +124,8 @@ def convex(task):
     """Return the convex network."""
     options = task.options
     shared = {"tol": options.tol, "time_limit": options.time_limit, "random_state": 0}
-    path = {"n_alphas": options.alphas, "eps": options.eps, "cv": task.folds, "scoring": task.scoring}
+    path = {"n_alphas": options.alphas, "eps": options.eps, "patience": options.patience}
+    path |= {"cv": task.folds, "scoring": task.scoring}
     if task.regression:
         return make_pipeline(StandardScaler(), ConvexReLURegressorCV(ConvexReLURegressor(**shared), **path))
     return make_pipeline(StandardScaler(), ConvexReLUClassifierCV(ConvexReLUClassifier(**shared), **path))
@@ -215,8 +216,9 @@ def parse(arguments=None):
     parser.add_argument("--splits", type=int, default=None, help="most splits of each data set (default: its own)")
     parser.add_argument("--alphas", type=int, default=12, help="alphas of the convex network (default: 12)")
     parser.add_argument("--eps", type=float, default=1e-4, help="the smallest, as a part of alpha_max (default: 1e-4)")
+    parser.add_argument("--patience", type=int, default=2, help="alphas without a better score that end the search (2)")
     parser.add_argument("--tol", type=float, default=1e-2, help="relative gap of the final network (default: 1e-2)")
-    parser.add_argument("--time-limit", type=float, default=60.0, help="seconds of the final fit (default: 60)")
+    parser.add_argument("--time-limit", type=float, default=20.0, help="seconds of the final fit (default: 20)")
     parser.add_argument("--output", type=Path, default=Path("results/tabular"), help="folder of the results")
     parser.add_argument("--add", action="store_true", help="keep the folder's results of other data and models")
     parser.add_argument("--quick", action="store_true", help="a small run that tests the benchmark, not the methods")
