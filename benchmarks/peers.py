@@ -43,7 +43,7 @@ logger = logging.getLogger("benchmarks.peers")
 # Neurons, minibatch and epochs of SGD, by trial; those of Adam are ADAM. All are multiplied by --part.
 SGD = {"A_hi": (200, 16, 10_000), "B_hi": (400, 32, 8000), "D_hi": (400, 32, 3000), "D_lo": (1000, 64, 4000)}
 # Iterations of scnn, whose default is 10,000: as many as keep the benchmark to minutes.
-SCNN_ITERATIONS = {"A_hi": 10_000, "B_hi": 3000, "D_hi": 3000, "D_lo": 3000}
+SCNN_ITERATIONS = {"A_hi": 10_000, "B_hi": 3000, "D_hi": 400, "D_lo": 400}
 N_GATES = 500
 LONG = 10.0  # a run of a convex method that takes longer [s] is not repeated with other seeds
 NO_SCNN = 'scnn is not installed, its row is left out; "pip install pyscnn" (which needs torch) adds it'
