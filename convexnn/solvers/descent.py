@@ -15,10 +15,10 @@ from sklearn.utils import gen_batches
 
 from ..threads import map_batches
 
-__all__ = ["descend", "descend_factors"]
+__all__ = ["SMOOTHING", "descend", "descend_factors"]
 
-# Samples times neurons of a batch.
-BATCH_ENTRIES = 1_000_000
+# Samples times neurons of a batch: few enough for its activations to stay in the cache.
+BATCH_ENTRIES = 100_000
 
 # Corrections kept by L-BFGS.
 MEMORY = 10
@@ -30,7 +30,7 @@ class _Stopped(Exception):
     """The observer wants to stop."""
 
 
-def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=np.float64):
+def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=np.float64, smoothing=SMOOTHING):
     """Move neurons downhill.
 
     Parameters
@@ -53,6 +53,8 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=
         Called without arguments after every iteration; a true value ends the descent.
     dtype : type, default=np.float64
         Precision of the activations; sums over samples are in double precision.
+    smoothing : float, default=0.05
+        Width of the smoothing of losses with kinks, relative to the mean of |Y|.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=
     units = np.ones(d) if design.units is None else design.units  # W is in these, for the curvature to be alike
     X = np.asarray(design.X * units, dtype=dtype)
     maximum = program.selects
-    loss = program.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
+    loss = program.loss.smoothed(Y, np.zeros_like(Y), smoothing * (np.abs(Y).mean() or 1.0))
     roots = np.sqrt(np.linalg.norm(U, axis=1))
     last = np.concatenate([(U / units / roots[:, None]).ravel(), signs * roots, beta.ravel()])
     decay = np.concatenate([np.tile(units**2, m), np.ones(m)])
@@ -113,7 +115,7 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=
     return W * units * np.abs(a)[:, None], np.sign(a), outputs, b.copy()
 
 
-def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.float64):
+def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.float64, smoothing=SMOOTHING):
     """Move neurons with output weights of their own downhill.
 
     Parameters
@@ -126,7 +128,7 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.fl
         Output weights.
     beta : ndarray of shape (n_free, n_outputs)
         Coefficients of the basis of the free columns.
-    max_iter, ftol, observe, dtype
+    max_iter, ftol, observe, dtype, smoothing
         As of `descend`.
 
     Returns
@@ -135,7 +137,7 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.fl
         The weights and coefficients reached.
     """
     design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
-    loss = program.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
+    loss = program.loss.smoothed(Y, np.zeros_like(Y), smoothing * (np.abs(Y).mean() or 1.0))
     last = np.concatenate([U.ravel(), A.ravel(), beta.ravel()])
     X, one, below = np.asarray(design.X, dtype=dtype), dtype(1.0), dtype(design.slope)
     ends = [U.size, U.size + A.size]

@@ -1,7 +1,7 @@
 """Networks that are only scored, in cross-validation: descent in neuron space, without a bound.
 
-L-BFGS ends a percent or so above the optimum, some percent at small alpha (`descent`), in a small part of the time that
-generation takes at small alpha. From one alpha to the next neurons are kept, and random ones join them.
+L-BFGS ends a percent or so above the optimum, some percent at small alpha and for losses with kinks (`descent`), in a
+small part of the time that generation takes at small alpha. From one alpha to the next neurons are kept, and random ones join them.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from ..arrangements import Arrangements, pattern_bits
 from ..patchwise import DirectedDesign
 from ..simplify import Simplified
-from .descent import descend, descend_factors
+from .descent import SMOOTHING, descend, descend_factors
 from .monitor import check_blocks, run_watched
 from .vector_generation import over_neurons
 
@@ -22,6 +22,8 @@ FIRST_NEURONS, NEW_NEURONS = 60, 15
 MAX_STEPS, DECREASE_PART = 200, 1e-5
 # Neurons shorter than this part of the longest are left out; the length of random ones among trained ones.
 NEGLIGIBLE, NEW_LENGTH = 1e-4, 1e-2
+# The last smoothing of losses with kinks.
+LAST_SMOOTHING = 0.01
 
 
 def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_limit=None, verbose=0, random_state=None):
@@ -84,7 +86,10 @@ def _descend_apart(whole, simplified, W_init, rng, limits):
     signs = np.concatenate([signs, rng.choice([-1.0, 1.0], m)])
     outputs = np.concatenate([outputs, np.arange(m) % whole.Y.shape[1]])
     beta = program.loss.fit_free(program.Y, program.free_basis[0])
-    U, signs, outputs, beta = descend(program, U, signs, outputs, beta, **limits)
+    for width in _widths(program.loss):
+        U, signs, outputs, beta = descend(program, U, signs, outputs, beta, **limits, smoothing=width)
+        alive = U.any(axis=1)
+        U, signs, outputs = U[alive], signs[alive], outputs[alive]
     sizes = np.linalg.norm(U, axis=1)
     kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
     U, signs, outputs = U[kept], signs[kept], outputs[kept]
@@ -108,13 +113,20 @@ def _descend_coupled(whole, simplified, W_init, rng, limits):
     new = [rng.standard_normal((m, k)) for k in (d, n_outputs)]
     new = [np.sqrt(length) * part / np.linalg.norm(part, axis=1, keepdims=True) for part in new]
     beta = program.loss.fit_free(program.Y, program.free_basis[0])
-    U, A, beta = descend_factors(program, np.vstack([U, new[0]]), np.vstack([A, new[1]]), beta, **limits)
+    U, A = np.vstack([U, new[0]]), np.vstack([A, new[1]])
+    for width in _widths(program.loss):
+        U, A, beta = descend_factors(program, U, A, beta, **limits, smoothing=width)
     lengths = np.linalg.norm(A, axis=1)
     sizes = np.linalg.norm(U, axis=1) * lengths
     kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
     W, directions = (U * lengths[:, None])[kept, :, None], A[kept] / lengths[kept, None]
     cells = U[kept] @ program.design.X.T >= 0, directions, np.zeros((len(W), 0))
     return over_neurons(whole, *cells), W, over_neurons(program, *cells).design.matvec(W)
+
+
+def _widths(loss):
+    """Return the smoothings of the kinks of a loss, one after the other."""
+    return (SMOOTHING,) if loss.smooth else (SMOOTHING, LAST_SMOOTHING)
 
 
 def _joining(U, n_groups):
