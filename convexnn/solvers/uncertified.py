@@ -1,7 +1,8 @@
 """Networks that are only scored, in cross-validation: descent in neuron space, without a bound.
 
-L-BFGS ends a percent or so above the optimum, some percent at small alpha and for losses with kinks (`descent`), in a
-small part of the time that generation takes at small alpha. From one alpha to the next neurons are kept, and random ones join them.
+L-BFGS ends a percent or so above the optimum, some percent at small alpha, and five or ten where the loss has kinks
+(`descent`), in a small part of the time that generation takes at small alpha. From one alpha to the next neurons are
+kept, and random ones join them.
 """
 
 import numpy as np
