@@ -63,7 +63,6 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=
     """
     design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
     slope, (m, d), n_outputs = design.slope, U.shape, Y.shape[1]
-    one, below = dtype(1.0), dtype(slope)
     units = np.ones(d) if design.units is None else design.units  # W is in these, for the curvature to be alike
     X = np.asarray(design.X * units, dtype=dtype)
     maximum = program.selects
@@ -87,15 +86,16 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=
             samples, loss = batch
             rows = X[samples.start * design.n_patches : samples.stop * design.n_patches]
             T = rows @ columns
-            activity = _largest(T, design.n_patches) if maximum else np.where(T > 0, one, below)
-            T *= activity
+            activity = _activate(T, slope, design.n_patches if maximum else 0)
             hidden = T.reshape(-1, design.n_patches, m).sum(axis=1) if design.n_patches > 1 else T
             Z = hidden @ outgoing.T + basis[samples] @ b
             slopes = loss.grad(Y[samples], Z)
-            back = slopes.astype(dtype, copy=False) @ outgoing
-            activity *= np.repeat(back, design.n_patches, axis=0) if design.n_patches > 1 else back
-            both = np.sum(own * (slopes.T.astype(dtype, copy=False) @ hidden), axis=0)
-            gradient = activity.T @ rows, both, basis[samples].T @ slopes
+            single = slopes.astype(dtype, copy=False)
+            back = single @ outgoing
+            back = np.repeat(back, design.n_patches, axis=0) if design.n_patches > 1 else back
+            back *= activity
+            both = np.sum(own * (single.T @ hidden), axis=0)
+            gradient = back.T @ rows, both, basis[samples].T @ slopes
             return loss.value(Y[samples], Z), np.concatenate([part.ravel() for part in gradient], dtype=np.float64)
 
         value, gradient = (sum(parts) for parts in zip(*map_batches(part, batches), strict=True))
@@ -139,7 +139,7 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.fl
     design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
     loss = program.loss.smoothed(Y, np.zeros_like(Y), smoothing * (np.abs(Y).mean() or 1.0))
     last = np.concatenate([U.ravel(), A.ravel(), beta.ravel()])
-    X, one, below = np.asarray(design.X, dtype=dtype), dtype(1.0), dtype(design.slope)
+    X = np.asarray(design.X, dtype=dtype)
     ends = [U.size, U.size + A.size]
 
     def split(p):
@@ -150,14 +150,14 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.fl
         U, A, b = split(p)
         A = A.astype(dtype, copy=False)
         T = X @ U.T.astype(dtype, copy=False)
-        activity = np.where(T > 0, one, below)
-        T *= activity
+        activity = _activate(T, design.slope)
         hidden = design.pool(T)
         Z = hidden @ A + basis @ b
         slopes = loss.grad(Y, Z)
-        back = slopes.astype(dtype, copy=False)
-        activity *= design.spread(back @ A.T)
-        parts = activity.T @ X, hidden.T @ back, basis.T @ slopes
+        single = slopes.astype(dtype, copy=False)
+        back = design.spread(single @ A.T)
+        back *= activity
+        parts = back.T @ X, hidden.T @ single, basis.T @ slopes
         gradient = np.concatenate([part.ravel() for part in parts], dtype=np.float64)
         decayed = p[: ends[1]]
         gradient[: ends[1]] += alpha * decayed
@@ -172,6 +172,20 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.fl
     with suppress(_Stopped):
         last[:] = minimize(objective, last, jac=True, method="L-BFGS-B", callback=after, options=options).x
     return split(last)
+
+
+def _activate(T, slope, pooled=0):
+    """Apply the activation to T in place, and return its derivative; `pooled` patches of a sample compete for it."""
+    if pooled:
+        activity = _largest(T, pooled)
+        T *= activity
+        return activity
+    if slope == 0.0:
+        np.maximum(T, 0.0, out=T)
+        return T > 0
+    activity = np.where(T > 0, T.dtype.type(1.0), T.dtype.type(slope))
+    T *= activity
+    return activity
 
 
 def _largest(T, n_patches):

@@ -19,8 +19,8 @@ __all__ = ["solve_uncertified"]
 
 # Random neurons of the first network, and those that join at every further alpha, for each output that has its own.
 FIRST_NEURONS, NEW_NEURONS = 60, 15
-# Iterations of L-BFGS, and the relative decrease at which it ends, as a part of tol.
-MAX_STEPS, DECREASE_PART = 200, 1e-5
+# Iterations of L-BFGS from random neurons, and from a solution; the decrease at which it ends, as a part of tol.
+FIRST_STEPS, STEPS, DECREASE_PART = 200, 100, 1e-5
 # Neurons shorter than this part of the longest are left out; the length of random ones among trained ones.
 NEGLIGIBLE, NEW_LENGTH = 1e-4, 1e-2
 # The last smoothing of losses with kinks.
@@ -39,7 +39,7 @@ def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_lim
     tol : float, default=1e-2
         Descent ends at a relative decrease of a small part of it. No gap is known.
     max_iter : int or None, default=None
-        Limit of the iterations of L-BFGS; None is 200.
+        Limit of the iterations of L-BFGS; None is 200, or 100 from a solution.
     time_limit : float or None, default=None
         Limit in seconds.
     verbose : int or bool, default=0
@@ -62,7 +62,11 @@ def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_lim
 
     def iterate(monitor):
         simplified = Simplified(program, monitor.beta, tol=tol)
-        limits = {"max_iter": max_iter or MAX_STEPS, "ftol": DECREASE_PART * tol, "observe": monitor.over}
+        limits = {
+            "max_iter": max_iter or (STEPS if W_init.any() else FIRST_STEPS),
+            "ftol": DECREASE_PART * tol,
+            "observe": monitor.over,
+        }
         limits["dtype"] = np.float32
         shown, W, fit = descend_from(program, simplified, W_init, rng, limits)
         problem = simplified.program
