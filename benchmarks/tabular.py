@@ -25,7 +25,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine, make_friedman1
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -147,8 +146,7 @@ def boosting(task):
 def kernel(task):
     """Return kernel ridge regression, by Nystroem's features for large data, or a support vector classifier."""
     if not task.regression:
-        calibrated = CalibratedClassifierCV(SVC(), cv=StratifiedKFold(5, shuffle=True, random_state=0), ensemble=False)
-        return standardised(task, calibrated, {f"estimator__{name}": values for name, values in SVC_GRID.items()})
+        return standardised(task, SVC(probability=True, random_state=0), SVC_GRID)
     if not task.large:
         return standardised(task, KernelRidge(kernel="rbf"), {"alpha": RIDGES, "gamma": GAMMAS})
     features = Nystroem(n_components=1000, random_state=0)
@@ -197,6 +195,8 @@ def main(arguments=None):
     kept = others(options) if options.add else []
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # the gap is in the table
+        # the log loss of CalibratedClassifierCV, which is to replace it, is 1.5 times as large on digits
+        warnings.filterwarnings("ignore", "The `probability` parameter was deprecated", FutureWarning)
         splits = kept + [split for name in options.data for split in run_problem(name, options)]
     results = {
         "environment": environment(),

@@ -7,6 +7,9 @@ import matplotlib.pyplot as plt
 
 __all__ = ["draw_scores"]
 
+# Errors above this multiple of the smallest are arrows with a number: they would press the others together.
+FAR = 1.5
+
 # Error, and what it is called; the first that a row has.
 ERRORS = {"rmse": "test RMSE", "log_loss": "test log loss"}
 COLORS = {
@@ -20,7 +23,7 @@ COLORS = {
 
 
 def draw_scores(rows, path):
-    """Draw the error of each model against the seconds of its search, with standard errors."""
+    """Draw the error of each model against the processor time of its search, with standard errors."""
     names = list(dict.fromkeys(row["data"] for row in rows))
     figure, axes = plt.subplots(
         1, len(names), figsize=(max(4.5, 2.9 * len(names)), 3.4), squeeze=False, layout="constrained"
@@ -28,13 +31,22 @@ def draw_scores(rows, path):
     for name, axis in zip(names, axes[0], strict=True):
         own = [row for row in rows if row["data"] == name]
         error = next(key for key in ERRORS if key in own[0])
+        most = FAR * min(row[error] for row in own)
+        top = max(row[error] + row.get(f"{error}_error", 0.0) for row in own if row[error] <= most)
         for row in own:
-            bar = row.get(f"{error}_error")
-            axis.errorbar(row["cpu_seconds"], row[error], bar, fmt="o", color=COLORS[row["model"]], label=row["model"])
+            style = {"color": COLORS[row["model"]]}
+            if row[error] <= most:
+                axis.errorbar(row["cpu_seconds"], row[error], row.get(f"{error}_error"), fmt="o", **style)
+            else:
+                axis.plot(row["cpu_seconds"], top, "^", **style)
+                number = {"xytext": (0, -12), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+                axis.annotate(f"{row[error]:.3g}", (row["cpu_seconds"], top), **number)
+        axis.margins(x=0.15)
         axis.set(xscale="log", xlabel="processor seconds", ylabel=ERRORS[error])
         axis.set_title(f"{name}, {own[0]['shape']}", fontsize=10)
         axis.grid(alpha=0.3)
-    handles = {h.get_label(): h for axis in axes.flat for h in axis.get_legend_handles_labels()[0]}
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(handles), fontsize=9)
+    models = dict.fromkeys(row["model"] for row in rows)
+    handles = [axes[0, 0].plot([], [], "o", color=COLORS[model])[0] for model in models]
+    figure.legend(handles, models, loc="outside upper center", ncols=len(models), fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)
