@@ -36,13 +36,10 @@ from .cli_reports import (
 )
 from .datasets import ecg_windows, load_ecg
 from .estimators import ConvexReLURegressor
-from .losses import make_loss
 from .model_selection import ConvexReLUClassifierCV, ConvexReLURegressorCV
-from .network import Network
 from .path import regularization_path
 from .persistence import load, save
 from .tables import read_table, read_target
-from .training import regression_loss
 
 __all__ = ["main"]
 
@@ -137,7 +134,7 @@ def _fit(args):
 def _predict(args):
     _check_writable(args.output)
     model, table = load(args.model), read_table(args.data)
-    X = table.numbers(_features(model, table))
+    X = table.numbers(_features(model, table), options=())
     predictions, columns = np.asarray(model.predict(X)), {}
     if predictions.ndim == 1:
         columns["prediction"] = predictions
@@ -174,8 +171,6 @@ def _path(args):
         time_limit=args.time_limit,
         verbose=min(args.verbose, 2),
     )
-    if not result.estimators:
-        raise ValueError(f"the path was {result.status}, before its first alpha was done")
     best = result.best()
     if args.output:
         save(_model(scaler, best, data), args.output)
@@ -197,14 +192,8 @@ def _certify(args):
     if alpha is None:
         raise ValueError(f"{args.model} is a network that was saved without its alpha: give --alpha")
     X, y = _labelled(args, model, args.data)
-    targets, loss = y, None
-    if _classifies(estimator):
-        targets, loss = np.where(y == estimator.classes_[-1], 1.0, -1.0), make_loss(estimator.loss)
-    elif not isinstance(estimator, Network):
-        loss = regression_loss(estimator)(None)
     options = {"scope": args.scope, "tol": 0.1 * args.tol, "time_limit": args.time_limit, "random_state": args.seed}
-    options |= {"loss": loss, "verbose": min(args.verbose, 2)}
-    certificate = certify(estimator, _scaled(scaler, X), targets, alpha, **options)
+    certificate = certify(estimator, _scaled(scaler, X), y, alpha, verbose=min(args.verbose, 2), **options)
     scores = {args.data: scores_of(model, X, y)}
     if args.test:
         scores[args.test] = scores_of(model, *_labelled(args, model, args.test))
@@ -293,7 +282,7 @@ def _labelled(args, model, path):
         if len(unknown):
             known = ", ".join(map(str, classes))
             raise ValueError(f"column {args.target!r} of {path} has {str(unknown[0])!r}; the model has {known}")
-    return table.numbers(_features(model, table, args.target)), y
+    return table.numbers(_features(model, table, args.target), options=["--ignore-missing"]), y
 
 
 def _features(model, table, target=None):
