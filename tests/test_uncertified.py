@@ -27,6 +27,7 @@ CASES = {
     "two outputs, l1": (TWO, Architecture(output_penalty="l1"), None),
     "two outputs": (TWO, Architecture(), None),
     "softmax": (CLASSES, Architecture(), make_loss("softmax")),
+    "softmax, free": (CLASSES, Architecture(hidden_bias="free"), make_loss("softmax")),
     "patches": (Y, Architecture(patches=Patches((1, 3), 2)), None),
 }
 

@@ -199,7 +199,8 @@ def over_neurons(program, patterns, directions, gates):
     design = program.design
     bits = np.packbits(patterns, axis=1).reshape(len(patterns), -(-len(design.X) // 8))
     arrangements = Arrangements(bits, gates, len(design.X))
-    design = DirectedDesign(design.X, arrangements, (1.0,), design.slope, design.n_patches, directions=directions)
+    shape = design.slope, design.n_patches, design.units
+    design = DirectedDesign(design.X, arrangements, (1.0,), *shape, directions=directions)
     return replace(program, design=design, cones=make_cones(design, program.architecture))
 
 
