@@ -19,9 +19,13 @@ from .architecture import Architecture
 from .arrangements import Arrangements
 from .building import build_program
 from .certificate import Certificate
+from .circular import CircularNetwork
+from .conv_network import ConvNetwork
 from .conversion import as_network
-from .losses import Logistic, Loss
+from .losses import Logistic, Loss, make_loss
+from .network import Network
 from .solvers import solve_generation
+from .training import regression_loss
 from .validation import check_choice, check_flag, check_positive
 
 __all__ = ["certify"]
@@ -57,7 +61,8 @@ def certify(
     X : array-like of shape (n_samples, n_features)
         Inputs.
     y : array-like of shape (n_samples,)
-        Targets; of an MLPClassifier the labels that it was trained on; else as the loss takes them.
+        Targets; of a classifier the labels that it was trained on; else as the loss takes them. Samples count once
+        each: a model that was trained with sample weights had another objective.
     alpha : float
         Strength of the weight decay, above 0.
     scope : {"auto", "local", "global"}, default="auto"
@@ -65,7 +70,8 @@ def certify(
         "global": proved, in seconds up to six features or so; beyond it give a `time_limit`. "auto": "global" where a
         short attempt proves it, else "local", with what the attempt did prove in `proved_bound`.
     loss : object or None, default=None
-        A loss of `convexnn.losses`; None is the logistic one for an MLPClassifier, the squared one otherwise.
+        A loss of `convexnn.losses`; None is the one that an estimator of this package was trained with, the logistic
+        one for an MLPClassifier, and the squared one otherwise.
     hidden_bias : {"penalized", "none", "free"} or None, default=None
         What weight decay does with hidden biases; None is as the model has it: "free" for scikit-learn, "penalized"
         otherwise, "none" without biases.
@@ -104,8 +110,7 @@ def certify(
     alpha = check_positive("alpha", alpha)
     network = _check_network(model, hidden_bias)
     X = check_array(X, dtype=np.float64, input_name="X")
-    if isinstance(model, MLPClassifier):
-        y, loss = _encode(model, y), Logistic() if loss is None else loss
+    y, loss = _targets(getattr(model, "estimator_", model) if _is_own(model) else model, y, loss)
     objective = network.objective(X, y, alpha, loss)
     program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept), loss)
     with warnings.catch_warnings():  # the certificate says how far it is
@@ -117,12 +122,31 @@ def certify(
 
 
 def _check_network(model, hidden_bias):
+    if isinstance(getattr(model, "network_", None), (ConvNetwork, CircularNetwork)):
+        raise ValueError(
+            f"model must have two dense layers; got {type(model).__name__}, whose hidden one is convolutional"
+        )
     network = as_network(model, hidden_bias)
     if network.activation != "relu":
         raise ValueError(f"model must be a ReLU network; got activation {network.activation!r}")
     if network.W2.shape[1] != 1:
         raise ValueError(f"model must have one output, a classifier two classes; got {network.W2.shape[1]} outputs")
     return network
+
+
+def _is_own(model):
+    return isinstance(getattr(model, "network_", None), Network)
+
+
+def _targets(model, y, loss):
+    """Return the targets as the loss takes them, and the loss: that of the model where none is given."""
+    own, mlp = _is_own(model), isinstance(model, MLPClassifier)
+    classifies = mlp or (own and hasattr(model, "classes_"))
+    if loss is None and mlp:
+        loss = Logistic()
+    elif loss is None and own:
+        loss = make_loss(model.loss) if classifies else regression_loss(model)(None)
+    return _encode(model, y) if classifies else y, loss
 
 
 def _encode(model, y):

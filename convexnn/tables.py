@@ -7,6 +7,7 @@ missing or is no number is never guessed.
 import csv
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 
@@ -18,11 +19,10 @@ __all__ = ["Table", "read_table", "read_target"]
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "?"})
 # A target of at most so many different whole numbers, each of them more than once, has classes.
 MOST_CLASSES = 10
-ENCODE = "encode it, as OneHotEncoder does in a scikit-learn pipeline, or leave it out with --drop {name}"
-IMPUTE = (
-    "fill it in, as SimpleImputer does in a scikit-learn pipeline, leave out such rows with --ignore-missing, or the "
-    "column with --drop {name}"
-)
+ENCODE = "encode it, as OneHotEncoder does in a scikit-learn pipeline"
+IMPUTE = "fill it in, as SimpleImputer does in a scikit-learn pipeline"
+# What options of the commands do about it.
+OPTIONS = {"--ignore-missing": "leave out such rows with --ignore-missing", "--drop": "leave it out with --drop {name}"}
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,15 @@ class Table:
         columns = {name: [cells[k] for k in kept] for name, cells in self.columns.items()}
         return replace(self, columns=columns, lines=[self.lines[k] for k in kept])
 
-    def numbers(self, names: list[str]) -> np.ndarray:
+    def numbers(self, names: list[str], options: Sequence[str] = tuple(OPTIONS)) -> np.ndarray:
         """Return columns as numbers.
 
         Parameters
         ----------
         names : list of str
             The columns.
+        options : sequence of str, default=("--ignore-missing", "--drop")
+            Those that the command has, for errors to recommend.
 
         Returns
         -------
@@ -93,10 +95,10 @@ class Table:
         for column, name in enumerate(names):
             values[:, column] = [_number(cell) for cell in self.cells(name)]
             if not np.isfinite(values[:, column]).all():
-                raise ValueError(self._complaint(name, names))
+                raise ValueError(self._complaint(name, names, options))
         return values
 
-    def _complaint(self, name, names):
+    def _complaint(self, name, names, options):
         """Return what is wrong with a column: the first cell that is no number, else the first that is missing."""
         wrong = self._wrong(name)
         texts = [(line, cell) for line, cell in wrong if cell.lower() not in MISSING]
@@ -104,13 +106,13 @@ class Table:
         here = f"column {name!r} of {self.path}, line {line}"
         if not texts:
             count = f"{len(wrong)} of {len(self)} are missing" if len(wrong) > 1 else "the only one missing"
-            text = f"{here}: no value ({cell!r}, {count}); {IMPUTE.format(name=_quoted(name))}"
+            text = f"{here}: no value ({cell!r}, {count}); {_ways(IMPUTE, options, name)}"
         elif re.fullmatch(r"[-+]?\d+,\d+", cell):
             text = f"{here}: {cell!r} is not a number; write it with a decimal point"
         elif re.fullmatch(r"[-+]?inf(inity)?", cell.lower()):
             text = f"{here}: {cell!r} is not finite"
         else:
-            text = f"{here}: {cell!r} is not a number; {ENCODE.format(name=_quoted(name))}"
+            text = f"{here}: {cell!r} is not a number; {_ways(ENCODE, {'--drop'}.intersection(options), name)}"
         others = [other for other in names if other != name and self._wrong(other)]
         return f"{text} (also look at {_listed(others)})" if others else text
 
@@ -205,10 +207,8 @@ def read_target(table: Table, name: str, task: str = "auto") -> tuple[np.ndarray
     numeric = np.isfinite(values)
     if not numeric.all() and (task == "regression" or (task == "auto" and numeric.any())):
         first = int(numeric.argmin())
-        raise ValueError(
-            f"{here}, line {table.lines[first]}: {cells[first]!r} is not a number; where the values are classes, give "
-            "--task classification"
-        )
+        hint = "; where the values are classes, give --task classification" if task == "auto" else ""
+        raise ValueError(f"{here}, line {table.lines[first]}: {cells[first]!r} is not a number{hint}")
     whole = bool(numeric.all() and (values == np.round(values)).all() and np.abs(values).max() < 2**53)
     labels = values.astype(np.int64) if whole else np.array(cells)
     counts = np.unique(labels, return_counts=True)[1]
@@ -224,6 +224,11 @@ def _number(cell):
         return np.nan if "_" in cell else float(cell)
     except ValueError:
         return np.nan
+
+
+def _ways(first, options, name):
+    """Return what to do about a column: the first way, or those of the options."""
+    return ", or ".join([first, *(OPTIONS[option].format(name=_quoted(name)) for option in options)])
 
 
 def _quoted(name):

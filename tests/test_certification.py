@@ -6,7 +6,16 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from convexnn import Certificate, ConvexReLURegressor, Network, certify, enumerate_arrangements
+from convexnn import (
+    Certificate,
+    ConvexCNNRegressor,
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    Network,
+    certify,
+    enumerate_arrangements,
+)
 
 RNG = np.random.default_rng(3)
 X = RNG.normal([4.0, -1.0], 1.0, (9, 2))
@@ -95,6 +104,34 @@ def test_mlp_classifier_of_two_classes(alpha):
     assert best * (1 - 1e-4) <= certificate.lower_bound <= best * (1 + 1e-7)
 
 
+@pytest.mark.parametrize(
+    ("loss", "value"), [("squared_hinge", lambda t: 0.5 * cp.square(cp.pos(1 - t))), ("hinge", lambda t: cp.pos(1 - t))]
+)
+def test_our_classifiers_keep_their_labels_and_their_loss(loss, value):
+    labels = np.where(np.median(Y) < Y, "high", "low")
+    best = optimum(
+        X,
+        np.where(labels == "low", 1.0, -1.0),
+        0.5,
+        bias="penalized",
+        loss=lambda fit, y: cp.sum(value(cp.multiply(y, fit))),
+    )
+    model = ConvexReLUClassifier(alpha=0.5, loss=loss, random_state=0).fit(X, labels)
+    certificate = certify(model, X, labels, 0.5, tol=1e-6, random_state=0)
+    assert certificate.objective == pytest.approx(best, rel=2e-4)
+    assert best * (1 - 1e-4) <= certificate.lower_bound <= best * (1 + 1e-7)
+
+
+def test_our_regressors_keep_their_loss():
+    best = optimum(X, Y, 0.2, bias="penalized", loss=lambda fit, y: cp.norm1(fit - y))
+    model = ConvexReLURegressor(alpha=0.2, loss="absolute", random_state=0)
+    search = ConvexReLURegressorCV(model, alphas=[0.2], cv=2)
+    for fitted in (model.fit(X, Y), search.fit(X, Y)):
+        certificate = certify(fitted, X, Y, 0.2, tol=1e-6, random_state=0)
+        assert certificate.objective == pytest.approx(best, rel=2e-4)
+        assert best * (1 - 1e-4) <= certificate.lower_bound <= best * (1 + 1e-7)
+
+
 def test_what_is_not_supported_says_so():
     three = MLPClassifier(hidden_layer_sizes=(5,), max_iter=5).fit(X, np.arange(len(X)) % 3)
     two = MLPRegressor(hidden_layer_sizes=(5,), max_iter=5).fit(X, np.column_stack([Y, Y]))
@@ -105,6 +142,7 @@ def test_what_is_not_supported_says_so():
         (three, np.arange(len(X)) % 3, {}, ValueError, "two classes"),
         (classifier, Y, {}, ValueError, "y must have the classes of model"),
         (Ridge().fit(X, Y), Y, {}, TypeError, "Ridge"),
+        (ConvexCNNRegressor((1, 2), 1, alpha=0.5).fit(X, Y), Y, {}, ValueError, "two dense layers; got ConvexCNN"),
         (fitted, Y, {"scope": "sampled"}, ValueError, "scope must be one of"),
         (fitted, Y, {"alpha": -1.0}, ValueError, "alpha must be"),
         (fitted, Y[:-1], {}, ValueError, "y must have shape"),

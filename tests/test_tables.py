@@ -85,6 +85,16 @@ def test_all_columns_to_look_at_are_named(write):
         read_table(write("b c,a,y,d\nx,,1,z\n")).numbers(["b c", "a", "y", "d"])
 
 
+def test_only_options_that_there_are_are_recommended(write):
+    table = read_table(write("a,b\n,x\n1,2\n"))
+    for options in ([], ["--ignore-missing"], ["--drop"]):
+        for name in ("a", "b"):
+            with pytest.raises(ValueError, match="in a scikit-learn pipeline") as error:
+                table.numbers([name], options=options)
+            expected = set(options) & ({"--drop"} if name == "b" else {"--drop", "--ignore-missing"})
+            assert {option for option in ("--drop", "--ignore-missing") if option in str(error.value)} == expected
+
+
 def test_columns_that_are_not_there(write):
     table = read_table(write(",".join(f"c{k}" for k in range(14)) + "\n" + ",".join("1" * 14) + "\n"))
     with pytest.raises(ValueError, match=r"has no column 'y'; its columns are 'c0', .*, 'c11' and 2 more"):
