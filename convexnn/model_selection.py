@@ -137,6 +137,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         solution = training.solve(self.alpha_, self._start(training))
         self.estimator_._publish(training, solution)
         for name in PUBLISHED:
+            vars(self).pop(name, None)  # such as names of features of another fit
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
         return self
@@ -147,13 +148,14 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         with Progress(self.verbose, total=len(self.alphas_), description="alpha") as progress:
             for k, alpha in enumerate(self.alphas_):
                 folds = Parallel(n_jobs=self.n_jobs)(delayed(Fold.at)(fold, alpha) for fold in folds)
-                scores[k] = [fold.score for fold in folds]
-                means.append(scores[k].mean())
-                progress.update({"alpha": alpha, "score": means[-1]})
                 interrupted = any(fold.solution.interrupted for fold in folds)
+                if not interrupted or k == 0:  # scores of networks cut short say nothing of their alpha
+                    scores[k] = [fold.score for fold in folds]
+                    means.append(scores[k].mean())
+                    progress.update({"alpha": alpha, "score": means[-1]})
                 late = self.patience is not None and k - int(np.argmax(means)) >= self.patience
                 if interrupted:
-                    left = f"the search was interrupted after {k + 1} of {len(self.alphas_)} alphas"
+                    left = f"the search was interrupted after {max(k, 1)} of {len(self.alphas_)} alphas"
                     warnings.warn(f"{left}; the best of these is taken", ConvergenceWarning, stacklevel=4)
                 if interrupted or late:
                     break
@@ -168,6 +170,8 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 for alpha in self.alphas_[: self.best_index_ + 1]:
                     start = quick.solve(alpha, start)
+                    if start.interrupted:  # then straight to the network on all data
+                        break
         return start
 
     def _choose(self):

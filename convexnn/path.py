@@ -138,11 +138,13 @@ class PathResult:
         Raises
         ------
         ValueError
-            If the path has no validation scores.
+            If the path has no validation scores, or all are NaN, as R^2 is of one sample.
         """
         if self.validation_scores is None:
             raise ValueError("best needs validation scores: give X_val and y_val to regularization_path")
-        return self.estimators[int(np.argmax(self.validation_scores))]
+        if np.isnan(self.validation_scores).all():
+            raise ValueError(f"best needs validation data that {self.scoring!r} can score; all scores are NaN")
+        return self.estimators[int(np.nanargmax(self.validation_scores))]
 
     def plot(self, ax: Any = None, **options: Any) -> RegularizationPathDisplay:
         """Draw the path.

@@ -137,10 +137,24 @@ def test_ctrl_c_takes_the_best_alpha_so_far(monkeypatch):
 
     monkeypatch.setattr("convexnn.training.Training.solve", interrupted)
     search = ConvexReLURegressorCV(ConvexReLURegressor(**GATED), n_alphas=5, cv=2)
-    with pytest.warns(ConvergenceWarning, match="interrupted after 2 of 5 alphas; the best of these is taken"):
+    with pytest.warns(ConvergenceWarning, match="interrupted after 1 of 5 alphas; the best of these is taken"):
         search.fit(X, Y)
-    assert np.isnan(search.mean_scores_).tolist() == [False, False, True, True, True]
+    assert np.isnan(search.mean_scores_).tolist() == [False, True, True, True, True]  # the second was cut short
     assert search.predict(X).shape == (40,)
+
+
+def test_ctrl_c_on_the_way_to_the_last_network_goes_there(monkeypatch):
+    own, calls = Training.solve, []
+
+    def interrupted(self, alpha, start=None):
+        calls.append(alpha)
+        return replace(own(self, alpha, start), interrupted=len(calls) == 7)
+
+    monkeypatch.setattr("convexnn.training.Training.solve", interrupted)
+    search = ConvexReLURegressorCV(ConvexReLURegressor(random_state=0), alphas=[0.3, 1.0, 3.0], cv=2, patience=None)
+    search.fit(X, Y)
+    assert search.alpha_ == 0.3
+    assert calls == [1.5, 1.5, 0.5, 0.5, 0.15, 0.15, 3.0, 0.3]  # two folds, and the way, of which the rest is left out
 
 
 def test_classes_and_their_scores():
@@ -197,6 +211,7 @@ def test_in_a_pipeline_with_columns_of_strings():
     assert importance.shape == (3,)
     search = ConvexReLURegressorCV(ConvexReLURegressor(**GATED), n_alphas=3, cv=2).fit(frame[["a", "b"]], Y)
     assert search.feature_names_in_.tolist() == ["a", "b"]
+    assert not hasattr(clone(search).fit(frame[["a", "b"]], Y).fit(X, Y), "feature_names_in_")
     grid = partial_dependence(search, frame[["a", "b"]], ["a"], grid_resolution=5)
     means = [search.predict(frame[["a", "b"]].assign(a=value)).mean() for value in grid["grid_values"][0]]
     assert grid["average"][0] == pytest.approx(means)

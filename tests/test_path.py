@@ -78,6 +78,9 @@ def test_scores_are_those_of_the_networks(path):
     assert other.validation_scores is None
     with pytest.raises(ValueError, match="validation scores"):
         other.best()
+    single = regularization_path(X, Y, alphas=[0.5, 2.0], X_val=X[:1], y_val=Y[:1])
+    with pytest.raises(ValueError, match="that 'r2' can score; all scores are NaN"):
+        single.best()
 
 
 def test_points_are_estimators_of_their_own(path):
