@@ -138,9 +138,11 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.fl
     """
     design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
     loss = program.loss.smoothed(Y, np.zeros_like(Y), smoothing * (np.abs(Y).mean() or 1.0))
-    last = np.concatenate([U.ravel(), A.ravel(), beta.ravel()])
-    X = np.asarray(design.X, dtype=dtype)
+    units = np.ones(U.shape[1]) if design.units is None else design.units  # U is in these
+    last = np.concatenate([(U / units).ravel(), A.ravel(), beta.ravel()])
+    X = np.asarray(design.X * units, dtype=dtype)
     ends = [U.size, U.size + A.size]
+    decay = np.concatenate([np.tile(units**2, len(U)), np.ones(A.size)])
 
     def split(p):
         parts = np.split(p, ends)
@@ -160,8 +162,8 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.fl
         parts = back.T @ X, hidden.T @ single, basis.T @ slopes
         gradient = np.concatenate([part.ravel() for part in parts], dtype=np.float64)
         decayed = p[: ends[1]]
-        gradient[: ends[1]] += alpha * decayed
-        return loss.value(Y, Z) + 0.5 * alpha * (decayed @ decayed), gradient
+        gradient[: ends[1]] += alpha * decay * decayed
+        return loss.value(Y, Z) + 0.5 * alpha * (decay @ decayed**2), gradient
 
     def after(p):
         last[:] = p
@@ -171,7 +173,8 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.fl
     options = {"maxiter": max_iter, "maxcor": MEMORY, "maxfun": 3 * max_iter, "ftol": ftol, "gtol": 0.0}
     with suppress(_Stopped):
         last[:] = minimize(objective, last, jac=True, method="L-BFGS-B", callback=after, options=options).x
-    return split(last)
+    U, A, beta = split(last)
+    return U * units, A, beta
 
 
 def _activate(T, slope, pooled=0):

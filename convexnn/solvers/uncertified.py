@@ -115,7 +115,8 @@ def _descend_coupled(whole, simplified, W_init, rng, limits):
         roots = np.sqrt(np.linalg.norm(W, axis=1, keepdims=True))
         U, A = W / roots, whole.design.directions * roots
     m, length = _joining(U, 1)
-    new = [rng.standard_normal((m, k)) for k in (d, n_outputs)]
+    units = np.ones(d) if program.design.units is None else program.design.units
+    new = [rng.standard_normal((m, len(scale))) * scale for scale in (units, np.ones(n_outputs))]
     new = [np.sqrt(length) * part / np.linalg.norm(part, axis=1, keepdims=True) for part in new]
     beta = program.loss.fit_free(program.Y, program.free_basis[0])
     U, A = np.vstack([U, new[0]]), np.vstack([A, new[1]])
