@@ -49,6 +49,7 @@ from .reach import ADVICE, check_reachable
 from .recovery import recover
 from .simplify import Simplified
 from .solvers import build_reference_program, get_solver, solve_generation
+from .solvers.monitor import plain_interrupts
 from .solvers.polish import polish
 from .validation import check_choice, check_positive, check_verbose
 
@@ -187,7 +188,7 @@ def minimum_norm_interpolation(
         run = _Run(program, tol, time_limit, progress)
         if run.best is None:
             check_reachable(program)
-            with suppress(KeyboardInterrupt):  # the best exact fit so far is kept
+            with suppress(KeyboardInterrupt), plain_interrupts():  # the best exact fit so far is kept
                 _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
         return run.result()
 

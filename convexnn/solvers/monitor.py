@@ -3,6 +3,7 @@
 import logging
 import time
 import warnings
+from contextlib import contextmanager
 from threading import Timer
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..progress import Progress, summary
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
-__all__ = ["NO_PROGRESS", "Monitor", "check_blocks", "check_generated", "run_watched"]
+__all__ = ["NO_PROGRESS", "Monitor", "check_blocks", "check_generated", "plain_interrupts", "run_watched"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +53,28 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
         _compile(compile_kernels, progress)
         monitor = Monitor(program, max_iter, time_limit, callback, progress, scope)
         try:
-            with one_blas_thread():
+            with plain_interrupts(), one_blas_thread():
                 iterate(monitor)
         except KeyboardInterrupt:
             monitor.status = "interrupted"
         return monitor.solution(tol)
+
+
+@contextmanager
+def plain_interrupts():
+    """Raise Ctrl-C inside a compiled kernel as KeyboardInterrupt.
+
+    Kernels return with it set, of which Python makes a SystemError, or a chain of them that it is the cause of.
+    """
+    try:
+        yield
+    except SystemError as error:
+        cause = error
+        while isinstance(cause, SystemError):
+            cause = cause.__cause__
+        if not isinstance(cause, KeyboardInterrupt):
+            raise
+        raise cause from None
 
 
 def check_blocks(program, W_init):
