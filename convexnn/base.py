@@ -22,6 +22,7 @@ from .export import to_mlp, to_onnx, to_torch
 from .persistence import save
 from .progress import summary
 from .samples import checked_inputs
+from .solvers.monitor import plain_interrupts
 from .trained import trained_model
 from .training import Training
 
@@ -192,8 +193,9 @@ class ConvexNetworkEstimator(TrainedModel, BaseEstimator):
         ConvergenceWarning
             If the relative gap stays above `tol`.
         """
-        training = self._prepare(X, y, sample_weight)
-        return self._publish(training, training.solve(training.alpha(self.alpha)))
+        with plain_interrupts():
+            training = self._prepare(X, y, sample_weight)
+            return self._publish(training, training.solve(training.alpha(self.alpha)))
 
     def _publish(self, training: Training, solution) -> ConvexNetworkEstimator:
         """Set the fitted attributes of a solution."""

@@ -39,6 +39,7 @@ from .estimators import ConvexReLURegressor
 from .model_selection import ConvexReLUClassifierCV, ConvexReLURegressorCV
 from .path import regularization_path
 from .persistence import load, save
+from .solvers.monitor import plain_interrupts
 from .tables import read_table, read_target
 
 __all__ = ["main"]
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = {"fit": _fit, "predict": _predict, "path": _path, "certify": _certify, "ecg": _ecg}
     try:
         args = make_parser().parse_args(argv)
-        with warnings.catch_warnings():
+        with plain_interrupts(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the report says it
             warnings.filterwarnings("ignore", "X does not have valid feature names")  # they are looked up by name
             warnings.showwarning = _show_warning
