@@ -15,6 +15,9 @@ from .arrangements import Arrangements
 
 __all__ = ["Samples", "check_weights", "checked_inputs", "checked_targets", "distinct_samples"]
 
+# Kinds of arrays of dates and of times.
+DATES = ("M", "m")
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -70,7 +73,7 @@ class Samples:
 
 
 def checked_inputs(model, X, *targets, **options):
-    """Check inputs, and targets where they are given, as scikit-learn does; say what to do where inputs are text.
+    """Check inputs, and targets where they are given, as scikit-learn does; say what to do with text and dates.
 
     Parameters
     ----------
@@ -93,6 +96,7 @@ def checked_inputs(model, X, *targets, **options):
     TypeError, ValueError
         If they are not finite numbers of the shapes wanted.
     """
+    _refuse_dates(X)
     try:
         return validate_data(model, X, *targets, dtype=np.float64, **options)
     except ValueError as error:
@@ -104,6 +108,20 @@ def checked_inputs(model, X, *targets, **options):
             "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer at the start of a Pipeline; missing values are "
             "filled in there by sklearn.impute.SimpleImputer"
         ) from error
+
+
+def _refuse_dates(X):
+    """Raise ValueError where inputs are dates: numpy takes them for numbers of nanoseconds."""
+    if hasattr(X, "columns"):
+        columns = [name for name in X.columns if np.asarray(X[name][:1]).dtype.kind in DATES]
+        where = f" in column {', '.join(map(repr, columns))}"
+    else:
+        columns, where = getattr(getattr(X, "dtype", None), "kind", None) in DATES, ""
+    if columns:
+        raise ValueError(
+            f"X must be numbers, and has dates{where}: make numbers of them that mean something, such as days since "
+            "the first, or the month"
+        )
 
 
 def _text_of(X):

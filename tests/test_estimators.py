@@ -216,6 +216,12 @@ def test_tables_with_text_and_gaps_say_what_to_do(model):
     with pytest.raises(ValueError, match=r"NaN.*imputer transformer in a pipeline") as caught:
         model.fit(frame[["size"]], target)
     assert "X contains NaN" in str(caught.value)
+    dates = frame.assign(day=pd.to_datetime(["2020-01-01", "2020-01-02", "2021-01-01", "2022-01-01"]))
+    for names in (["day"], ["size", "day"]):
+        with pytest.raises(ValueError, match=r"X must be numbers, and has dates in column 'day': make numbers"):
+            model.fit(dates[names], target)
+    with pytest.raises(ValueError, match=r"X must be numbers, and has dates: make numbers"):
+        model.fit(dates[["day"]].to_numpy(), target)
     with pytest.raises(ValueError, match=r"y must be numbers, and has text \(.*'high'.*\); a classifier takes classes"):
         ConvexReLURegressor(0.1).fit([[1.0], [2.0]], ["high", "low"])
     numbers = make_pipeline(SimpleImputer(), StandardScaler())
