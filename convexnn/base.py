@@ -77,7 +77,7 @@ class TrainedModel:
         model = trained_model(self)[0]
         facts = {"n_neurons": model.n_neurons_, "alpha": model.alpha_, "alpha_max": model.alpha_max_}
         seconds = model.history_[-1]["time"] if model.history_ else None
-        return summary(model.certificate_, model.tol, model.status_, time=seconds, **facts)
+        return summary(model.certificate_, model.tol_, model.status_, time=seconds, **facts)
 
     def to_torch(self) -> Any:
         """Return the network as a module of PyTorch, in double precision.

@@ -152,8 +152,8 @@ class ConvexReLURegressor(ConvexRegressor):
         Records of time (s), objective, lower_bound, gap, scope, n_blocks. With "adaptive" all but the last are local.
     dual_ : ndarray of shape (n_samples, n_outputs)
         Dual variables of the samples given to `fit`, that of the lower bound: zero where a sample does not matter.
-    status_ : str
-        "solved", or what ended the run before.
+    status_, tol_ : str, float
+        "solved", or what ended the run before; and the `tol` of the fit.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -231,7 +231,7 @@ class ConvexReLURegressorCV(RegressorMixin, _PathSearch):
     ----------
     estimator : estimator or None, default=None
         Which network is trained, and how: a regressor of this package, whose `alpha` does not matter. None is
-        `ConvexReLURegressor()`.
+        `ConvexReLURegressor()`. Its `time_limit` is for each alpha of each fold, and for the last network.
     alphas : array-like of shape (n_alphas,) or None, default=None
         Regularisation strengths to choose from. None are `n_alphas` from alpha_max to eps alpha_max, evenly spaced in
         the logarithm.

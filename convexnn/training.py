@@ -143,7 +143,7 @@ class Training:
         ----------
         model : estimator
             Gets `network_`, `certificate_`, `alpha_`, `alpha_max_`, `arrangements_`, `n_neurons_`, `n_iter_`,
-            `history_`, `dual_` and `status_`.
+            `history_`, `dual_`, `status_` and `tol_`.
         solution : Solution
             As `solve` returned it.
         """
@@ -157,7 +157,7 @@ class Training:
         model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max
         model.arrangements_ = samples.patterns_of_all(program.design.arrangements)
         model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
-        model.status_ = solution.status
+        model.status_, model.tol_ = solution.status, self.options["tol"]
         model.dual_ = np.zeros((len(self.kept), solution.dual.shape[1]))
         model.dual_[self.kept] = samples.dual_of_all(solution.dual, self.weights)
 

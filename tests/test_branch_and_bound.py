@@ -1,6 +1,7 @@
 """Proved bounds of kappa, against the cells one by one."""
 
 import _thread
+import signal
 import threading
 from dataclasses import astuple
 
@@ -187,10 +188,14 @@ def test_limits_leave_a_valid_bound():
 
 def test_an_interrupt_leaves_a_valid_bound():
     X, v = hard_problem(200, 9)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     timer = threading.Timer(0.5, _thread.interrupt_main)
     timer.start()
-    bound = bound_kappa(X, v, 1e-3, refute=False)
-    timer.cancel()
+    try:
+        bound = bound_kappa(X, v, 1e-3, refute=False)
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, before)
     assert bound.lower * 1.001 < bound.upper < np.abs(v) @ np.linalg.norm(X, axis=1)
     assert bound.upper >= np.linalg.norm(X.T @ v) / 2
 
