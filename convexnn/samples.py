@@ -81,9 +81,9 @@ def checked_inputs(model, X, *targets, **options):
         Whose attributes about features are set, or compared with.
     X : array-like of shape (n_samples, n_features)
         Inputs.
-    targets : array-like
+    *targets : array-like
         None or one.
-    options : dict
+    **options : dict
         As of `sklearn.utils.validation.validate_data`.
 
     Returns
