@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state, gen_batches
 
-from .enumeration import ThinCellsError, cell_points, distinct_walls
+from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .validation import check_count
 
 __all__ = [
@@ -386,10 +386,10 @@ def _as_keys(bits):
 
 
 def _enumerate(X, walls):
-    points, exact = cell_points(walls.rows)
+    points, angle = cell_points(walls.rows)
     gates = points @ walls.to_gates.T
     arrangements = Arrangements.from_gates(X, gates)
     if len(arrangements) != len(gates):
         raise ThinCellsError
     order = np.lexsort(arrangements.bits.T[::-1])
-    return Arrangements(arrangements.bits[order], arrangements.gates[order], len(X), exact and walls.exact)
+    return Arrangements(arrangements.bits[order], arrangements.gates[order], len(X), walls.exact and angle <= SAME_TOL)

@@ -7,8 +7,8 @@ of their patterns, which are not kept; cones are projected onto only where |X'D 
 import numpy as np
 
 from .arrangements import BLOCK_ENTRIES, count_arrangements, pattern_bits
-from .enumeration import ThinCellsError, cell_points, distinct_walls
-from .projection import project_blocks
+from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
+from .projection import bound_projections
 
 __all__ = ["EnumeratedCells"]
 
@@ -27,10 +27,12 @@ class EnumeratedCells:
         The rows X; its patterns are not used.
     gates : ndarray of shape (n_cells, n_features)
         A point in each cell.
+    slack : ndarray of shape (n_rows,)
+        How much of each row's weight what was taken as one cell may add to kappa.
     """
 
-    def __init__(self, design, gates):
-        self.design, self.gates = design, gates
+    def __init__(self, design, gates, slack):
+        self.design, self.gates, self.slack = design, gates, slack
 
     @classmethod
     def of(cls, design, most):
@@ -52,13 +54,13 @@ class EnumeratedCells:
         if not walls.exact or count_arrangements(*walls.rows.shape) > most:
             return None
         try:
-            points, exact = cell_points(walls.rows)
+            points, angle = cell_points(walls.rows)
         except ThinCellsError:
             return None
         gates = points @ walls.to_gates.T
         # rounding must not give two cells one pattern
-        distinct = exact and len(np.unique(pattern_bits(design.X, gates), axis=0)) == len(gates)
-        return cls(design, gates) if distinct else None
+        distinct = angle <= SAME_TOL and len(np.unique(pattern_bits(design.X, gates), axis=0)) == len(gates)
+        return cls(design, gates, walls.slack(angle)) if distinct else None
 
     def kappa(self, weights, linear, threshold):
         """Compute the maximum of |w'(Xu)_+ + l'u| over |u| <= 1.
@@ -75,13 +77,15 @@ class EnumeratedCells:
         Returns
         -------
         value : float
-            The maximum, not below it by more than rounding.
+            The maximum.
+        upper : float
+            A bound of it from above, rounding included but for that of products.
         points : ndarray of shape (n_points, n_features + 1)
             The unit vector where it is attained and its sign, then those of other cells above the threshold, at most
             POINTS.
         """
         X, columns = self.design.X, self.design.unit_columns
-        values, points = np.zeros(1), np.eye(1, X.shape[1] + 1, X.shape[1])
+        values, points, upper = np.zeros(1), np.eye(1, X.shape[1] + 1, X.shape[1]), 0.0
         step = max(1, BLOCK_ENTRIES // len(X))
         for first in range(0, len(self.gates), step):
             patterns = self.gates[first : first + step] @ X.T >= 0
@@ -92,15 +96,15 @@ class EnumeratedCells:
                 batch = order[start : start + BATCH]
                 least = min(values[0], threshold)
                 if lengths[batch[0]] <= least:
+                    upper = max(upper, lengths[batch[0]])
                     break
                 for sign in (1.0, -1.0):
-                    tight = np.full(gradients[batch].shape, -1, np.int32)
-                    P = project_blocks(columns, patterns[batch], sign * gradients[batch], tight, least)
-                    sizes = np.linalg.norm(P, axis=1)
+                    P, bounds = bound_projections(columns, patterns[batch], sign * gradients[batch], least)
+                    upper, sizes = max(upper, bounds.max()), np.linalg.norm(P, axis=1)
                     kept = sizes > least
                     found = np.column_stack([P[kept] / sizes[kept, None], np.full(kept.sum(), sign)])
                     values, points = np.append(values, sizes[kept]), np.concatenate([points, found])
                     best = np.argsort(-values, kind="stable")[:POINTS]
                     best = best[(values[best] > threshold) | (best == best[0])]
                     values, points = values[best], points[best]
-        return float(values[0]), points
+        return float(values[0]), float(upper + self.slack @ np.abs(weights)), points

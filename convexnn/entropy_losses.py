@@ -41,15 +41,15 @@ class Logistic(Loss):
 
     def value(self, Y: np.ndarray, Z: np.ndarray | float) -> float:
         """Return L(Z)."""
-        return float(np.sum(self._weights * np.logaddexp(0.0, -Y * Z)))
+        return float(np.sum(self.weights * np.logaddexp(0.0, -Y * Z)))
 
     def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the gradient -w y sigmoid(-y z)."""
-        return -self._weights * Y * expit(-Y * Z)
+        return -self.weights * Y * expit(-Y * Z)
 
     def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the second derivatives w p (1 - p), p = sigmoid(z)."""
-        return self._weights * (expit(Y * Z) * expit(-Y * Z))
+        return self.weights * (expit(Y * Z) * expit(-Y * Z))
 
     def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return predictions with q moved by its derivative along the step, by at most most of the way to 0 or 1."""
@@ -59,18 +59,18 @@ class Logistic(Loss):
 
     def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
         """Return L*(T)."""
-        q = -Y * T / self._weights
+        q = -Y * T / self.weights
         inside = np.clip(q, 0.0, 1.0)
         if not (np.abs(q - inside) <= DOMAIN_TOL).all():
             return np.inf
-        return float(np.sum(self._weights * (xlogy(inside, inside) + xlogy(1.0 - inside, 1.0 - inside))))
+        return float(np.sum(self.weights * (xlogy(inside, inside) + xlogy(1.0 - inside, 1.0 - inside))))
 
     def best_scale(self, Y: np.ndarray, V: np.ndarray, limit: float) -> float:
         """Return the t of [-limit, limit] that maximises D(t V); q = t Y V / w."""
         lower, upper = self.domain(Y)
         low, high = interval_in_box(V, -upper, -lower, limit)
         direction = (Y * V)[V != 0]
-        rate = (Y * V / self._weights)[V != 0]
+        rate = (Y * V / self.weights)[V != 0]
 
         def slopes(t):
             q = t * rate
@@ -116,22 +116,22 @@ class Softmax(Loss):
         above = Z - np.sum(Y * Z, axis=1, keepdims=True)
         most = np.maximum(np.max(above, axis=1, keepdims=True), 0.0)
         others = np.sum((1.0 - Y) * np.exp(above - most), axis=1, keepdims=True)
-        return float(np.sum(self._weights * (most + np.log1p(others + np.expm1(-most)))))
+        return float(np.sum(self.weights * (most + np.log1p(others + np.expm1(-most)))))
 
     def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the gradient w (P - Y) for the probabilities P."""
-        return self._weights * (softmax(np.broadcast_to(Z, Y.shape), axis=1) - Y)
+        return self.weights * (softmax(np.broadcast_to(Z, Y.shape), axis=1) - Y)
 
     def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the Hessians w (diag(p) - p p') of the samples, shape (n_samples, n_outputs, n_outputs)."""
         P = softmax(np.broadcast_to(Z, Y.shape), axis=1)
-        weighted = self._weights * P
+        weighted = self.weights * P
         return weighted[:, :, None] * (np.eye(Y.shape[1]) - P[:, None, :])
 
     def curvature_root(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return B = w^(1/2) diag(s) (I - s s'), s = p^(1/2), with B B' = `curvature`, of its shape."""
         s = np.sqrt(softmax(np.broadcast_to(Z, Y.shape), axis=1))
-        weighted = np.sqrt(self._weights) * s
+        weighted = np.sqrt(self.weights) * s
         return weighted[:, :, None] * (np.eye(Y.shape[1]) - s[:, :, None] * s[:, None, :])
 
     def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -146,25 +146,25 @@ class Softmax(Loss):
 
     def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
         """Return L*(T)."""
-        P = Y + T / self._weights
+        P = Y + T / self.weights
         off = np.abs(P.sum(axis=1) - 1.0)
         if not (P >= -DOMAIN_TOL).all() or not (off <= DOMAIN_TOL * Y.shape[1]).all():
             return np.inf
         P = np.maximum(P, 0.0)
-        return float(np.sum(self._weights * xlogy(P, P)))
+        return float(np.sum(self.weights * xlogy(P, P)))
 
     def project_dual(self, Y: np.ndarray, V: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the V nearest to a given one with rows of Y - V / w in the simplex and basis'V = 0."""
-        return project_simplices(V, Y, self._weights, basis)
+        return project_simplices(V, Y, self.weights, basis)
 
     def best_scale(self, Y: np.ndarray, V: np.ndarray, limit: float) -> float:
         """Return the t of [-limit, limit] that maximises D(t V), P = Y - t V / w; 0 where none is feasible."""
         lower, upper = self.domain(Y)
         low, high = interval_in_box(V, -upper, -lower, limit)
         # the rows of V sum to zero up to rounding, or no multiple is feasible
-        sums = np.abs(np.sum(V, axis=1, keepdims=True)) / self._weights
+        sums = np.abs(np.sum(V, axis=1, keepdims=True)) / self.weights
         most = 0.5 * DOMAIN_TOL / max(float(np.max(sums, initial=0.0)), np.finfo(float).tiny)
-        Y, rate, V = Y[V != 0], (V / self._weights)[V != 0], V[V != 0]
+        Y, rate, V = Y[V != 0], (V / self.weights)[V != 0], V[V != 0]
 
         def slopes(t):
             P = Y - t * rate

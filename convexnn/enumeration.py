@@ -9,7 +9,7 @@ The work is done in the r coordinates of a thin SVD of the rows, r the rank. Cel
 row, nor, but for the gates, with the unit of a column or with its origin where another column is constant (a bias): so
 rows and columns are scaled and centred first. Parallel rows share one wall, zero rows have none. That every restricted
 cell lies in exactly one cell is checked at every insertion. Walls at angles that rounding cannot tell from 0 are taken
-as one, and the result says so (`exact`).
+as one, and the result says so (`angle`).
 """
 
 from itertools import product
@@ -21,7 +21,7 @@ from scipy.linalg import qr
 
 __all__ = ["ThinCellsError", "Walls", "cell_points", "distinct_walls", "interior_gates"]
 
-# Walls at an angle below this are one: copies of one another, up to rounding.
+# Walls at an angle below this are one: copies of one another, up to rounding. What lies between them is charged.
 SAME_TOL = 1e-12
 # Walls at an angle below this are taken as one too, but may be two: rounding could hide the sliver between them.
 ANGLE_TOL = 1e-9
@@ -40,18 +40,33 @@ class ThinCellsError(RuntimeError):
 
 
 class Walls(NamedTuple):
-    """Unit `rows` (n_walls, r), `to_gates` (n_features, r) from points to gates, and whether they are `exact`."""
+    """Unit `rows` (n_walls, r), `to_gates` (n_features, r) from points to gates, and what was left out.
+
+    `angle` is the largest between rows that were taken as one, and `reach` (n_samples,) bounds |x_k.u| for unit u by
+    the angle of u to the wall of row k among `rows`.
+    """
 
     rows: np.ndarray
     to_gates: np.ndarray
-    exact: bool
+    angle: float
+    reach: np.ndarray
+
+    @property
+    def exact(self):
+        """Whether the rows taken as one are copies of one another, up to rounding."""
+        return self.angle <= SAME_TOL
+
+    def slack(self, angle=0.0):
+        """Return what a row of weight one may add to kappa in cells that were left out, for walls at that `angle`."""
+        return len(self.rows) * max(self.angle, angle) * self.reach
 
 
 def distinct_walls(X):
     """Return the `Walls` of the rows of X (n_samples, n_features) in rank coordinates."""
-    rows, n_features = X[np.abs(X).max(axis=1) > 0], X.shape[1]
+    used, n_features, reach = np.abs(X).max(axis=1) > 0, X.shape[1], np.zeros(len(X))
+    rows = X[used]
     if len(rows) == 0:
-        return Walls(np.empty((0, 0)), np.empty((n_features, 0)), True)
+        return Walls(np.empty((0, 0)), np.empty((n_features, 0)), 0.0, reach)
     shear = np.eye(n_features)
     constant = np.flatnonzero((rows == rows[0]).all(axis=0) & (rows[0] != 0))
     if len(constant):  # subtract multiples of a constant column: exact for integers, whatever their mean
@@ -62,16 +77,20 @@ def distinct_walls(X):
         rounding = 4 * np.finfo(float).eps * np.abs(rows).max(axis=0)
         rows = rows + np.outer(rows[:, bias], np.where(others, shear[bias], 0.0))
         rows[np.abs(rows) <= rounding] = 0.0
-    rows = rows / np.abs(rows).max(axis=1, keepdims=True)
+    sizes = np.abs(rows).max(axis=1, keepdims=True)
+    rows = rows / sizes
     units = np.abs(rows).max(axis=0)
     units[units == 0] = 1.0
-    rows = _unit(rows / units)
+    rows = rows / units
+    inverse = units[:, None] * np.linalg.inv(shear)  # of gates to points
+    reach[used] = sizes[:, 0] * np.linalg.norm(rows, axis=1) * np.linalg.norm(inverse, 2)
+    rows = _unit(rows)
     _, singular, Vt = np.linalg.svd(rows, full_matrices=False)
     singular = singular / singular[0]
     basis = Vt[singular > ANGLE_TOL].T
-    rows, exact = _merge_parallel(rows @ basis)
-    exact = exact and not ((singular > SAME_TOL) & (singular <= ANGLE_TOL)).any()
-    return Walls(rows, shear @ (basis / units[:, None]), exact)
+    rows, angle = _merge_parallel(rows @ basis)
+    angle = max(angle, singular[singular <= ANGLE_TOL].max(initial=0.0))
+    return Walls(rows, shear @ (basis / units[:, None]), angle, reach)
 
 
 def interior_gates(X, points, patterns):
@@ -110,14 +129,14 @@ def interior_gates(X, points, patterns):
 
 
 def _merge_parallel(rows):
-    """Return unit rows, one of each set of parallel ones, and whether parallel was clear everywhere."""
+    """Return unit rows, one of each set of parallel ones, and the largest angle neglected."""
     rows = _unit(rows)
     # parallel rows agree in |direction . row|, so only neighbours in that order are compared
     direction = np.cos(np.arange(1.0, rows.shape[1] + 1) ** 2)
     score = np.abs(rows @ (direction / np.linalg.norm(direction)))
     order = np.argsort(score, kind="stable")
     keep, angle = _first_of_parallel(rows[order], score[order], ANGLE_TOL)
-    return rows[np.sort(order[keep])], angle <= SAME_TOL
+    return rows[np.sort(order[keep])], angle
 
 
 @njit(cache=True)
@@ -142,23 +161,23 @@ def _first_of_parallel(rows, score, tol):
 
 
 def cell_points(walls):
-    """Return an inner unit point (n_cells, r) of every cell of distinct unit walls (m, r) spanning R^r, and `exact`."""
+    """Return an inner unit point (n_cells, r) of every cell of distinct unit walls (m, r) spanning R^r, and `angle`."""
     m, r = walls.shape
     if r == 0:
-        return np.zeros((1, 0)), True
+        return np.zeros((1, 0)), 0.0
     if r == 2:
-        return _arc_points(walls), True
+        return _arc_points(walls), 0.0
     # r independent walls have the 2^r orthants as cells; the others are inserted one by one
     walls = walls[qr(walls.T, mode="r", pivoting=True)[1]]
     signs = np.array(list(product((1.0, -1.0), repeat=r)))
-    points, exact = _unit(np.linalg.solve(walls[:r], signs.T).T), True
+    points, angle = _unit(np.linalg.solve(walls[:r], signs.T).T), 0.0
     codes = np.random.default_rng(0).integers(0, 2**63, size=m, dtype=np.int64)
     keys = _hash(signs > 0, codes[:r])
     for k in range(r, m):
-        cut, cut_exact = _restricted_points(walls[:k], walls[k])
+        cut, cut_angle = _restricted_points(walls[:k], walls[k])
         points, keys = _insert_wall(points, keys, cut, walls[:k], walls[k], codes)
-        exact = exact and cut_exact
-    return points, exact
+        angle = max(angle, cut_angle)
+    return points, angle
 
 
 def _insert_wall(points, keys, cut, walls, wall, codes):
@@ -184,9 +203,9 @@ def _restricted_points(walls, wall):
     reflector = wall.copy()
     reflector[0] += np.copysign(1.0, wall[0])
     plane = np.eye(len(wall))[:, 1:] - np.outer(reflector, reflector[1:]) * (2 / (reflector @ reflector))
-    rows, distinct = _merge_parallel(walls @ plane)
-    points, exact = cell_points(rows)
-    return points @ plane.T, exact and distinct
+    rows, merged = _merge_parallel(walls @ plane)
+    points, angle = cell_points(rows)
+    return points @ plane.T, max(angle, merged)
 
 
 def _arc_points(walls):

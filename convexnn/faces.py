@@ -158,12 +158,12 @@ def threshold_kappa(X: ArrayLike, v: ArrayLike, arrangements: Arrangements) -> f
 
 def _patterns(X, walls, max_patterns):
     """Return a gate and the bits of every pattern, sorted, and whether they are exact."""
-    points, exact = cell_points(walls.rows)
+    points, angle = cell_points(walls.rows)
     gates = [points @ walls.to_gates.T]
     bits = [pattern_bits(X, gates[0])]
     rows = _match_rows(X, bits[0], points, walls.rows)
     flats, exact_flats = _cyclic_flats(walls.rows, rows, max_patterns)
-    total, exact = len(points), exact and walls.exact and exact_flats
+    total, exact = len(points), walls.exact and angle <= SAME_TOL and exact_flats
     for flat in flats:
         points, exact_cells = _flat_points(walls.rows, flat)
         total, exact = total + len(points), exact and exact_cells
@@ -335,9 +335,9 @@ def _flat_points(walls, flat):
     if flat.basis.shape[1] == 0:
         return np.zeros((1, len(flat.basis))), True
     restricted = distinct_walls(walls[~flat.on] @ flat.basis)
-    points, exact = cell_points(restricted.rows)
+    points, angle = cell_points(restricted.rows)
     points = points @ restricted.to_gates.T @ flat.basis.T
-    return points / np.linalg.norm(points, axis=1, keepdims=True), exact and restricted.exact
+    return points / np.linalg.norm(points, axis=1, keepdims=True), restricted.exact and angle <= SAME_TOL
 
 
 def _flat_bits(products, flat, rows):

@@ -75,7 +75,8 @@ class Loss:
         return -np.inf, np.inf
 
     @property
-    def _weights(self):
+    def weights(self) -> np.ndarray | float:
+        """Weights of the samples, a column of them or 1."""
         return 1.0 if self.sample_weight is None else self.sample_weight[:, None]
 
     @property
@@ -95,13 +96,13 @@ class Loss:
     def domain(self, Y: np.ndarray) -> tuple:
         """Return lower and upper bounds of T in the domain of L*, both numbers or of shapes that broadcast to Y's."""
         lower, upper = self._box(Y)
-        return self._weights * lower, self._weights * upper
+        return self.weights * lower, self.weights * upper
 
     def value(self, Y: np.ndarray, Z: np.ndarray | float) -> float:
         """Return L(Z), a float."""
         residual = Z - Y
         slope = self._slope(Y, residual)
-        return float(np.sum(self._weights * (slope * residual - 0.5 * slope**2 * self.smooth)))
+        return float(np.sum(self.weights * (slope * residual - 0.5 * slope**2 * self.smooth)))
 
     def _slope(self, Y, residual):
         """Return the s that attains phi; 0 at the kinks."""
@@ -112,7 +113,7 @@ class Loss:
 
     def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the gradient of L, of the shape of Y; where L has a kink, a subgradient."""
-        return self._weights * self._slope(Y, Z - Y)
+        return self.weights * self._slope(Y, Z - Y)
 
     def stationary_grad(self, Y: np.ndarray, Z: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return a subgradient T with basis'T = 0 at the minimum Z over the span of basis; the gradient if L is smooth.
@@ -135,7 +136,7 @@ class Loss:
         """Return the second derivatives, of the shape of Y; generalised ones where grad has a kink."""
         lower, upper = self._box(Y)
         residual = Z - Y
-        return self._weights * ((lower < residual) & (residual < upper) & self.smooth)
+        return self.weights * ((lower < residual) & (residual < upper) & self.smooth)
 
     def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
         """Return L*(T), a float; inf outside its domain.
@@ -147,7 +148,7 @@ class Loss:
         width = np.where(np.isfinite(upper - lower), upper - lower, np.maximum(1.0, np.abs(T)))
         if not (np.abs(T - inside) <= DOMAIN_TOL * width).all():
             return np.inf
-        return float(np.sum(inside * Y) + 0.5 * self.smooth * np.sum(inside * inside / self._weights))
+        return float(np.sum(inside * Y) + 0.5 * self.smooth * np.sum(inside * inside / self.weights))
 
     def prox(self, Y: np.ndarray, Z: np.ndarray, step: float) -> np.ndarray:
         """Return argmin_U L(U) + |U - Z|^2 / (2 step), for losses that are not smooth."""
@@ -195,7 +196,7 @@ class Loss:
         """Return the t of [-limit, limit] that maximises the dual function D(t V); 0 where V = 0 or D is unbounded."""
         lower, upper = self.domain(Y)
         low, high = interval_in_box(V, -upper, -lower, limit)
-        slope, square = np.sum(Y * V), np.sum(V * V / self._weights)
+        slope, square = np.sum(Y * V), np.sum(V * V / self.weights)
         if self.smooth:
             return float(np.clip(slope / square, low, high)) if square > 0 else 0.0
         best = high if slope > 0 else low
@@ -210,7 +211,7 @@ class Loss:
         if not self.clipped:
             return fit_smooth(self, Y, basis, offset)
         if self.smooth:
-            return fit_clipped(self._weights * (offset - Y), lower, upper, self._weights, basis)
+            return fit_clipped(self.weights * (offset - Y), lower, upper, self.weights, basis)
         return fit_piecewise_linear(Y - offset, np.broadcast_to(lower, Y.shape), np.broadcast_to(upper, Y.shape), basis)
 
     def to_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:

@@ -51,7 +51,7 @@ class Squared(Loss):
 
     def inverse_grad(self, Y: np.ndarray, T: np.ndarray) -> np.ndarray:
         """Return predictions Z with grad L(Z) = T."""
-        return Y + T / self._weights
+        return Y + T / self.weights
 
     def fit_free(self, Y: np.ndarray, basis: np.ndarray, offset: np.ndarray | float = 0.0) -> np.ndarray:
         """Return the coefficients of the (weighted) least squares fit."""

@@ -35,6 +35,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 
 from .certificate import Certificate
+from .free_columns import FreeColumns, proved_value
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
 from .validation import check_flag, check_positive
@@ -267,13 +268,14 @@ def _check_coefficients(coefficients):
 
 def _certify(network, X, Y, alpha, loss, basis, candidates):
     """Return the certificate of a network, its bound the best of -grad L at its fit and of other dual vectors."""
-    Z = network.outputs(X)
-    bound = -np.inf
+    Z, (a, b, c), sizes = network.outputs(X), network.coefficients, np.linalg.norm(X, axis=1)
+    free, bound = FreeColumns(np.ones_like(Y[:, : basis.shape[1]])), 0.0
+    steepness = float(np.linalg.norm(abs(a) * sizes**2 + abs(b) * sizes + abs(c))) / alpha
     for V in [-loss.grad(Y, Z), *candidates]:
         V = loss.project_dual(Y, V, basis)
         norm = polynomial_kappa(X, V, network.coefficients)
         scale = loss.best_scale(Y, V, alpha / norm if norm > 0 else np.inf)
-        bound = max(bound, float(-loss.conjugate(Y, -scale * V)))
+        bound = max(bound, proved_value(loss, Y, free, scale * V, steepness))
     rounding = loss.value(Y, np.zeros_like(Y)) * ROUNDING
     return Certificate(network.objective(X, Y, alpha, loss), bound, "global", rounding)
 

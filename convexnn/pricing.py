@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Prices", "kappa", "price"]
+from .enumeration import distinct_walls
+from .projection import bound_projections
+
+__all__ = ["Prices", "kappa", "kappa_bound", "price"]
 
 # Blocks projected at a time.
 BATCH = 128
@@ -62,6 +65,39 @@ def kappa(design, cones, penalty, V):
         projected = cones.project(G[batch], batch, least=largest)
         largest = max(largest, float(penalty.dual_norms(projected).max()))
     return largest
+
+
+def kappa_bound(design, V):
+    """Bound max over blocks and outputs of |Proj_{K_b}(s_b X' D_b v)| from above, rounding included but of products.
+
+    Parameters
+    ----------
+    design : Design
+        The blocks, all cells of its rows.
+    V : ndarray of shape (n_samples, n_outputs)
+        The dual vectors.
+
+    Returns
+    -------
+    float
+        The bound; inf where X' D_b v is not finite.
+    """
+    G = design.rmatvec(V)
+    if not np.isfinite(G).all():
+        return np.inf
+    slack, bounds = distinct_walls(design.X).slack(), []
+    for c in range(V.shape[1]):
+        lengths, largest = np.linalg.norm(G[:, :, c], axis=1), 0.0
+        order = np.argsort(-lengths)
+        for first in range(0, len(order), BATCH):
+            batch = order[first : first + BATCH]
+            if lengths[batch[0]] <= largest:
+                break
+            patterns = design.arrangements.patterns(design.pattern_index(batch))
+            projected = bound_projections(design.unit_columns, patterns, G[batch, :, c], largest)
+            largest = max(largest, projected[1].max())
+        bounds.append(largest + slack @ np.abs(design.response(V[:, c])[0]))
+    return float(max(bounds))
 
 
 def price(design, cones, penalty, V, alpha, limit, tight):

@@ -14,7 +14,6 @@ formulations for two-layer networks, ICML.
 """
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -23,17 +22,19 @@ from scipy.linalg import block_diag
 from .architecture import Architecture, HiddenLayer
 from .arrangements import Arrangements
 from .certificate import Certificate
-from .cones import make_cones
+from .cones import ArrangementCones, make_cones
 from .design import Design
 from .enumeration import interior_gates
+from .free_columns import POINT_TOL, FreeColumns, dual_domain, proved_value
 from .group_pricing import kappa_groups
-from .pricing import kappa
+from .pricing import kappa, kappa_bound
 from .selection_cones import SelectionCones
 
 __all__ = ["Program", "Solution"]
 
+EPS = float(np.finfo(float).eps)
 # Residuals below this part of |Y| are rounding.
-RESIDUAL_TOL = 100 * np.finfo(float).eps
+RESIDUAL_TOL = 100 * EPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,8 @@ class Program:
         Spectral norm of what was left out of the data, in `in_row_space`.
     bias_unit : float, default=0
         The t of `convexnn.architecture` where hidden biases are free, else 0.
+    free_columns : FreeColumns or None, default=None
+        The free columns of the data, where `free` is a basis of them; None: those in `free`.
 
     Examples
     --------
@@ -83,15 +86,22 @@ class Program:
     hidden: HiddenLayer
     neglected: float = 0.0
     bias_unit: float = 0.0
+    free_columns: FreeColumns | None = None
+
+    def __post_init__(self):
+        if self.free_columns is None:
+            object.__setattr__(self, "free_columns", FreeColumns(self.free))
 
     @property
     def scope(self) -> str:
         """The scope of this program's certificates, "sampled" or "global".
 
-        Gated networks are bounded over the given gates only: a gate on a wall has a pattern that no cell has.
+        Gated networks are bounded over the given gates only: a gate on a wall has a pattern that no cell has. Nothing
+        is proved over all networks where free columns are dependent up to rounding, but not exactly.
         """
         fixed = self.architecture.activation == "gated_relu"
-        return "global" if self.design.arrangements.complete and not fixed else "sampled"
+        everything = self.design.arrangements.complete and not fixed and self.free_columns.resolved
+        return "global" if everything else "sampled"
 
     @property
     def relaxation(self) -> float:
@@ -150,7 +160,12 @@ class Program:
     def project_dual(self, V: np.ndarray) -> np.ndarray:
         """Project V onto {F'V = 0} and the domain of the dual; what is only rounding of Y becomes zero."""
         V = self.loss.project_dual(self.Y, V, self.free_basis[0])
-        return V if np.linalg.norm(V) > RESIDUAL_TOL * np.linalg.norm(self.Y) else np.zeros_like(V)
+        if not np.linalg.norm(V) > RESIDUAL_TOL * np.linalg.norm(self.Y):
+            return np.zeros_like(V)
+        if self.free_columns.is_stiff:  # the basis spans the columns to a few digits only
+            change = self.free_columns.correction(V, *dual_domain(self.loss, self.Y))
+            V = V if change is None else V + change
+        return V
 
     @property
     def rounding(self) -> float:
@@ -175,6 +190,22 @@ class Program:
 
     def _scaled(self, V, norm):
         return self.loss.best_scale(self.Y, V, self.alpha / norm if norm > 0 else np.inf) * V
+
+    def proved_bound(self, V: np.ndarray, norm: float) -> float:
+        """Return a lower bound of the optimum, every rounding charged, for norm >= kappa(V) over all it is to hold for.
+
+        V is scaled as for `dual_value`. 0, which all objectives exceed, where no exactly feasible vector is near.
+        """
+        steepest = self.relaxation * max(1.0, abs(self.design.slope)) * np.sqrt(self.design.n_patches)
+        steepest *= self.penalty.dual_factor * float(np.linalg.norm(self.design.X))
+        T = self._scaled(V, norm * self.relaxation * (1 + POINT_TOL))
+        return proved_value(self.loss, self.Y, self.free_columns, T, steepest / self.alpha)
+
+    def kappa_bound(self, V: np.ndarray) -> float:
+        """Return an upper bound of kappa(V) over the blocks of this program, rounding included."""
+        if self.by_prox and isinstance(self.cones, ArrangementCones):
+            return kappa_bound(self.design, V) + self.dual_rounding(V)
+        return self.kappa(V) + self.dual_rounding(V)
 
     def dual_rounding(self, V: np.ndarray, dtype: type = np.float64) -> float:
         """Return the size of the rounding errors of X' D V in products of a precision."""
@@ -264,9 +295,7 @@ class Program:
     def over(self, arrangements: Arrangements) -> Self:
         """Return the program over other patterns of the same data."""
         design = self.design.over(arrangements)
-        other = replace(self, design=design, cones=make_cones(design, self.architecture))
-        other.__dict__["free_basis"] = self.free_basis
-        return other
+        return replace(self, design=design, cones=make_cones(design, self.architecture))
 
     def dual_neglected(self, V: np.ndarray) -> float:
         """Return how much kappa(V) of the whole data may exceed that of this program.
@@ -300,6 +329,7 @@ class Program:
         basis = Vt[:kept].T
         design = replace(self.design, X=X @ basis)
         neglected = float(singular[kept]) if kept < len(singular) else 0.0
+        neglected += 4 * (X.shape[1] + 4) * EPS * float(np.linalg.norm(X))  # of the singular vectors, and of products
         return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
 
     def with_bias_unit(self, unit: float) -> Self:
@@ -322,16 +352,11 @@ class Program:
         neglected = reduced.neglected
         return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
 
-    @cached_property
+    @property
     def free_basis(self) -> tuple[np.ndarray, np.ndarray]:
         """An orthonormal basis Q (n_samples, rank) of the free columns, and M (n_free, rank) such that Q = F M."""
-        scale = np.linalg.norm(self.free, axis=0)
-        scale[scale == 0] = 1.0
-        if self.free.shape[1] == 0:
-            return self.free, np.zeros((0, 0))
-        U, singular, Vt = np.linalg.svd(self.free / scale, full_matrices=False)
-        kept = singular > len(U) * np.finfo(float).eps * singular[0]
-        return U[:, kept], Vt[kept].T / singular[kept] / scale[:, None]
+        Q, M = self.free_columns.basis
+        return (Q, M) if self.free is self.free_columns.F else (self.free, np.eye(self.free.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)

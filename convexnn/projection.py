@@ -19,7 +19,16 @@ from contextlib import contextmanager
 import numpy as np
 from numba import get_num_threads, njit, prange, set_num_threads
 
-__all__ = ["compile_projection", "dot", "project", "project_blocks", "subtract", "threads_for", "unit_columns"]
+__all__ = [
+    "bound_projections",
+    "compile_projection",
+    "dot",
+    "project",
+    "project_blocks",
+    "subtract",
+    "threads_for",
+    "unit_columns",
+]
 
 # Violation of a unit row, relative to the length of the projection, that counts as rounding.
 FEASIBILITY_TOL = 1e-13
@@ -81,11 +90,37 @@ def project_blocks(columns, patterns, G, tight, least):
     RuntimeError
         If the active-set method was stopped by its limit of steps.
     """
+    return _project_all(columns, patterns, G, tight, least)[0]
+
+
+def bound_projections(columns, patterns, G, least):
+    """Project the rows of G onto cones, and bound the lengths of the exact projections from above.
+
+    Parameters
+    ----------
+    columns, patterns, G, least
+        As in `project_blocks`.
+
+    Returns
+    -------
+    P : ndarray of shape (n_selected, n_features)
+        The projections.
+    bounds : ndarray of shape (n_selected,)
+        |g + A'mu| for the multipliers mu >= 0 that were found, rounding included: an error of eps in the rows times mu.
+    """
+    tight = np.full(G.shape, -1, np.int32)
+    P, multipliers = _project_all(columns, patterns, G, tight, least)
+    sizes = np.linalg.norm(G, axis=1) + multipliers
+    return P, np.linalg.norm(P, axis=1) + ROUNDING * (len(columns) + 4) * sizes
+
+
+def _project_all(columns, patterns, G, tight, least):
+    """Return the projections and the sums of the multipliers; raise RuntimeError where one did not finish."""
     with threads_for(len(G) * columns.size):
-        out, finished = _project_blocks(columns, patterns, np.ascontiguousarray(G), tight, float(least))
+        out, sums, finished = _project_blocks(columns, patterns, np.ascontiguousarray(G), tight, float(least))
     if not finished.all():
         raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
-    return out
+    return out, sums
 
 
 def compile_projection():
@@ -119,10 +154,12 @@ def threads_for(work):
 
 @njit(cache=True, parallel=True)
 def _project_blocks(columns, patterns, G, tight, least):
-    out, finished = np.empty_like(G), np.empty(len(G), np.bool_)
+    out, sums, finished = np.empty_like(G), np.empty(len(G)), np.empty(len(G), np.bool_)
     for b in prange(len(G)):
-        finished[b] = project(columns, patterns[b], G[b], tight[b], least, out[b], np.zeros(len(columns)))
-    return out, finished
+        mu = np.zeros(len(columns))
+        finished[b] = project(columns, patterns[b], G[b], tight[b], least, out[b], mu)
+        sums[b] = mu.sum()
+    return out, sums, finished
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})

@@ -33,10 +33,10 @@ class Proof(NamedTuple):
 
     Parameters
     ----------
-    lower_bound : float
-        A proved lower bound of the optimum over all patterns, of the whole data where the program neglects a part.
+    kappa : float
+        A proved upper bound of kappa(V) over all patterns, of the whole data where the program neglects a part.
     complete : bool
-        Whether the gap was proved, but for what the program neglects.
+        Whether the gap was proved, but for what the program neglects, and rounding.
     directions : ndarray of shape (n_points, n_features)
         Points that refute what was to be proved, none where it was not refuted.
     signs : ndarray of shape (n_points,)
@@ -47,7 +47,7 @@ class Proof(NamedTuple):
         The output that the points are of.
     """
 
-    lower_bound: float
+    kappa: float
     complete: bool
     directions: np.ndarray
     signs: np.ndarray
@@ -140,8 +140,8 @@ class Prover:
             if upper > largest and refute:  # nothing more to prove
                 upper = max(upper, *map(self._free_bound, V[:, c + 1 :].T), 0.0)
                 break
-        bound = program.dual_value(V, max(upper, program.alpha) + program.dual_neglected(V))
-        return Proof(bound, upper <= largest, points[:, :-1], points[:, -1], status, c)
+        kappa = max(upper, program.alpha) + program.dual_neglected(V) + program.dual_rounding(V)
+        return Proof(kappa, upper <= largest, points[:, :-1], points[:, -1], status, c)
 
     @cached_property
     def n_cells(self):
@@ -173,8 +173,8 @@ class Prover:
         cells = self.cells
         if cells is None:
             return None
-        value, points = cells.kappa(*self.program.design.response(V[:, 0]), threshold)
-        upper = value + self.program.dual_rounding(V)
+        value, upper, points = cells.kappa(*self.program.design.response(V[:, 0]), threshold)
+        upper += self.program.dual_rounding(V)
         above = "refuted" if value > threshold else "stopped by the limit of precision"
         status = "proved" if upper <= threshold else above
         u, sign = points[0, :-1], int(points[0, -1])

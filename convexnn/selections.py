@@ -22,7 +22,7 @@ from numba import njit
 from sklearn.utils import check_array, check_random_state, gen_batches
 
 from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements
-from .enumeration import ThinCellsError, cell_points, distinct_walls
+from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .validation import check_count
 
 __all__ = [
@@ -337,14 +337,14 @@ def _walls(X, n_patches):
 
 
 def _enumerate(X, n_patches, walls):
-    points, exact = cell_points(walls.rows)
+    points, angle = cell_points(walls.rows)
     found = _distinct(X, points @ walls.to_gates.T, n_patches)
     order = np.lexsort(found.bits.T[::-1])
     bits, gates = found.bits[order], found.gates[order]
     selected = selected_patches(np.unpackbits(bits, axis=1, count=len(X)).view(bool), n_patches)
     if not _inside(X, selected, gates):
         raise ThinCellsError
-    return Arrangements(bits, gates, len(X), exact and walls.exact)
+    return Arrangements(bits, gates, len(X), walls.exact and angle <= SAME_TOL)
 
 
 def _distinct(X, gates, n_patches):

@@ -35,6 +35,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 
 from .certificate import Certificate
+from .free_columns import FreeColumns, proved_value
 from .losses import Loss, Squared
 from .network import Network
 from .spline_fit import fit_squared_outputs, responses, spline_objective, split_spline
@@ -220,10 +221,12 @@ def _certified(x, Y, alpha, loss, skip, tol, nodes, theta, candidates, status):
     right, left = right[:, used].T, left[:, used].T
     Z = np.column_stack([np.interp(x, nodes, values) for values in theta.T])
     basis, best = _free_basis(x, skip), (-np.inf, None)
+    free = FreeColumns(np.column_stack([np.ones(len(x)), x])[:, : 1 + skip])
+    steepness = np.ptp(x) * np.sqrt(len(x)) / alpha
     for V in [-loss.grad(Y, Z), *candidates]:
         V = loss.project_dual(Y, V, basis)
         V = loss.best_scale(Y, V, alpha / max(_kappa(x, V), np.finfo(float).tiny)) * V
-        best = max(best, (-loss.conjugate(Y, -V), V), key=lambda pair: pair[0])
+        best = max(best, (proved_value(loss, Y, free, V, steepness), V), key=lambda pair: pair[0])
     objective = loss.value(Y, Z) + alpha * float(np.abs(right).sum() + np.abs(left).sum())
     certificate = Certificate(objective, float(best[0]), "global", loss.value(Y, np.zeros_like(Y)) * ROUNDING)
     slope = slope if skip else None

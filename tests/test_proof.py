@@ -31,13 +31,14 @@ def test_streaming_enumeration_is_kappa_over_all_cells(seed):
     assert len(cells.gates) == len(program.design.arrangements)
     v = rng.standard_normal(20)
     exact = kappa(program.design, program.cones, program.penalty, v[:, None])
-    value, points = cells.kappa(v, np.zeros(cells.gates.shape[1]), 0.7 * exact)
+    value, upper, points = cells.kappa(v, np.zeros(cells.gates.shape[1]), 0.7 * exact)
     assert value == pytest.approx(exact, rel=1e-12)
+    assert value <= upper <= exact * (1 + 1e-12)
     heights = points[:, -1] * (np.maximum(program.design.X @ points[:, :-1].T, 0).T @ v)
     assert heights[0] == pytest.approx(exact, rel=1e-10)
     assert (heights > 0.7 * exact * (1 - 1e-12)).all()
     assert np.allclose(np.linalg.norm(points[:, :-1], axis=1), 1)
-    assert len(cells.kappa(v, np.zeros(cells.gates.shape[1]), 2 * exact)[1]) == 1
+    assert len(cells.kappa(v, np.zeros(cells.gates.shape[1]), 2 * exact)[2]) == 1
     bound = bound_kappa(program.design.X, v, exact * (1 + 1e-7))
     assert bound.lower <= exact * (1 + 1e-12) <= bound.upper * (1 + 2e-12)
 
@@ -49,7 +50,7 @@ def test_too_many_cells_and_cells_that_rounding_hides_are_left_alone():
     thin = build_program(X, np.ones(3), 1.0, "adaptive", PLAIN)
     assert EnumeratedCells.of(thin.design, 100) is None
     proof = Prover(thin).prove(np.ones((3, 1)), 1.5, 1e-3)
-    assert proof.lower_bound <= 1.5
+    assert thin.proved_bound(np.ones((3, 1)), proof.kappa) <= 1.5
 
 
 @pytest.mark.parametrize("few", [0, 10_000])
@@ -62,16 +63,17 @@ def test_a_gap_is_proved_or_refuted(few, monkeypatch):
     prover = Prover(program)
     proof = prover.prove(V, objective, 1e-6)
     assert proof.complete
-    assert objective * (1 - 1e-6) <= proof.lower_bound <= objective * (1 + 1e-12)
+    assert objective * (1 - 1e-6) <= program.proved_bound(V, proof.kappa) <= objective
     other = V + 0.3 * np.linalg.norm(V) / np.sqrt(20) * rng.standard_normal(V.shape)
     refuted = prover.prove(other, objective, 1e-6)
     assert not refuted.complete
-    assert refuted.lower_bound <= objective
+    assert program.proved_bound(other, refuted.kappa) <= objective
     heights = refuted.signs * (np.maximum(program.design.X @ refuted.directions.T, 0).T @ other[:, 0])
     assert len(heights)
     assert (heights > program.alpha).all()
     anyway = prover.prove(other, objective, 1e-6, refute=False)
-    assert refuted.lower_bound - 1e-9 <= anyway.lower_bound <= objective
+    assert anyway.kappa <= refuted.kappa * (1 + 1e-9)
+    assert program.proved_bound(other, anyway.kappa) <= objective
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3, 4])

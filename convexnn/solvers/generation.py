@@ -77,6 +77,11 @@ PATIENCE = 4
 PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
 # Parts of a time limit left to a proof that was asked for, and of tol that the dual vector may take of it.
 PROOF_RESERVE, PROOF_SLACK = 0.3, 0.5
+# What is said where nothing can be proved: free columns that are not `resolved`.
+UNRESOLVED = (
+    "stopped before a proof: columns of X, which the skip may use at no cost, agree up to rounding, but not exactly: "
+    "huge weights may lower the objective"
+)
 # Relative excess over alpha that counts as rounding, and that is worth a neuron to be moved, as a part of tol.
 EXCESS_TOL, EXCESS_PART = 1e-11, 0.05
 
@@ -370,6 +375,10 @@ class _Generation:
         """Try to prove the gap; return a Maxima that refutes it, None where the run is over."""
         if self.scope == "local" or (self.scope == "auto" and self.large):
             return None
+        if not self.whole.free_columns.resolved:
+            if self.scope == "global":
+                self.monitor.status = UNRESOLVED
+            return None
         monitor, seconds, nodes = self.monitor, self.monitor.remaining, None
         if self.scope == "auto":
             afforded = max(LEAST_PROOF, PROOF_PART * monitor.elapsed)
@@ -378,14 +387,15 @@ class _Generation:
         limits = {"time_limit": seconds, "max_nodes": nodes}
         limits |= {"starts": [search.found for search in self.searches], "refute": refute}
         proof = self.prover.prove(self.priced, objective, self.tol, **limits)
-        monitor.bound(self.simplified.unit_loss * proof.lower_bound)
+        dual = self.simplified.restore_dual(self.priced)
+        monitor.bound(self.whole.proved_bound(dual, proof.kappa * self.simplified.unit_alpha))
         if len(proof.directions):
             patterns = proof.directions @ self.program.design.X.T >= 0
             v = self.priced[:, [proof.output]]
             return self.pool.unknown(self.searches[proof.output].climb(v, proof.signs, patterns), len(patterns))
         if "interrupt" in proof.status:
             monitor.status = "interrupted"
-        if proof.complete:
+        if proof.complete and (self.scope == "global" or monitor.certificate.proved_gap <= self.tol):
             monitor.scope = "global"
         elif self.scope == "global":
             monitor.status = f"{proof.status} before the proof was complete"
