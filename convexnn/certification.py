@@ -6,7 +6,6 @@ Hidden biases may be penalised, absent, or free, as scikit-learn's are (`convexn
 """
 
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,7 +117,7 @@ def certify(
         solution = solve_generation(
             program, W_init=W, tol=tol, scope=scope, time_limit=time_limit, random_state=random_state, verbose=verbose
         )
-    return replace(solution.certificate, objective=objective)
+    return solution.certificate.of(objective)
 
 
 def _check_network(model, hidden_bias):

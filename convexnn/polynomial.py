@@ -34,7 +34,7 @@ from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 
-from .certificate import Certificate
+from .certificate import Certificate, uncontradicted
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
 from .validation import check_flag, check_positive
@@ -151,6 +151,7 @@ def solve_polynomial(
             bound = max(certificate.lower_bound, other.lower_bound)
             if other.objective < certificate.objective:
                 network, certificate = trained, other
+            bound = uncontradicted(certificate.objective, bound, certificate.rounding)
             certificate = Certificate(certificate.objective, bound, "global", certificate.rounding)
     converged = certificate.gap <= tol
     if not converged:
@@ -275,7 +276,8 @@ def _certify(network, X, Y, alpha, loss, basis, candidates):
         scale = loss.best_scale(Y, V, alpha / norm if norm > 0 else np.inf)
         bound = max(bound, float(-loss.conjugate(Y, -scale * V)))
     rounding = loss.value(Y, np.zeros_like(Y)) * ROUNDING
-    return Certificate(network.objective(X, Y, alpha, loss), bound, "global", rounding)
+    objective = network.objective(X, Y, alpha, loss)
+    return Certificate(objective, uncontradicted(objective, bound, rounding), "global", rounding)
 
 
 def _solve(X, Y, alpha, loss, coefficients, basis, time_limit):

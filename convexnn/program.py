@@ -22,7 +22,7 @@ from scipy.linalg import block_diag
 
 from .architecture import Architecture, HiddenLayer
 from .arrangements import Arrangements
-from .certificate import Certificate
+from .certificate import Certificate, uncontradicted
 from .cones import make_cones
 from .design import Design
 from .enumeration import interior_gates
@@ -212,7 +212,8 @@ class Program:
             bound = self.dual_value(dual, norm)
             if best[1] is None or bound > best[0]:
                 best = bound, self.dual_point(dual, norm)
-        return Certificate(self.objective(W, beta), best[0], self.scope, self.rounding), best[1]
+        objective, rounding = self.objective(W, beta), self.rounding
+        return Certificate(objective, uncontradicted(objective, best[0], rounding), self.scope, rounding), best[1]
 
     def lower_bound(self, V: np.ndarray) -> float:
         """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""

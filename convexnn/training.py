@@ -16,6 +16,7 @@ from sklearn.utils import check_array, check_random_state
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .building import build_program
+from .certificate import contradicts
 from .losses import make_loss
 from .minimal import minimal_network
 from .network import Network
@@ -23,6 +24,7 @@ from .program import Program, Solution
 from .recovery import recover
 from .samples import Samples, distinct_samples
 from .solvers import WARM_STARTED, get_solver, solve_generation
+from .solvers.monitor import REFUTED
 from .solvers.one_feature import is_spline, solve_one_feature
 from .solvers.uncertified import solve_uncertified
 from .solvers.vector_generation import solve_vector_generation
@@ -153,11 +155,13 @@ class Training:
             network = _smallest(network, samples.X)
         # the network's own objective: in extreme units its rounding differs from the program's
         objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)
-        model.network_, model.certificate_ = network, replace(solution.certificate, objective=objective)
+        known = solution.certificate
+        model.network_, model.certificate_ = network, known.of(objective)
         model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max
         model.arrangements_ = samples.patterns_of_all(program.design.arrangements)
         model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
-        model.status_, model.tol_ = solution.status, self.options["tol"]
+        refuted = contradicts(objective, known.lower_bound, known.rounding)
+        model.status_, model.tol_ = f"stopped; {REFUTED}" if refuted else solution.status, self.options["tol"]
         model.dual_ = np.zeros((len(self.kept), solution.dual.shape[1]))
         model.dual_[self.kept] = samples.dual_of_all(solution.dual, self.weights)
 
