@@ -30,7 +30,7 @@ from scipy.optimize import linprog, minimize_scalar
 from scipy.special import xlogy
 from sklearn.exceptions import ConvergenceWarning
 
-from .certificate import Certificate
+from .certificate import Certificate, uncontradicted
 from .program import Program
 from .robustness import MARGIN_LOSSES, check_radius, margin_loss, robust_loss, robust_margin_bound
 from .validation import check_choice, check_positive
@@ -137,7 +137,8 @@ def solve_adversarial(
     W = _pruned(program, radius, loss, _in_cones(program, radius, W), beta)
     Z = program.predict(W, beta)
     bound = _lower_bound(program, radius, loss, *duals)
-    certificate = Certificate(_objective(program, radius, loss, W, beta), bound, "sampled")
+    objective = _objective(program, radius, loss, W, beta)
+    certificate = Certificate(objective, uncontradicted(objective, bound), "sampled")
     converged = certificate.gap <= tol
     if not converged:
         warnings.warn(

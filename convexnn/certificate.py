@@ -1,10 +1,16 @@
 """What is proved about a result: its objective, a lower bound, and over which networks the bound holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
-__all__ = ["SCOPES", "Certificate"]
+__all__ = ["SCOPES", "Certificate", "contradicts", "uncontradicted"]
+
+# Part of an objective by which a bound may be above it for no other reason than that both are rounded.
+ROUNDING = 1e-12
+# Part of an objective from which its rounding is worth a word.
+VISIBLE = 1e-8
 
 SCOPES = {
     "sampled": "the bound holds over the given activation patterns only; other patterns may do better",
@@ -12,6 +18,10 @@ SCOPES = {
     "networks below the bound may exist",
     "global": "proved over all activation patterns: no network of any width has a lower objective than the bound",
 }
+PROVISIONAL = (
+    "the bound is provisional: the run ended before a thorough search confirmed it, and short ones often miss patterns "
+    "that violate it"
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +38,22 @@ class Certificate:
         "sampled": the bound is proved for networks whose neurons have the given activation patterns (gated ReLU: the
         given gates). "local": the dual vector is feasible as far as local search over all patterns could find; the
         bound is an estimate. "global": the bound is proved for every ReLU network of the architecture, of any width.
-    rounding : float, default=0
-        Difference of the two values that rounding explains, where the data are fitted exactly and both should be zero.
+    negligible : float, default=0
+        Objectives up to this are zero but for rounding: the data are fitted exactly.
     proved_bound : float, default=0
         A lower bound that is proved over all networks, whatever the scope of `lower_bound`; 0 where none is known.
+    provisional : bool, default=False
+        Whether the run ended before a thorough search confirmed `lower_bound`, of scope "local": it is an estimate by a
+        short search, mostly too high.
+    rounding : float, default=0
+        How far `objective`, computed in double precision, may be from its exact value. Large weights that cancel make
+        it large; it is part of the gap where it is above 1e-12 of the objective.
+
+    Raises
+    ------
+    ValueError
+        If a bound is above the objective by more than the rounding of both (1e-12 of it, `rounding` and `negligible`):
+        the network refutes it.
 
     Examples
     --------
@@ -44,14 +66,47 @@ class Certificate:
     objective: float
     lower_bound: float
     scope: str
-    rounding: float = 0.0
+    negligible: float = 0.0
     proved_bound: float = 0.0
+    provisional: bool = False
+    rounding: float = 0.0
+
+    def __post_init__(self):
+        for name in ("lower_bound", "proved_bound"):
+            if contradicts(self.objective, getattr(self, name), self.rounding + self.negligible):
+                raise ValueError(
+                    f"{name} must be at most the objective, {self.objective!r}, which refutes it; "
+                    f"got {getattr(self, name)!r}"
+                )
+
+    def of(self, objective: float, rounding: float = 0.0) -> Self:
+        """Return the certificate of another network, or of the same where its objective is rounded otherwise.
+
+        Parameters
+        ----------
+        objective : float
+            The objective of that network. Bounds that it refutes are 0 in what is returned.
+        rounding : float, default=0
+            How far it may be from its exact value.
+
+        Returns
+        -------
+        Certificate
+            Of the same scope.
+        """
+        lower, proved = (
+            uncontradicted(objective, bound, rounding + self.negligible)
+            for bound in (self.lower_bound, self.proved_bound)
+        )
+        lower, provisional = max(lower, proved), self.provisional and lower > proved
+        bounds = {"lower_bound": lower, "proved_bound": proved, "provisional": provisional}
+        return replace(self, objective=objective, rounding=rounding, **bounds)
 
     @property
     def gap(self) -> float:
-        """Relative gap |objective - lower_bound| / objective, of the kind that `scope` says.
+        """Relative gap (objective - lower_bound) / objective, of the kind that `scope` says.
 
-        A bound above the objective can only be an error of rounding; it counts as a gap of its size, never as none.
+        0 where the objective is `negligible`; `rounding` is added to the objective where it is not small.
         """
         return self._gap(self.lower_bound)
 
@@ -61,17 +116,46 @@ class Certificate:
         return self._gap(self.lower_bound if self.scope == "global" else self.proved_bound)
 
     def _gap(self, bound):
-        difference = abs(self.objective - bound)
-        return 0.0 if difference <= self.rounding else difference / max(self.objective, np.finfo(float).tiny)
+        rounding = self.rounding if self.rounding > ROUNDING * self.objective else 0.0
+        difference = max(self.objective - bound, 0.0) + rounding
+        return 0.0 if difference <= self.negligible else difference / max(self.objective, np.finfo(float).tiny)
+
+    def reaches(self, tol: float) -> bool:
+        """Return whether the gap is at most `tol`, by a bound that is not provisional.
+
+        Parameters
+        ----------
+        tol : float
+            The relative gap wanted.
+
+        Returns
+        -------
+        bool
+            Whether it is.
+        """
+        return self.gap <= tol and not self.provisional
 
     def __str__(self):
+        meaning = PROVISIONAL if self.provisional else SCOPES[self.scope]
         text = (
             f"objective {self.objective:.10g}, lower bound {self.lower_bound:.10g}, gap {self.gap:.1e} "
-            f'(scope "{self.scope}": {SCOPES[self.scope]})'
+            f'(scope "{self.scope}": {meaning})'
         )
+        if self.rounding > VISIBLE * self.objective > 0:
+            text += f". Large weights cancel: the objective is known to {self.rounding:.1e} only"
         if self.scope != "global" and self.proved_bound > 0:
             text += (
                 f". Proved over all activation patterns: no network of any width is below {self.proved_bound:.10g}, "
                 f"a gap of {self.proved_gap:.1e}"
             )
         return text
+
+
+def contradicts(objective, bound, rounding=0.0):
+    """Return whether an objective refutes a bound: whether it is below that by more than the rounding of both."""
+    return bool(bound - objective > ROUNDING * abs(objective) + rounding)
+
+
+def uncontradicted(objective, bound, rounding=0.0):
+    """Return a bound that is above an objective by rounding as far below it, one that the objective refutes as 0."""
+    return 0.0 if contradicts(objective, bound, rounding) else min(bound, max(2.0 * objective - bound, 0.0))

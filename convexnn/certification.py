@@ -6,7 +6,6 @@ Hidden biases may be penalised, absent, or free, as scikit-learn's are (`convexn
 """
 
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from .certificate import Certificate
 from .circular import CircularNetwork
 from .conv_network import ConvNetwork
 from .conversion import as_network
-from .losses import Logistic, Loss, make_loss
+from .losses import Logistic, Loss, Squared, make_loss
 from .network import Network
+from .rounding import objective_rounding
 from .solvers import solve_generation
 from .training import regression_loss
 from .validation import check_choice, check_flag, check_positive
@@ -118,7 +118,8 @@ def certify(
         solution = solve_generation(
             program, W_init=W, tol=tol, scope=scope, time_limit=time_limit, random_state=random_state, verbose=verbose
         )
-    return replace(solution.certificate, objective=objective)
+    rounding = objective_rounding(network, X, np.reshape(y, (len(X), -1)), alpha, loss or Squared())
+    return solution.certificate.of(objective, rounding)
 
 
 def _check_network(model, hidden_bias):

@@ -205,7 +205,7 @@ def _certify(args):
         "scores": scores,
     }
     print_report(args, report, certify_lines)
-    return DONE if certificate.gap <= args.tol else NOT_CONVERGED
+    return DONE if certificate.reaches(args.tol) else NOT_CONVERGED
 
 
 def _ecg(args):
@@ -330,7 +330,7 @@ def _draw(result, path):
 def _exit_code(estimator):
     if "interrupted" in estimator.status_:
         return INTERRUPTED
-    solved = estimator.status_ == "solved" or estimator.certificate_.gap <= estimator.tol
+    solved = estimator.status_ == "solved" or estimator.certificate_.reaches(estimator.tol)
     return DONE if solved else NOT_CONVERGED
 
 

@@ -36,7 +36,7 @@ from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .architecture import Architecture
 from .arrangements import Arrangements
 from .building import build_program
-from .certificate import Certificate
+from .certificate import Certificate, uncontradicted
 from .circular import CircularNetwork
 from .cones import FreeCones
 from .conv_network import ConvNetwork
@@ -220,6 +220,7 @@ class _Run:
         self.best = (program, W, beta) if exact else None
         self.objective, self.bound, self.proved = 0.0 if exact else np.inf, 0.0, 0.0
         self.scope, self.gap = "global" if exact else program.scope, np.inf  # no norm is below 0
+        self.provisional = False
 
     def take(self, mu, solution):
         """Take a step: its bound, its dual vector, and the exact fit that is near it."""
@@ -230,22 +231,26 @@ class _Run:
         values = np.array([certificate.lower_bound, certificate.proved_bound]) / mu
         size = np.linalg.norm(self.V)
         bound, proved = values - 0.5 * mu * size**2 - ROUNDING * (np.abs(values) + size * (self.size + mu * size))
-        self.scope = certificate.scope
+        self.scope, self.provisional = certificate.scope, certificate.provisional
         self.proved = max(self.proved, proved if self.scope == "local" else bound)
         self.bound = max(bound, 0.0) if self.scope == "local" else self.proved
         self.V = own.loss.project_dual(self.Y, self.V + (self.Y - fit) / mu, own.free_basis[0])
         refitted = _refit(own, solution.W, solution.beta) if self.residual <= REFIT_FROM else None
         if refitted is not None and own.decay(refitted[0]) < self.objective:
             self.best, self.objective = (own, *refitted), own.decay(refitted[0])
-        self.gap = np.inf if self.best is None else self.certify(self.objective).gap
-        record = {"time": time.perf_counter() - self.start, "mu": mu, "residual": self.residual, "scope": self.scope}
-        self.history.append(record | {"objective": self.objective, "lower_bound": self.bound, "gap": self.gap})
+        known = self.certify(self.objective)
+        self.gap = np.inf if self.best is None else known.gap
+        record = {"time": time.perf_counter() - self.start, "mu": mu, "residual": self.residual}
+        names = ("objective", "lower_bound", "scope", "provisional")
+        self.history.append(record | {name: getattr(known, name) for name in names} | {"gap": self.gap})
         self.progress.update(self.history[-1])
 
     def certify(self, objective):
         """Return what is known of an exact fit of an objective."""
-        proved = self.proved if self.scope == "local" else 0.0
-        return Certificate(objective, self.bound, self.scope, proved_bound=proved)
+        proved = uncontradicted(objective, self.proved) if self.scope == "local" else 0.0
+        bound = max(uncontradicted(objective, self.bound), proved)
+        provisional = self.provisional and bound > proved
+        return Certificate(objective, bound, self.scope, proved_bound=proved, provisional=provisional)
 
     def result(self):
         """Return the best exact fit; warn where its gap is above the tolerance, raise where there is none."""
@@ -258,9 +263,9 @@ class _Run:
         Z, known = program.predict(W, beta), self.certify(self.objective)
         network = recover(Solution(program, W, beta, Z, known, len(self.history), True, ""))
         certificate = self.certify(network.weight_decay())
-        status = "solved" if certificate.gap <= self.tol else f"stopped after {len(self.history)} steps"
+        status = "solved" if certificate.reaches(self.tol) else f"stopped after {len(self.history)} steps"
         self.progress.close(summary(certificate, self.tol, status, n_neurons=network.n_neurons))
-        if not certificate.gap <= self.tol:
+        if not certificate.reaches(self.tol):
             warnings.warn(
                 f"stopped after {len(self.history)} steps at a relative gap of {certificate.gap:.2e}, above "
                 f'tol={self.tol:.2e} (scope "{certificate.scope}"); the fit is exact',

@@ -28,7 +28,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 
 from .arrangements import BLOCK_ENTRIES, Arrangements, pattern_bits
-from .certificate import Certificate
+from .certificate import Certificate, uncontradicted
 from .program import Program
 from .validation import check_count, check_positive
 
@@ -254,4 +254,5 @@ def _certified(program, kernel, V, b):
     objective = loss.value(program.Y, Z) + 0.5 * program.alpha * float(np.sum(W**2))
     candidates = [V, loss.project_dual(program.Y, -loss.grad(program.Y, Z), basis)]
     bound = max(-loss.conjugate(program.Y, -U) - 0.5 * float(np.sum(U * (kernel @ U))) for U in candidates)
-    return Certificate(objective, float(bound), "sampled", program.rounding), W, beta, V, Z
+    bound = uncontradicted(objective, float(bound), program.negligible)
+    return Certificate(objective, bound, "sampled", program.negligible), W, beta, V, Z

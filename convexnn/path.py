@@ -329,12 +329,14 @@ def _record(model, seconds):
     """Return the record of a fitted estimator of a path."""
     certificate = model.certificate_
     record = {"alpha": model.alpha_, "time": seconds, "n_neurons": model.n_neurons_}
-    return record | {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap", "scope")}
+    return record | {
+        name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap", "scope", "provisional")
+    }
 
 
 def _warn(models, n_alphas, status):
     """Warn once of gaps that are not reached, and of a path that was stopped."""
-    late = [model for model in models if model.certificate_.gap > model.tol]
+    late = [model for model in models if not model.certificate_.reaches(model.tol)]
     parts = []
     if late:
         worst = max(late, key=lambda model: model.certificate_.gap)

@@ -34,7 +34,7 @@ from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 
-from .certificate import Certificate
+from .certificate import Certificate, uncontradicted
 from .free_columns import FreeColumns, proved_value
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
@@ -152,7 +152,8 @@ def solve_polynomial(
             bound = max(certificate.lower_bound, other.lower_bound)
             if other.objective < certificate.objective:
                 network, certificate = trained, other
-            certificate = Certificate(certificate.objective, bound, "global", certificate.rounding)
+            bound = uncontradicted(certificate.objective, bound, certificate.negligible)
+            certificate = Certificate(certificate.objective, bound, "global", certificate.negligible)
     converged = certificate.gap <= tol
     if not converged:
         warnings.warn(
@@ -277,7 +278,8 @@ def _certify(network, X, Y, alpha, loss, basis, candidates):
         scale = loss.best_scale(Y, V, alpha / norm if norm > 0 else np.inf)
         bound = max(bound, proved_value(loss, Y, free, scale * V, steepness))
     rounding = loss.value(Y, np.zeros_like(Y)) * ROUNDING
-    return Certificate(network.objective(X, Y, alpha, loss), bound, "global", rounding)
+    objective = network.objective(X, Y, alpha, loss)
+    return Certificate(objective, uncontradicted(objective, bound, rounding), "global", rounding)
 
 
 def _solve(X, Y, alpha, loss, coefficients, basis, time_limit):

@@ -21,7 +21,7 @@ from scipy.linalg import block_diag
 
 from .architecture import Architecture, HiddenLayer
 from .arrangements import Arrangements
-from .certificate import Certificate
+from .certificate import Certificate, uncontradicted
 from .cones import ArrangementCones, make_cones
 from .design import Design
 from .enumeration import interior_gates
@@ -168,7 +168,7 @@ class Program:
         return V
 
     @property
-    def rounding(self) -> float:
+    def negligible(self) -> float:
         """Difference of objective and bound that is rounding where both should be zero."""
         size = self.loss.value(self.Y, np.zeros_like(self.Y))
         return float(size * RESIDUAL_TOL**2) if np.isfinite(size) else 0.0
@@ -243,7 +243,8 @@ class Program:
             bound = self.dual_value(dual, norm)
             if best[1] is None or bound > best[0]:
                 best = bound, self.dual_point(dual, norm)
-        return Certificate(self.objective(W, beta), best[0], self.scope, self.rounding), best[1]
+        objective, rounding = self.objective(W, beta), self.negligible
+        return Certificate(objective, uncontradicted(objective, best[0], rounding), self.scope, rounding), best[1]
 
     def lower_bound(self, V: np.ndarray) -> float:
         """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""

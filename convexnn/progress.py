@@ -31,7 +31,7 @@ FIELDS = {
     "objective": ("objective {:.6g}", "objective", 17, ".10g"),
     "lower_bound": ("lower bound {:.6g}", "lower bound", 17, ".10g"),
     "gap": ("gap {:.1e}", "gap", 9, ".1e"),
-    "scope": ("({})", "scope", 8, "s"),
+    "scope": ("({})", "scope", 11, "s"),
     "n_blocks": ("neurons {}", "blocks", 7, "d"),
     "n_neurons": ("neurons {}", "neurons", 8, "d"),
     "n_working": ("", "working set", 12, "d"),
@@ -48,6 +48,7 @@ REMEDIES = {
     "user_limit": "Raise max_iter or time_limit, or tol.",
     "max_iter": "Raise max_iter (None is the solver's own limit) or tol.",
     "lack of progress": "Raise tol; or standardise the features, or raise alpha, if the data are badly scaled.",
+    "missed patterns": "Fit again with another random_state or a smaller tol.",
     "rank": "Raise rank, or leave it at None.",
     "callback": "The best network so far is kept; fit again to go further.",
     "interrupted": "The best network so far is kept; fit again to go further.",
@@ -190,6 +191,7 @@ class Progress:
             header = "".join(f" {title:>{width}}" for _, title, width, _ in shown)
             self._stream.write(f"{self.description or 'iteration':>9}{header}\n")
         count = str(self.n_records) if self.total is None else f"{self.n_records}/{self.total}"
+        record = _in_words(record)
         cells = "".join(f" {record[name]:>{width}{form}}" for name, _, width, form in shown)
         self._stream.write(f"{count:>9}{cells}\n")
         self._stream.flush()
@@ -236,7 +238,7 @@ def summary(
     The objective is 2. Proved over all activation patterns: no network of this kind, of any width, is below 1.9999.
     3 neurons; alpha=0.1, 0.05 times alpha_max=2.
     """
-    solved = status == "solved" or certificate.gap <= tol
+    solved = (status == "solved" or certificate.gap <= tol) and not certificate.provisional
     small = None not in (alpha, alpha_max) and alpha < SMALL_ALPHA * alpha_max
     lines = [_outcome(certificate, tol, status, solved), _meaning(certificate)]
     lines.append(_facts(n_neurons, alpha, alpha_max, time))
@@ -268,7 +270,8 @@ def _outcome(certificate, tol, status, solved):
         return f"Solved to a relative gap of {gap} (tol={tol:g})."
     usual = status.startswith(("stopped", "interrupted", "done"))
     reason = f"the solver was {status.rstrip(',')}" if usual else f"the solver ended with status {status!r}"
-    return f"Not solved to tol={tol:g}: {reason}. The relative gap is {certificate.gap:.1e}."
+    provisional = ", which is provisional" if certificate.provisional else ""
+    return f"Not solved to tol={tol:g}: {reason}. The relative gap is {certificate.gap:.1e}{provisional}."
 
 
 def _meaning(certificate):
@@ -280,6 +283,11 @@ def _meaning(certificate):
         return f"{objective} Proved over all activation patterns: {proved}"
     if certificate.lower_bound <= 0 < certificate.objective:
         text = f"{objective} No lower bound of it above 0 is known."
+    elif certificate.provisional:
+        text = (
+            f"{objective} A short search found no network below {bound}, which is provisional: the run ended before a "
+            "thorough search confirmed it."
+        )
     elif certificate.scope == "local":
         text = (
             f"{objective} As far as search over all activation patterns could find, no network is below {bound}: an "
@@ -325,13 +333,19 @@ def _why_zero(alpha, alpha_max):
 def _remedy(certificate, status):
     """Say what to do where tol was not reached."""
     remedy = next((text for word, text in REMEDIES.items() if word in status), "Raise tol, or try another solver.")
-    if certificate.gap < 1e-2 and "tol" in remedy:
+    if certificate.gap < 1e-2 and "tol" in remedy and not certificate.provisional:
         remedy += f" The gap is within tol={10.0 ** ceil(log10(certificate.gap)):.0e} now."
     return remedy
 
 
+def _in_words(record):
+    """Return a record whose scope says where its bound is provisional."""
+    return {**record, "scope": "provisional"} if record.get("provisional") else record
+
+
 def _fields(record):
     """Return the fields of a record in one line."""
+    record = _in_words(record)
     shown = (FIELDS[name][0].format(record[name]) for name in FIELDS if name in record and FIELDS[name][0])
     return ", ".join(shown).replace(", (", " (")
 

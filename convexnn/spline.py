@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 
-from .certificate import Certificate
+from .certificate import Certificate, uncontradicted
 from .free_columns import FreeColumns, proved_value
 from .losses import Loss, Squared
 from .network import Network
@@ -228,7 +228,9 @@ def _certified(x, Y, alpha, loss, skip, tol, nodes, theta, candidates, status):
         V = loss.best_scale(Y, V, alpha / max(_kappa(x, V), np.finfo(float).tiny)) * V
         best = max(best, (proved_value(loss, Y, free, V, steepness), V), key=lambda pair: pair[0])
     objective = loss.value(Y, Z) + alpha * float(np.abs(right).sum() + np.abs(left).sum())
-    certificate = Certificate(objective, float(best[0]), "global", loss.value(Y, np.zeros_like(Y)) * ROUNDING)
+    rounding = loss.value(Y, np.zeros_like(Y)) * ROUNDING
+    bound = uncontradicted(objective, float(best[0]), rounding)
+    certificate = Certificate(objective, bound, "global", rounding)
     slope = slope if skip else None
     network, converged = _network(knots, right, left, constant, slope), certificate.gap <= tol
     return SplineSolution(knots, right, left, constant, slope, Z, best[1], certificate, network, converged, status)

@@ -5,6 +5,7 @@ A `Training` is the convex program of an estimator on its distinct samples (`sam
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -12,17 +13,21 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .building import build_program
+from .certificate import contradicts
 from .losses import make_loss
 from .minimal import minimal_network
 from .network import Network
 from .program import Program, Solution
 from .recovery import recover
+from .rounding import objective_rounding
 from .samples import Samples, distinct_samples
 from .solvers import WARM_STARTED, get_solver, solve_generation
+from .solvers.monitor import REFUTED
 from .solvers.one_feature import is_spline, solve_one_feature
 from .solvers.uncertified import solve_uncertified
 from .solvers.vector_generation import solve_vector_generation
@@ -35,6 +40,8 @@ REGRESSOR_LOSSES = ("squared", "huber", "quantile", "absolute")
 AUTO_FRACTION = 0.01
 # Patterns sampled for "adaptive" where they cannot be generated.
 SAMPLED_PATTERNS = 1000
+# What is said where the objective of a network cannot be computed to the tolerance.
+CANCELLED = "stopped by rounding: weights so large cancel that the objective is not known to the tolerance"
 # Options of generation alone, and their defaults.
 GENERATION = (("scope", "auto"), ("rank", None))
 
@@ -153,11 +160,24 @@ class Training:
             network = _smallest(network, samples.X)
         # the network's own objective: in extreme units its rounding differs from the program's
         objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)
-        model.network_, model.certificate_ = network, replace(solution.certificate, objective=objective)
+        known = solution.certificate
+        rounding = objective_rounding(network, samples.X, samples.Y, program.alpha, program.loss)
+        certificate, tol = known.of(objective, rounding), self.options["tol"]
+        model.network_, model.certificate_ = network, certificate
         model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max
         model.arrangements_ = samples.patterns_of_all(program.design.arrangements)
         model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
-        model.status_, model.tol_ = solution.status, self.options["tol"]
+        refuted = contradicts(objective, known.lower_bound, known.negligible + rounding)
+        model.status_, model.tol_ = f"stopped; {REFUTED}" if refuted else solution.status, tol
+        if solution.converged and not refuted and not certificate.reaches(tol):
+            model.status_ = CANCELLED
+            warnings.warn(
+                f"the fit was {CANCELLED}: it is known to {certificate.rounding:.1e}, a relative gap of "
+                f"{certificate.gap:.2e}, above tol={tol:.2e}; standardise the features, or drop one of those that are "
+                "nearly dependent",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         model.dual_ = np.zeros((len(self.kept), solution.dual.shape[1]))
         model.dual_[self.kept] = samples.dual_of_all(solution.dual, self.weights)
 

@@ -75,6 +75,7 @@ LAYERS = [
         "network",
         "polynomial_network",
         "proof",
+        "rounding",
         "search",
         "solvers.coupled",
         "spline_fit",

@@ -154,7 +154,7 @@ def test_the_gap_is_relative_and_the_words_say_the_scope():
     assert certificate.gap == 0.25
     assert Certificate(0.0, 0.0, "global").gap == 0.0
     assert Certificate(1.0, 2.0, "global").gap == 1.0  # a bound above the objective is never a gap of 0
-    assert Certificate(1e-30, 0.0, "global", rounding=1e-28).gap == 0.0
+    assert Certificate(1e-30, 0.0, "global", negligible=1e-28).gap == 0.0
     assert "other patterns may do better" in str(certificate)
     assert "no network of any width" in str(Certificate(2.0, 2.0, "global"))
     assert "no network of any width" not in str(certificate)

@@ -198,5 +198,5 @@ def test_gaps_are_of_what_they_are_named_after():
     above = Certificate(2.0, 2.5, "local", proved_bound=1.9)
     assert above.gap == 0.25
     assert above.proved_gap == pytest.approx(0.05)
-    assert Certificate(1e-40, 0.0, "local", rounding=1e-30).gap == 0.0
+    assert Certificate(1e-40, 0.0, "local", negligible=1e-30).gap == 0.0
     assert Certificate(0.0, 0.0, "global").gap == 0.0

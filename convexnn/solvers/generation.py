@@ -220,11 +220,13 @@ class _Generation:
             if not self.large or idle:
                 part = max(INNER_PART * self.gap, LAST_PART * self.target)
                 self._solve(min(THIN_FIRST_GAP if self.survey else FIRST_GAP, part))
-            found = self._price((SURVEYED if self.survey else self.n_starts) * ESCALATION**level)
+            found = self._price(level)
             if self.monitor.record(len(self.pool)):
+                if self.monitor.provisional and not self.monitor.late:  # time is left to look once more
+                    self._price(self._last_level())
                 return
             reached = self.gap <= self.target
-            proving = reached and level >= LAST_LEVEL
+            proving = reached and level >= self._last_level()
             if proving:
                 self._tidy()
                 found = self._prove()
@@ -233,7 +235,7 @@ class _Generation:
             elif reached or len(found) < FEW_FOUND:
                 level = min(level + 1, HIGHEST_LEVEL)
             elif self.survey and self.gap <= NEARLY * self.target:
-                level = max(level, LAST_LEVEL)
+                level = max(level, self._last_level())
             elif len(found) > MANY_FOUND:
                 level = max(level - 1, 0)
             idle = 0 if len(found) or (reached and not proving) else idle + 1
@@ -246,6 +248,10 @@ class _Generation:
             self._renew(found, moving)
             if moving:
                 self._move()
+
+    def _last_level(self):
+        """Return the level of a thorough search: higher where searches were found to have missed cells."""
+        return min(LAST_LEVEL + self.monitor.n_refuted, HIGHEST_LEVEL)
 
     def _given(self, W_init):
         """Return cells, signs, points and blocks of W_init."""
@@ -303,12 +309,13 @@ class _Generation:
         self.step *= MOVED_STEP
         self.V = program.project_dual(-program.loss.grad(program.Y, pool.sub.fit(pool.W, self.beta)))
 
-    def _price(self, n_starts):
+    def _price(self, level):
         """Search for maxima above alpha, and estimate the lower bound; return them as a Maxima, cells at hand left out.
 
         Leaves in `directions` the maxima that the neurons belong to.
         """
-        program, pool, V = self.program, self.pool, self.V
+        program, pool, V, over = self.program, self.pool, self.V, lambda: self.monitor.late
+        n_starts = (SURVEYED if self.survey else self.n_starts) * ESCALATION**level
         (rows, outputs), parts = pool.pairs, []
         self.directions = np.zeros((len(rows), program.design.X.shape[1]))
         neurons = pool.W[rows, :, outputs] / np.linalg.norm(pool.W[rows, :, outputs], axis=1, keepdims=True)
@@ -316,29 +323,46 @@ class _Generation:
             own, v = outputs == c, V[:, [c]]
             signs = pool.signs[rows[own]]
             if self.large:
-                climbed = search.ascend(v, signs, neurons[own], self.monitor.over)
+                climbed = search.ascend(v, signs, neurons[own], over)
             else:
                 climbed = search.climb(v, signs, pool.patterns(rows[own]))
             self.directions[np.flatnonzero(own)[: len(climbed)]] = climbed.directions
             parts.append(climbed)
             if not self.survey:
-                parts.append(search.maxima(v, program.alpha, neurons[own], signs, n_starts, self.monitor.over))
+                parts.append(search.maxima(v, program.alpha, neurons[own], signs, n_starts, over))
         if self.survey:
-            parts.append(self.survey.maxima(V, neurons, pool.signs[rows], outputs, n_starts, self.monitor.over))
+            parts.append(self.survey.maxima(V, neurons, pool.signs[rows], outputs, n_starts, over))
         maxima = join_maxima(*parts)
-        prices = np.zeros(0) if self.large else pool.prices(V, 1.0)
-        kappa = max(program.alpha, prices.max(initial=0.0), maxima.values.max(initial=0.0))
+        kappa, bound = self._bound(maxima)
+        if self.monitor.refutes(bound):  # by a neuron of the best network, which search missed
+            maxima = join_maxima(maxima, *self._refuting())
+            kappa, bound = self._bound(maxima)
         self.priced = V
-        kappa += program.dual_rounding(V)
-        unit, neglected = self.simplified.unit_loss, program.dual_neglected(V)
-        last, self.monitor.estimate = self.monitor.estimate, unit * program.dual_value(V, kappa)
-        self.gap = self.monitor.certificate.gap  # without what the rank neglects, which no iteration can mend
-        self.monitor.estimate = last
-        dual = self.simplified.restore_dual(program.dual_point(V, kappa + neglected))
-        self.monitor.suggest(unit * program.dual_value(V, kappa + neglected), dual)
+        # without what the rank neglects, which no iteration can mend
+        self.gap = self.monitor.gap_to(self.simplified.unit_loss * program.dual_value(V, kappa))
+        dual = self.simplified.restore_dual(program.dual_point(V, kappa + program.dual_neglected(V)))
+        self.monitor.suggest(bound, dual, level >= self._last_level())
         if not len(rows):  # inside the dual feasible set, where blocks become active a few at a time
             self.V = V * min(1.0, program.alpha / kappa)
         return pool.unknown(maxima.above((1 + EXCESS_TOL) * program.alpha), max(FEWEST_CELLS, len(rows)))
+
+    def _bound(self, maxima):
+        """Return kappa of the dual vector as far as it is known, and the lower bound that follows."""
+        program, V = self.program, self.V
+        prices = np.zeros(0) if self.large else self.pool.prices(V, 1.0)
+        kappa = max(program.alpha, prices.max(initial=0.0), maxima.values.max(initial=0.0)) + program.dual_rounding(V)
+        return kappa, self.simplified.unit_loss * program.dual_value(V, kappa + program.dual_neglected(V))
+
+    def _refuting(self):
+        """Climb from the neurons of the best network; return what is reached, a Maxima for each output."""
+        best, design = self.monitor, self.monitor.program.design
+        W = self.simplified.simplify(best.W)
+        rows, outputs = np.nonzero(W.any(axis=1))
+        blocks, U = best.blocks[rows], W[rows, :, outputs]
+        patterns, signs = design.arrangements.patterns(design.pattern_index(blocks)), design.sign(blocks)
+        for c, search in enumerate(self.searches):
+            own, v = outputs == c, self.V[:, [c]]
+            yield search.ascend(v, signs[own], U[own]) if self.large else search.climb(v, signs[own], patterns[own])
 
     def _merge(self, part):
         """Put neurons of one maximum together in one cell, if the objective grows by this part at most."""

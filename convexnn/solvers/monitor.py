@@ -9,18 +9,20 @@ from threading import Timer
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..certificate import Certificate
+from ..certificate import Certificate, contradicts, uncontradicted
 from ..program import Program, Solution
 from ..progress import Progress, summary
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
-__all__ = ["NO_PROGRESS", "Monitor", "check_blocks", "check_generated", "plain_interrupts", "run_watched"]
+__all__ = ["NO_PROGRESS", "REFUTED", "Monitor", "check_blocks", "check_generated", "plain_interrupts", "run_watched"]
 
 logger = logging.getLogger(__name__)
 
 # What solvers say that cannot go on.
 NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inner solver)"
+# What is said where the last bound was above the objective, which no search that is left could mend.
+REFUTED = "its search missed patterns, as the bound that it found is above the objective and was dropped"
 
 
 def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit, callback, verbose, scope=None):
@@ -58,7 +60,7 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
         except KeyboardInterrupt:
             monitor.status = "interrupted"
         if program.scope == "global" and scope is None:
-            monitor.settle()
+            monitor.charge_rounding()
         return monitor.solution(tol)
 
 
@@ -182,15 +184,21 @@ class Monitor:
         self.objective = program.loss.value(program.Y, program.free @ self.beta)
         self.lower_bound = self.estimate = 0.0  # losses and penalties are not negative
         self.dual = np.zeros_like(program.Y)
+        self.provisional, self.confirmed, self.n_refuted = False, (0.0, self.dual), 0
 
     @property
     def certificate(self):
-        """The certificate of the best point."""
-        if self.scope == "local":
-            return Certificate(self.objective, self.estimate, "local", self.program.rounding, self.lower_bound)
-        return Certificate(self.objective, self.lower_bound, self.scope, self.program.rounding)
+        """The certificate of the best point, without bounds that it refutes."""
+        objective, rounding = self.objective, self.program.negligible
+        proved = uncontradicted(objective, self.lower_bound, rounding)
+        if self.scope != "local":
+            return Certificate(objective, proved, self.scope, rounding)
+        local = uncontradicted(objective, self.estimate, rounding)
+        return Certificate(
+            objective, max(local, proved), "local", rounding, proved, bool(self.provisional and local > proved)
+        )
 
-    def settle(self):
+    def charge_rounding(self):
         """Prove the lower bound over all patterns anew, in the units of the data, every rounding charged."""
         norm = self.program.kappa_bound(self.dual)
         self.lower_bound = min(self.lower_bound, self.program.proved_bound(self.dual, norm))
@@ -210,6 +218,11 @@ class Monitor:
         """Whether the time limit ended the run."""
         return self.status.startswith("stopped at time_limit")
 
+    @property
+    def late(self):
+        """Whether the time for all but a proof is over."""
+        return self.time_limit is not None and self.elapsed > (1 - self.reserve) * self.time_limit
+
     def offer(self, W, blocks, beta, program=None, slack=0.0):
         """Take a feasible point if it is the best so far, or has fewer blocks and is by `slack` above at most.
 
@@ -222,6 +235,8 @@ class Monitor:
         if objective < (1 + slack * fewer) * self.objective:
             self.W, self.blocks, self.beta, self.objective = W, blocks, beta, objective
             self.program = program
+            if self.refutes(self.confirmed[0]):
+                self.confirmed, self.n_refuted = (0.0, self.confirmed[1]), self.n_refuted + 1
 
     def resume(self):
         """Return the program and the blocks of the best point, to go on from; a lack of progress is forgotten."""
@@ -238,16 +253,18 @@ class Monitor:
 
     def solution(self, tol):
         """Return the best point as a Solution; warn where its gap is above `tol`."""
+        self._settle()
         certificate, n_iter = self.certificate, len(self.history)
         if self.history:  # what came after the last record, such as a proof
             self.history[-1] |= self._state()
-        converged = certificate.gap <= tol
+        converged = certificate.reaches(tol)
         status = "solved" if converged else self.status
         facts = {"alpha": self.program.alpha, "time": self.elapsed, "n_neurons": None if self.W.any() else 0}
         self.progress.close(summary(certificate, tol, status, **facts))
         if not converged:
+            above = ", which is provisional" if certificate.provisional else f", above tol={tol:.2e}"
             warnings.warn(
-                f"the solver was {status} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e} (scope "
+                f"the solver was {status} at a relative gap of {certificate.gap:.2e}{above} (scope "
                 f'"{certificate.scope}"); the best feasible network found is kept',
                 ConvergenceWarning,
                 stacklevel=4,
@@ -274,16 +291,46 @@ class Monitor:
     def _state(self):
         """Return the time, the certificate and the number of blocks as a record."""
         certificate, n_blocks = self.certificate, int(np.count_nonzero(self.W.any(axis=(1, 2))))
-        names = ("objective", "lower_bound", "gap", "scope")
+        names = ("objective", "lower_bound", "gap", "scope", "provisional")
         return {"time": self.elapsed} | {name: getattr(certificate, name) for name in names} | {"n_blocks": n_blocks}
 
     def over(self):
         """Return whether the solver has to stop; `status` says why."""
-        if not self.status and self.time_limit is not None and self.elapsed > (1 - self.reserve) * self.time_limit:
+        if not self.status and self.late:
             self.status = f"stopped at time_limit={self.time_limit:g} s"
         return bool(self.status)
 
-    def suggest(self, estimate, dual):
-        """Take an estimate of the bound and its dual vector; a search cut short says too little, and the last stay."""
-        if not (self.history and self.over() and 0.0 < self.estimate <= self.objective):
-            self.estimate, self.dual = estimate, dual
+    def refutes(self, bound):
+        """Return whether the objective of the best point is below a bound, by more than rounding."""
+        return contradicts(self.objective, bound, self.program.negligible)
+
+    def gap_to(self, bound):
+        """Return the relative gap of the best point to a bound."""
+        rounding = self.program.negligible
+        return Certificate(self.objective, uncontradicted(self.objective, bound, rounding), "local", rounding).gap
+
+    def suggest(self, estimate, dual, thorough):
+        """Take an estimate of the bound and its dual vector: provisional, unless a thorough search confirms it.
+
+        A search cut short says too little, and what is known stays.
+        """
+        if self.history and self.late and self.estimate > 0.0:
+            return
+        self.estimate, self.dual, self.provisional = estimate, dual, not thorough or self.late
+        if self.refutes(estimate):
+            self.n_refuted += 1
+        elif not self.provisional and estimate > self.confirmed[0]:
+            self.confirmed = estimate, dual
+
+    def _settle(self):
+        """Choose the bound that is reported: the best that was confirmed; one that is refuted is never reported."""
+        refuted = self.refutes(self.estimate)
+        better = self.confirmed[0] > (0.0 if self.provisional else self.estimate)
+        if better or refuted:
+            (self.estimate, self.dual), self.provisional = self.confirmed, False
+        if refuted:
+            logger.warning("a local bound was above the objective: search missed patterns")
+            self.status = f"{self.status or 'stopped'}; {REFUTED}"
+        for record in self.history:  # bounds that were refuted later
+            late = record["scope"] == "local" and self.refutes(record["lower_bound"])
+            record["provisional"] = bool(record["provisional"] or late)

@@ -6,7 +6,6 @@ over the patterns of its neurons, so that it is a solution like those of the oth
 
 import time
 import warnings
-from dataclasses import replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -98,7 +97,7 @@ def _as_spline(program, tol):
     np.add.at(W, (blocks, slice(None), np.concatenate(outputs)), np.concatenate(U))
     Q, M = over.free_basis
     beta = M @ over.loss.fit_free(over.Y, Q, over.design.matvec(W))
-    certificate = replace(spline.certificate, objective=over.objective(W, beta))
+    certificate = spline.certificate.of(over.objective(W, beta))
     record = {"time": time.perf_counter() - start, "n_blocks": int(np.count_nonzero(W.any(axis=(1, 2))))}
     record |= {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap", "scope")}
     Z, converged = over.predict(W, beta), certificate.gap <= tol

@@ -286,7 +286,7 @@ def _solve(program, solver, options, verbose, best):
     if certificate.objective > best[2].objective:
         if best[2].lower_bound > certificate.lower_bound:
             certificate, dual = best[2:]
-        W, beta, certificate = best[0], best[1], replace(best[2], lower_bound=certificate.lower_bound)
+        W, beta, certificate = best[0], best[1], certificate.of(best[2].objective)
     return W, beta, certificate, dual, status, n_iter
 
 

@@ -226,6 +226,8 @@ class _VectorGeneration:
             self._solve()
             found = self._price()
             if self.monitor.record(len(self.neurons)):
+                if self.monitor.provisional and not self.monitor.late:  # time is left to look once more
+                    self._price(thorough=True)
                 return
             gaps.append(self.gap)
             if self.gap <= self.tol:
@@ -303,6 +305,7 @@ class _VectorGeneration:
         sub = Subproblem(program, np.arange(len(W)), np.full(W.shape, -1, np.int32), program.design)
         start = Iterate(W, neurons.beta, self.V, self.step)
         W, beta, self.V, self.step = solve_newton(sub, start, part, lambda *point: self.monitor.over())
+        self.V = self.program.project_dual(self.V)
         left = W.any(axis=(1, 2))
         U, A = W[left, :, 0], directions[left]
         self.neurons = Neurons.in_cells(neurons.program, patterns[left], U, A, beta).balanced()
@@ -333,33 +336,52 @@ class _VectorGeneration:
         shown = over_neurons(self.whole, neurons.patterns, neurons.A / sizes, np.zeros((len(W), 0)))
         self.monitor.offer(W, np.arange(len(W)), beta, shown, slack)
 
-    def _price(self):
+    def _price(self, thorough=False):
         """Search for neurons above alpha, and estimate the lower bound; return those found.
+
+        Thoroughly at once, or where a first search finds few.
 
         Leaves in `climbed` the maxima that the neurons belong to.
         """
         program, neurons, search, V = self.program, self.neurons, self.search, self.V
         units = neurons.A / np.linalg.norm(neurons.A, axis=1, keepdims=True)
         directions = neurons.U / np.linalg.norm(neurons.U, axis=1, keepdims=True)
-        limits = {"over": self.monitor.over, "progress": CLIMB_PART * self.tol}
+        limits = {"over": lambda: self.monitor.late, "progress": CLIMB_PART * self.tol}
         maxima = self.climbed = search.climb(V, units, neurons.patterns, **limits)
-        for n_starts in (search.n_starts, ESCALATION * search.n_starts):
+        for n_starts in (search.n_starts, ESCALATION * search.n_starts)[thorough:]:
             maxima = join_vector_maxima([search.maxima(V, program.alpha, directions, n_starts, **limits), maxima])
-            self._estimate(maxima.values.max(initial=0.0))
+            maxima = self._estimate(maxima, n_starts > search.n_starts)
             above = maxima.select(maxima.values > (1 + EXCESS_PART * self.tol) * program.alpha).distinct(SAME_MAXIMUM)
             same = (above.directions @ directions.T > SAME_MAXIMUM) & (above.outputs @ units.T > SAME_MAXIMUM)
             above = above.select(~same.any(axis=1))
-            if (self.gap > self.tol and len(above) > FEW_FOUND) or self.monitor.over():
+            if (self.gap > self.tol and len(above) > FEW_FOUND) or self.monitor.late:
                 break
         return above.select(slice(max(FEWEST_NEW, len(neurons))))
 
-    def _estimate(self, largest):
-        """Estimate the lower bound by the largest value found of |V' act(X u)|."""
+    def _estimate(self, maxima, thorough):
+        """Estimate the lower bound by the largest value found of |V' act(X u)|; return what refutes it, too."""
+        value, point = self._bound(maxima)
+        if self.monitor.refutes(value):  # by a neuron of the best network, which search missed
+            maxima = join_vector_maxima([maxima, self._refuting()])
+            value, point = self._bound(maxima)
+        self.monitor.suggest(value, self.simplified.restore_dual(point), thorough)
+        self.gap = self.monitor.gap_to(value)
+        return maxima
+
+    def _bound(self, maxima):
+        """Return the lower bound that follows from maxima, as far as they are all, and its dual vector."""
         program, V = self.program, self.V
-        kappa = max(program.alpha, largest) + program.dual_rounding(V) + program.dual_neglected(V)
-        dual = self.simplified.restore_dual(program.dual_point(V, kappa))
-        self.monitor.suggest(self.simplified.unit_loss * program.dual_value(V, kappa), dual)
-        self.gap = self.monitor.certificate.gap
+        kappa = (
+            max(program.alpha, maxima.values.max(initial=0.0)) + program.dual_rounding(V) + program.dual_neglected(V)
+        )
+        return self.simplified.unit_loss * program.dual_value(V, kappa), program.dual_point(V, kappa)
+
+    def _refuting(self):
+        """Climb from the neurons of the best network, and return the maxima reached."""
+        design, blocks = self.monitor.program.design, self.monitor.blocks
+        if not len(blocks):
+            return self.climbed.select(blocks)
+        return self.search.climb(self.V, design.directions[blocks], design.arrangements.patterns(blocks))
 
     def _merge(self):
         """Put neurons of one maximum together, if phi grows by a part of the gap at most."""
