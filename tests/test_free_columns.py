@@ -1,0 +1,94 @@
+"""What is proved where columns are nearly dependent: against exact rational arithmetic."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from attacks import attack
+from exact_networks import rational
+from sklearn.exceptions import ConvergenceWarning
+
+from convexnn import Architecture, ConvexReLURegressor, Network, build_program
+from convexnn.free_columns import FreeColumns, exact_products
+
+ULP = 2.0**-52
+
+
+@pytest.mark.parametrize("seed", range(2000, 2020))
+def test_no_network_is_below_a_proved_bound(seed):
+    attack(seed, time_limit=1.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_products_are_rounded_once(seed):
+    rng = np.random.default_rng(seed)
+    A, B = rng.standard_normal((30, 2)), rng.standard_normal((30, 3)) * 10.0 ** rng.integers(-200, 200)
+    B[:15] = -B[15:] * (A[15:, :1] / A[:15, :1])  # sums that cancel
+    a, b = rational(A), rational(B)
+    exact = [[float(sum(x[i] * z[j] for x, z in zip(a, b, strict=True))) for j in range(3)] for i in range(2)]
+    np.testing.assert_allclose(exact_products(A, B), exact, rtol=1e-15)
+
+
+def test_columns_that_depend_exactly_are_told_from_those_that_do_nearly():
+    rng = np.random.default_rng(0)
+    F = rng.integers(-9, 10, (40, 3)) / 8.0
+    exact = np.column_stack([np.ones(40), F, F @ [1.0, -2.0, 4.0] + 0.5, 1e8 * F[:, 0]])
+    assert FreeColumns(exact).resolved
+    for column in range(6):
+        near = exact.copy()
+        near[3, column] *= 1 + ULP
+        near[3, column] += ULP * (near[3, column] == 0)
+        assert not FreeColumns(near).resolved
+    onehot = np.eye(4)[rng.integers(0, 4, 40)]
+    assert FreeColumns(np.column_stack([np.ones(40), onehot])).resolved
+    assert FreeColumns(np.zeros((5, 2))).resolved
+    assert FreeColumns(np.zeros((5, 0))).resolved
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-7, 1e-10, 1e-12])
+def test_a_dual_vector_is_orthogonal_to_columns_that_are_nearly_one(noise):
+    """Exactly: what is left of F'V is no more than changes of V by its own rounding can mend."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(20)
+    F = np.column_stack([np.ones(20), x, x + noise * rng.standard_normal(20)])
+    program = build_program(F[:, 1:], rng.standard_normal(20), 0.1, "adaptive", Architecture(skip=True))
+    V = program.project_dual(rng.standard_normal((20, 1)))
+    own, difference = rational(V[:, 0]), rational(F[:, 2] - F[:, 1])  # the subtraction is exact
+    left = [float(sum(map(Fraction.__mul__, own, rational(column)))) for column in F.T]
+    assert np.abs(left).max() <= 1e-15 * np.linalg.norm(V)
+    along = float(sum(map(Fraction.__mul__, own, difference)))
+    assert abs(along) <= 1e-14 * noise * np.linalg.norm(V)
+
+
+@pytest.mark.parametrize("arrangements", ["adaptive", "all"])
+def test_nothing_is_proved_where_huge_weights_of_the_skip_fit_the_data(arrangements):
+    n, rng = 60, np.random.default_rng(4)
+    k = rng.integers(0, 9, n).astype(float)
+    X = np.column_stack([np.full(n, 3.0), 3.0 + k * 2.0 * ULP])
+    other = Network(
+        np.zeros((2, 0)), np.zeros(0), np.zeros((0, 1)), np.zeros(1), skip=np.array([[-0.5 / ULP], [0.5 / ULP]])
+    )
+    assert other.objective(X, k, 0.1) == 0.0
+    with pytest.warns(ConvergenceWarning):
+        model = ConvexReLURegressor(alpha=0.1, skip=True, arrangements=arrangements, max_iter=50).fit(X, k)
+    assert model.certificate_.scope != "global"
+    assert model.certificate_.proved_bound == 0.0
+
+
+def test_columns_that_agree_exactly_are_proved():
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((30, 1))
+    X, y = np.hstack([x, 2 * x, np.abs(x)]), np.abs(x[:, 0] - 0.5)
+    model = ConvexReLURegressor(alpha=0.1, skip=True, scope="global", random_state=0).fit(X, y)
+    assert model.status_ == "solved"
+    assert model.certificate_.scope == "global"
+
+
+def test_an_objective_of_weights_that_cancel_is_known_to_its_rounding():
+    x = np.arange(12.0)
+    X = np.column_stack([x, x + 1e-9 * (x % 3)])
+    with pytest.warns(ConvergenceWarning):
+        model = ConvexReLURegressor(alpha=1e-4, skip=True, tol=1e-9, random_state=0).fit(X, (x % 3) + 0.1 * (x % 2))
+    certificate = model.certificate_
+    assert certificate.rounding > 1e-12 * certificate.objective
+    assert certificate.gap >= certificate.rounding / certificate.objective
