@@ -37,10 +37,10 @@ def check_fit(case):
         for harmless in (ConvergenceWarning, DeprecationWarning, PendingDeprecationWarning):
             warnings.simplefilter("ignore", harmless)
         filters = list(warnings.filters)
-        model, seconds = _timed(case.fit)
+        model, clock, processor = _timed(case.fit)
         if model is None:
             reject()
-        again, once_more = _timed(case.fit)
+        again, clock_again, processor_again = _timed(case.fit)
         assert warnings.filters == filters, "the filters of warnings changed"
         check_predictions(case, model)
         check_certificate(case, model)
@@ -48,8 +48,9 @@ def check_fit(case):
     after = _world()
     changed = [name for name, value in world.items() if after[name] != value]
     assert not changed, f"a fit changed {changed}"
-    assert min(seconds, once_more) <= LATE * _limit(case) + LATE_SECONDS, "the time limit was overrun"
-    if "time_limit" not in _fitted(model).status_ + _fitted(again).status_:
+    seconds = min(clock, processor, clock_again, processor_again)  # others may be busy, and a first fit compiles
+    assert seconds <= LATE * _limit(case) + LATE_SECONDS, "the time limit was overrun"
+    if max(clock, clock_again) < TIME_LIMIT / 2:  # no limit cut anything short
         check_equal(_fitted(model).network_, _fitted(again).network_)
         assert model.certificate_.objective == again.certificate_.objective
 
@@ -108,7 +109,7 @@ def check_equal(network, other):
 
 
 def _timed(fit):
-    """The model, None if the fit is refused by what a user understands, and the seconds by clock or processor."""
+    """The model, None if the fit is refused by what a user understands, and the seconds of the clock and processor."""
     start, refusal = (time.perf_counter(), time.process_time()), None
     try:
         model = fit()
@@ -116,7 +117,7 @@ def _timed(fit):
         model, refusal = None, error
     if refusal is not None and (type(refusal) not in (TypeError, ValueError) or not NAMED.search(str(refusal))):
         raise AssertionError("a refusal that names no parameter") from refusal
-    return model, min(time.perf_counter() - start[0], time.process_time() - start[1])
+    return model, time.perf_counter() - start[0], time.process_time() - start[1]
 
 
 def _limit(case):
