@@ -170,7 +170,12 @@ def _valid(draw, network, estimator, n_outputs, n, d):
     generated = constrained and l2 and arrangements == "adaptive" and network.get("pooling") != "max"
     if generated and not coupled and not estimator.startswith("Circular"):
         changed["scope"] = draw(st.sampled_from(("auto", "auto", "local", "global")))
-    elif arrangements != "adaptive" and n_outputs == 1 and not estimator.startswith("Circular"):
+    elif (
+        arrangements != "adaptive"
+        and n_outputs == 1
+        and network.get("pooling") != "none"
+        and not estimator.startswith("Circular")
+    ):
         changed["solver"] = draw(st.sampled_from(("auto", "auto", "auto", "conic")))
     return changed
 
