@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from hypothesis import HealthCheck, given, seed, settings
+from counts import SEED
+from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
 import convexnn
@@ -76,14 +77,13 @@ def _assignments(fit):
 
 def for_all(strategy, count, check):
     """Run a check on examples of a strategy, the same ones each time that the seed is the same."""
-    from counts import SEED
-
     healthy = list(HealthCheck)
 
     @settings(max_examples=count, deadline=None, database=None, suppress_health_check=healthy, print_blob=False)
     @seed(SEED)
     @given(strategy)
     def run(example):
+        note(repr(example))
         check(example)
 
     run()
