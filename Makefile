@@ -1,11 +1,12 @@
-# make ecg: set up and run the main job. make test: set up and run the tests. make docs: set up and build docs/_build/html.
+# make ecg: set up and run the main job. make test: set up and run the tests. make test-long: the
+# long ones (docs/robustness.rst). make docs: set up and build docs/_build/html.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= results/ecg
 ARGS ?=
 
-.PHONY: ecg test lint docs clean
+.PHONY: ecg test test-long lint docs clean
 
 ecg: $(VENV)/.ecg
 	$(BIN)/python -m benchmarks.ecg --output $(OUTPUT) $(ARGS)
@@ -14,6 +15,10 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n 2
+
+# an hour or two on two processors; CONVEXNN_LONG=0.05 runs a twentieth, ARGS go to pytest
+test-long: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 $(ARGS) tests/long
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check --fix .

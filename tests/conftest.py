@@ -3,6 +3,8 @@
 import pytest
 from threadpoolctl import threadpool_limits
 
+collect_ignore = ["long"]  # but for make test-long, which names it
+
 
 @pytest.fixture(autouse=True, scope="session")
 def single_thread():
