@@ -270,7 +270,7 @@ def _outcome(certificate, tol, status, solved):
         return f"Solved to a relative gap of {gap} (tol={tol:g})."
     usual = status.startswith(("stopped", "interrupted", "done"))
     reason = f"the solver was {status.rstrip(',')}" if usual else f"the solver ended with status {status!r}"
-    provisional = ", which is provisional" if certificate.provisional else ""
+    provisional = ", by a provisional bound" if certificate.provisional else ""
     return f"Not solved to tol={tol:g}: {reason}. The relative gap is {certificate.gap:.1e}{provisional}."
 
 

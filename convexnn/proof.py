@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrangements import count_arrangements
-from .branch_and_bound import KappaBound, bound_kappa
+from .branch_and_bound import KappaBound, bound_kappa, node_seconds
 from .cell_pricing import EnumeratedCells
 from .enumeration import distinct_walls
 
@@ -82,15 +82,16 @@ class Prover:
         KappaBound
             Proved, by enumeration or by branch and bound.
         """
-        time_limit = np.inf if time_limit is None else time_limit
         enumeration = CELL_SECONDS * min(self.n_cells, MANY_CELLS + 1)  # what it takes, about
         if self.n_cells <= FEW_CELLS:
             result = self._enumerated(V, threshold)
             if result is not None:
                 return result
-        can_enumerate = self.n_cells <= MANY_CELLS and 3 * enumeration < time_limit
-        limits = {"time_limit": enumeration if can_enumerate else time_limit, "max_nodes": max_nodes}
-        limits["time_limit"] = None if np.isinf(limits["time_limit"]) else limits["time_limit"]
+        afforded = np.inf if max_nodes is None else max_nodes * self.node_seconds
+        in_time = time_limit is None or 3 * enumeration < time_limit
+        can_enumerate = self.n_cells <= MANY_CELLS and in_time and 3 * enumeration < afforded
+        nodes = int(enumeration / self.node_seconds) if can_enumerate else max_nodes
+        limits = {"time_limit": time_limit, "max_nodes": nodes}
         starts = starts if starts is not None and len(starts) else None
         rows, weights = self._rows(V)
         result = bound_kappa(rows, weights, threshold, starts=starts, refute=refute, **limits)
@@ -142,6 +143,11 @@ class Prover:
                 break
         bound = program.dual_value(V, max(upper, program.alpha) + program.dual_neglected(V))
         return Proof(bound, upper <= largest, points[:, :-1], points[:, -1], status, c)
+
+    @cached_property
+    def node_seconds(self):
+        """Seconds that a node of branch and bound takes, about, by a count of the work."""
+        return node_seconds(*self.program.design.X.shape)
 
     @cached_property
     def n_cells(self):
