@@ -135,7 +135,7 @@ def alpha_max_over_all(
     if scope != "local" and not problem.selects:
         limits, prover = {"time_limit": time_limit}, Prover(problem)
         if scope == "auto":
-            limits["max_nodes"] = min(PROOF_NODES, int(PROOF_SECONDS / prover.node_seconds))
+            limits["max_nodes"] = min(PROOF_NODES, prover.nodes_in(PROOF_SECONDS))
         threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
         bounds = [
             prover.bound(V[:, [c]], threshold, starts=search.found, refute=False, **limits)

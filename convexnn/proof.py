@@ -87,11 +87,9 @@ class Prover:
             result = self._enumerated(V, threshold)
             if result is not None:
                 return result
-        afforded = np.inf if max_nodes is None else max_nodes * self.node_seconds
-        in_time = time_limit is None or 3 * enumeration < time_limit
-        can_enumerate = self.n_cells <= MANY_CELLS and in_time and 3 * enumeration < afforded
-        nodes = int(enumeration / self.node_seconds) if can_enumerate else max_nodes
-        limits = {"time_limit": time_limit, "max_nodes": nodes}
+        can_enumerate = self.n_cells <= MANY_CELLS and (time_limit is None or 3 * enumeration < time_limit)
+        can_enumerate &= max_nodes is None or self.nodes_in(3 * enumeration) < max_nodes
+        limits = {"time_limit": time_limit, "max_nodes": self.nodes_in(enumeration) if can_enumerate else max_nodes}
         starts = starts if starts is not None and len(starts) else None
         rows, weights = self._rows(V)
         result = bound_kappa(rows, weights, threshold, starts=starts, refute=refute, **limits)
@@ -144,10 +142,9 @@ class Prover:
         bound = program.dual_value(V, max(upper, program.alpha) + program.dual_neglected(V))
         return Proof(bound, upper <= largest, points[:, :-1], points[:, -1], status, c)
 
-    @cached_property
-    def node_seconds(self):
-        """Seconds that a node of branch and bound takes, about, by a count of the work."""
-        return node_seconds(*self.program.design.X.shape)
+    def nodes_in(self, seconds):
+        """Return how many nodes of branch and bound take so many seconds, about, by a count of the work."""
+        return max(1, int(seconds / node_seconds(*self.program.design.X.shape)))
 
     @cached_property
     def n_cells(self):

@@ -117,8 +117,8 @@ def solve_generation(
         0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
     scope : {"auto", "local", "global"}, default="auto"
         "local" ends when search finds no violated pattern, which proves nothing. "global" goes on until the gap is
-        proved (seconds up to rank 6 or so, more beyond it; a time limit keeps the best bound). "auto" tries a proof for
-        half as long as the solution took: the certificate says which of the two it is. Max pooling has "local" only.
+        proved (seconds up to rank 6 or so, more beyond it; a time limit keeps the best bound). "auto" tries a proof by
+        less work than the solution took: the certificate says which of the two it is. Max pooling has "local" only.
     rank : int or None, default=None
         Train in the leading `rank` singular directions of the hidden rows only, which is faster and easier to prove.
         The certificate is for the whole data: where kappa of the data of this rank is at most k, that of all is at most
@@ -401,7 +401,7 @@ class _Generation:
         if self.scope == "auto":
             solved = len(monitor.history) * (ITERATION[0] + ITERATION[1] * self.program.design.X.size)
             afforded = max(LEAST_PROOF, PROOF_PART * solved)
-            nodes = min(PROOF_NODES, int(afforded / self.prover.node_seconds))
+            nodes = min(PROOF_NODES, self.prover.nodes_in(afforded))
         objective = monitor.objective / self.simplified.unit_loss
         limits = {"time_limit": monitor.remaining, "max_nodes": nodes}
         limits |= {"starts": [search.found for search in self.searches], "refute": refute}
