@@ -23,7 +23,7 @@ __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
 STARTS = (1, 4)
 # Relative distance of the bounds at which they are one, and the cones that an unasked proof may take.
 PROVED_TOL, PROOF_NODES = 1e-9, 200_000
-# Seconds that an unasked proof may take.
+# Seconds that an unasked proof may take, about, by a count of its cones.
 PROOF_SECONDS = 1.0
 
 
@@ -133,10 +133,9 @@ def alpha_max_over_all(
         searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
         value = max(found for found, _ in searches)
     if scope != "local" and not problem.selects:
-        limits = {"time_limit": time_limit}
+        limits, prover = {"time_limit": time_limit}, Prover(problem)
         if scope == "auto":
-            limits = {"time_limit": min(PROOF_SECONDS, time_limit or np.inf), "max_nodes": PROOF_NODES}
-        prover = Prover(problem)
+            limits["max_nodes"] = min(PROOF_NODES, prover.nodes_in(PROOF_SECONDS))
         threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
         bounds = [
             prover.bound(V[:, [c]], threshold, starts=search.found, refute=False, **limits)

@@ -23,10 +23,11 @@ from .moments import bound_cones, compile_kernels, quadratic_rows
 from .threads import one_blas_thread
 from .validation import check_count, check_flag, check_positive
 
-__all__ = ["KappaBound", "bound_kappa"]
+__all__ = ["KappaBound", "bound_kappa", "node_seconds"]
 
-# Seconds of a round.
-ROUND = 0.05
+# Seconds of a processor that a round is to take, and a cone: a + b n_rows + c rank^3, measured. Rounds are sized by
+# this count, not by the clock: then bounds are the same in every run, on any number of processors.
+ROUND, CONE = 0.1, (8e-5, 4e-7, 4e-7)
 # Points that refute the threshold.
 POINTS = 50
 # Rounds that follow the one in which a point refuted the threshold, for more of them.
@@ -152,6 +153,22 @@ def bound_kappa(
         return search.result(cause)
 
 
+def node_seconds(n_rows: int, rank: int) -> float:
+    """Return the seconds of a processor that a cone takes, about.
+
+    Parameters
+    ----------
+    n_rows, rank : int
+        Size of the data.
+
+    Returns
+    -------
+    float
+        Seconds on a machine of today: a count of the work, which does not depend on the clock.
+    """
+    return CONE[0] + CONE[1] * n_rows + CONE[2] * rank**3
+
+
 def _check_array(name, value, ndim):
     """Return a finite float array of `ndim` dimensions, C-contiguous."""
     array = np.asarray(value)
@@ -247,7 +264,8 @@ class _Search:
             return "by an interrupt"
 
     def _rounds(self, threads, n_workers, deadline, max_nodes):
-        cones, each, grace = self.pool.roots(), 1, GRACE
+        cones, grace = self.pool.roots(), GRACE
+        largest = max(2, int(ROUND / node_seconds(*self.problem.X.shape)))
         while True:
             start = perf_counter()
             self._bound(threads, n_workers, cones)
@@ -267,10 +285,9 @@ class _Search:
                 return "by the limit of memory"
             # Half as many cones are split as are bounded; the time of a round is to end with that of the search.
             now = perf_counter()
-            aim = min(ROUND, max(deadline - now, 0.0))
-            each = max(1, int(min(2 * each, len(cones.bounds) * aim / (now - start) / n_workers)))
-            most = min(each * n_workers // 2, self.pool.size // 2, (max_nodes - self.n_nodes) // 2)
-            cones = self.pool.split(max(1, int(most)))
+            in_time = len(cones.bounds) * max(deadline - now, 0.0) / (now - start)
+            most = min(2 * len(cones.bounds), largest, in_time, max_nodes - self.n_nodes) // 2
+            cones = self.pool.split(max(1, int(min(most, self.pool.size // 2))))
 
     def _bound(self, threads, n_workers, cones):
         """Bound cones in parallel, and put those that stay open into the pool."""

@@ -152,10 +152,36 @@ class Certificate:
 
 
 def contradicts(objective, bound, rounding=0.0):
-    """Return whether an objective refutes a bound: whether it is below that by more than the rounding of both."""
+    """Return whether an objective refutes a bound: whether it is below that by more than the rounding of both.
+
+    Parameters
+    ----------
+    objective, bound : float
+        Both.
+    rounding : float, default=0
+        What is rounding besides a small part of the objective.
+
+    Returns
+    -------
+    bool
+        Whether it does.
+    """
     return bool(bound - objective > ROUNDING * abs(objective) + rounding)
 
 
 def uncontradicted(objective, bound, rounding=0.0):
-    """Return a bound that is above an objective by rounding as far below it, one that the objective refutes as 0."""
+    """Return a bound that is above an objective by rounding as far below it, one that the objective refutes as 0.
+
+    Parameters
+    ----------
+    objective, bound : float
+        Both.
+    rounding : float, default=0
+        What is rounding besides a small part of the objective.
+
+    Returns
+    -------
+    float
+        At most the objective.
+    """
     return 0.0 if contradicts(objective, bound, rounding) else min(bound, max(2.0 * objective - bound, 0.0))

@@ -85,7 +85,7 @@ class CircularCNNRegressor(ConvexRegressor):
     n_iter_ : int
         Iterations of the solver.
     history_ : list of dict
-        Records of time (s), objective, lower_bound, gap, scope, n_blocks.
+        Records of time (s), objective, lower_bound, gap, scope, provisional, n_blocks.
     n_features_in_ : int
         Number of features, prod(input_shape).
     feature_names_in_ : ndarray of shape (n_features_in_,)

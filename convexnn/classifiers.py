@@ -233,7 +233,7 @@ class ConvexReLUClassifier(ConvexClassifier):
     n_iter_ : int
         Iterations of the solver.
     history_ : list of dict
-        Records of time (s), objective, lower_bound, gap, scope, n_blocks.
+        Records of time (s), objective, lower_bound, gap, scope, provisional, n_blocks.
     dual_ : ndarray of shape (n_samples, n_outputs)
         Dual variables of the samples given to `fit`, that of the lower bound: zero where a sample does not matter.
     status_, tol_ : str, float

@@ -149,7 +149,8 @@ class ConvexReLURegressor(ConvexRegressor):
     n_iter_ : int
         Iterations of the solver.
     history_ : list of dict
-        Records of time (s), objective, lower_bound, gap, scope, n_blocks. With "adaptive" all but the last are local.
+        Records of time (s), objective, lower_bound, gap, scope, provisional, n_blocks. With "adaptive" all but the last
+        are local; a provisional bound is one that only a short search supports, or that a later network refuted.
     dual_ : ndarray of shape (n_samples, n_outputs)
         Dual variables of the samples given to `fit`, that of the lower bound: zero where a sample does not matter.
     status_, tol_ : str, float

@@ -240,9 +240,9 @@ class _Run:
             self.best, self.objective = (own, *refitted), own.decay(refitted[0])
         known = self.certify(self.objective)
         self.gap = np.inf if self.best is None else known.gap
-        record = {"time": time.perf_counter() - self.start, "mu": mu, "residual": self.residual}
-        names = ("objective", "lower_bound", "scope", "provisional")
-        self.history.append(record | {name: getattr(known, name) for name in names} | {"gap": self.gap})
+        record = {"time": time.perf_counter() - self.start, "mu": mu, "residual": self.residual, "scope": self.scope}
+        record |= {"objective": self.objective, "lower_bound": known.lower_bound, "gap": self.gap}
+        self.history.append(record | {"provisional": known.provisional})
         self.progress.update(self.history[-1])
 
     def certify(self, objective):

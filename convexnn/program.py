@@ -383,8 +383,9 @@ class Solution:
     status : str
         What the solver said.
     history : list of dict
-        One record an iteration that was observed: time (s), objective, lower_bound, gap, scope, n_blocks. Those of
-        `solve_generation` are of scope "local"; the last is what the certificate says.
+        One record an iteration that was observed: time (s), objective, lower_bound, gap, scope, provisional, n_blocks.
+        Those of `solve_generation` are of scope "local"; the last is what the certificate says. A bound is provisional
+        where only a short search supports it, or where a later point is below it.
     dual : ndarray of shape (n_samples, n_outputs) or None
         The dual vector V of the lower bound, F'V = 0 and kappa(V) <= alpha as far as the scope of the certificate says
         (of a proved bound to within the gap). None where the solver has none.

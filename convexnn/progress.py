@@ -43,12 +43,12 @@ FIELDS = {
 SMALL_ALPHA = 1e-4
 # What to do, for the words in which a solver says why it stopped.
 REMEDIES = {
+    "missed patterns": "Fit again with another random_state.",
     "before the proof": 'The proof needs more time: raise time_limit or tol. scope="auto" is content with an estimate.',
     "time_limit": "Raise time_limit or tol.",
     "user_limit": "Raise max_iter or time_limit, or tol.",
     "max_iter": "Raise max_iter (None is the solver's own limit) or tol.",
     "lack of progress": "Raise tol; or standardise the features, or raise alpha, if the data are badly scaled.",
-    "missed patterns": "Fit again with another random_state or a smaller tol.",
     "rank": "Raise rank, or leave it at None.",
     "callback": "The best network so far is kept; fit again to go further.",
     "interrupted": "The best network so far is kept; fit again to go further.",
@@ -270,7 +270,7 @@ def _outcome(certificate, tol, status, solved):
         return f"Solved to a relative gap of {gap} (tol={tol:g})."
     usual = status.startswith(("stopped", "interrupted", "done"))
     reason = f"the solver was {status.rstrip(',')}" if usual else f"the solver ended with status {status!r}"
-    provisional = ", which is provisional" if certificate.provisional else ""
+    provisional = ", by a provisional bound" if certificate.provisional else ""
     return f"Not solved to tol={tol:g}: {reason}. The relative gap is {certificate.gap:.1e}{provisional}."
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .arrangements import count_arrangements
-from .branch_and_bound import KappaBound, bound_kappa
+from .branch_and_bound import KappaBound, bound_kappa, node_seconds
 from .cell_pricing import EnumeratedCells
 from .enumeration import distinct_walls
 
@@ -82,15 +82,14 @@ class Prover:
         KappaBound
             Proved, by enumeration or by branch and bound.
         """
-        time_limit = np.inf if time_limit is None else time_limit
         enumeration = CELL_SECONDS * min(self.n_cells, MANY_CELLS + 1)  # what it takes, about
         if self.n_cells <= FEW_CELLS:
             result = self._enumerated(V, threshold)
             if result is not None:
                 return result
-        can_enumerate = self.n_cells <= MANY_CELLS and 3 * enumeration < time_limit
-        limits = {"time_limit": enumeration if can_enumerate else time_limit, "max_nodes": max_nodes}
-        limits["time_limit"] = None if np.isinf(limits["time_limit"]) else limits["time_limit"]
+        can_enumerate = self.n_cells <= MANY_CELLS and (time_limit is None or 3 * enumeration < time_limit)
+        can_enumerate &= max_nodes is None or self.nodes_in(3 * enumeration) < max_nodes
+        limits = {"time_limit": time_limit, "max_nodes": self.nodes_in(enumeration) if can_enumerate else max_nodes}
         starts = starts if starts is not None and len(starts) else None
         rows, weights = self._rows(V)
         result = bound_kappa(rows, weights, threshold, starts=starts, refute=refute, **limits)
@@ -142,6 +141,10 @@ class Prover:
                 break
         kappa = max(upper, program.alpha) + program.dual_neglected(V) + program.dual_rounding(V)
         return Proof(kappa, upper <= largest, points[:, :-1], points[:, -1], status, c)
+
+    def nodes_in(self, seconds):
+        """Return how many nodes of branch and bound take so many seconds, about, by a count of the work."""
+        return max(1, int(seconds / node_seconds(*self.program.design.X.shape)))
 
     @cached_property
     def n_cells(self):

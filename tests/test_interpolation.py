@@ -300,7 +300,16 @@ def test_limits(capsys):
     assert result.residual <= 1e-12
     lines = capsys.readouterr().err.splitlines()
     assert lines[1 + len(result.history)].startswith("Not solved to tol=1e-17: the solver was stopped after")
-    assert list(result.history[0]) == ["time", "mu", "residual", "scope", "objective", "lower_bound", "gap"]
+    assert list(result.history[0]) == [
+        "time",
+        "mu",
+        "residual",
+        "scope",
+        "objective",
+        "lower_bound",
+        "gap",
+        "provisional",
+    ]
     assert result.history[0]["objective"] == np.inf
 
 

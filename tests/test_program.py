@@ -153,7 +153,10 @@ def test_the_gap_is_relative_and_the_words_say_the_scope():
     certificate = Certificate(2.0, 1.5, "sampled")
     assert certificate.gap == 0.25
     assert Certificate(0.0, 0.0, "global").gap == 0.0
-    assert Certificate(1.0, 2.0, "global").gap == 1.0  # a bound above the objective is never a gap of 0
+    for bounds in ({"lower_bound": 2.0}, {"lower_bound": 1.0 + 1e-11}, {"lower_bound": 0.0, "proved_bound": 2.0}):
+        with pytest.raises(ValueError, match=r"_bound must be at most the objective, 1\.0, which refutes it; got"):
+            Certificate(1.0, scope="local", **bounds)
+    assert Certificate(1.0, 1.0 + 1e-14, "global").gap == 0.0  # that is rounding
     assert Certificate(1e-30, 0.0, "global", negligible=1e-28).gap == 0.0
     assert "other patterns may do better" in str(certificate)
     assert "no network of any width" in str(Certificate(2.0, 2.0, "global"))

@@ -195,8 +195,8 @@ def test_gaps_are_of_what_they_are_named_after():
         assert certificate.gap == 0.25
         assert certificate.proved_gap == gap
         assert Certificate(2.0, 1.5, scope, proved_bound=1.0).proved_gap == (0.5 if scope != "global" else 0.25)
-    above = Certificate(2.0, 2.5, "local", proved_bound=1.9)
-    assert above.gap == 0.25
-    assert above.proved_gap == pytest.approx(0.05)
+    better = Certificate(3.0, 2.5, "local", proved_bound=1.9).of(2.0)  # which refutes the estimate, not the proof
+    assert better.lower_bound == better.proved_bound == 1.9
+    assert better.gap == better.proved_gap == pytest.approx(0.05)
     assert Certificate(1e-40, 0.0, "local", negligible=1e-30).gap == 0.0
     assert Certificate(0.0, 0.0, "global").gap == 0.0

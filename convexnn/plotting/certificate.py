@@ -16,6 +16,7 @@ __all__ = ["CertificateDisplay"]
 ZONES = {
     "global": ("proved: no network of any width", blend(CYCLE[2], 0.75), None),
     "local": ("search found none, which is no proof", blend(CYCLE[4], 0.75), "//"),
+    "provisional": ("provisional: a short search found none", blend(CYCLE[4], 0.35), "///"),
     "sampled": ("none with the given activation patterns", blend(CYCLE[3], 0.65), ".."),
     "open": ("not excluded", "#E4E4E4", None),
 }
@@ -42,7 +43,7 @@ class CertificateDisplay:
         The figure.
     zones_ : list of dict
         For each certificate, the relative distances (far, near) from the objective between which each zone is: "global"
-        where it is proved that no network is, "local" or "sampled", and "open".
+        where it is proved that no network is, "local", "provisional" or "sampled", and "open".
     words_ : list of str
         What each certificate says, in words.
 
@@ -174,7 +175,8 @@ class CertificateDisplay:
 def _zones(certificate):
     """Return the relative distances below the objective between which each zone is, the farthest first."""
     gap, proved = min(certificate.gap, 1.0), min(certificate.proved_gap, 1.0)  # 0 is a bound of every objective
-    between = {} if certificate.scope == "global" else {certificate.scope: (proved, gap)}
+    kind = "provisional" if certificate.provisional else certificate.scope
+    between = {} if kind == "global" else {kind: (proved, gap)}
     return {"global": (1.0, proved), **between, "open": (gap, 0.0)}
 
 
@@ -187,6 +189,8 @@ def _words(certificate):
         return f"Proved: no network of any width is more than {gap} below the objective."
     if certificate.scope == "sampled":
         text = f"No network with the given activation patterns is more than {gap} below the objective; others may be."
+    elif certificate.provisional:
+        text = f"Provisional: a short search found no network more than {gap} below the objective; none confirmed it."
     else:
         text = f"Search over all activation patterns found no network more than {gap} below the objective: no proof."
     if certificate.proved_bound > 0:

@@ -14,6 +14,7 @@ from .style import (
     LEAST_GAP,
     NEGATIVE,
     POSITIVE,
+    PROVISIONAL_WORDS,
     SCOPE_MARKERS,
     SCOPE_WORDS,
     frame,
@@ -43,6 +44,9 @@ class ConvergenceDisplay:
         Objective, lower bound and relative gap at each time.
     scopes : sequence of str, length n_records
         Scope of every bound: "sampled", "local" or "global".
+    provisional : sequence of bool, length n_records, or None, default=None
+        Whether every bound is provisional: of a short search that no thorough one confirmed, drawn as hollow markers.
+        None: none is.
     runs : dict of str to list of (ndarray, ndarray), or None, default=None
         Times (s) and objectives of every run of a method, by the name of the method.
     tol : float or None, default=None
@@ -55,7 +59,7 @@ class ConvergenceDisplay:
     figure_ : Figure
         The figure.
     lines_ : dict of str to Line2D
-        "objective" and "lower_bound", "gap".
+        "objective" and "lower_bound", "gap", and "provisional" where bounds are: the last one drawn.
     run_lines_ : dict of str to list of Line2D
         For every method a line for each run, in the first panel and then in the second.
 
@@ -81,6 +85,7 @@ class ConvergenceDisplay:
         lower_bounds: Sequence,
         gaps: Sequence,
         scopes: Sequence,
+        provisional: Sequence | None = None,
         runs: Mapping | None = None,
         tol: float | None = None,
     ):
@@ -89,6 +94,7 @@ class ConvergenceDisplay:
         self.lower_bounds = np.asarray(lower_bounds, dtype=float)
         self.gaps = np.asarray(gaps, dtype=float)
         self.scopes = list(scopes)
+        self.provisional = np.zeros(len(self.scopes), bool) if provisional is None else np.asarray(provisional, bool)
         self.runs = {} if runs is None else dict(runs)
         self.tol = tol
 
@@ -127,8 +133,8 @@ class ConvergenceDisplay:
         Parameters
         ----------
         history : list of dict
-            Records of time (s), objective, lower_bound, gap and scope: `history_` of an estimator, or `history` of a
-            `Solution`.
+            Records of time (s), objective, lower_bound, gap, scope and maybe provisional: `history_` of an estimator,
+            or `history` of a `Solution`.
         runs : dict of str to list of Training, or None, default=None
             Runs of methods of `convexnn.baselines`, say {"Adam": [train_adam(...), ...]}, on the same objective. Their
             times do not count the choice of a learning rate.
@@ -151,6 +157,7 @@ class ConvergenceDisplay:
             raise ValueError("history must have at least one record; got none")
         columns = {f"{name}s": [record[name] for record in history] for name in ("time", "objective", "gap", "scope")}
         columns["lower_bounds"] = [record["lower_bound"] for record in history]
+        columns["provisional"] = [record.get("provisional", False) for record in history]
         curves = {name: [_curve(name, run) for run in group] for name, group in (runs or {}).items()}
         if not all(curves.values()):
             raise ValueError(f"runs must have at least one run for each method; got none for one of {list(curves)}")
@@ -220,11 +227,20 @@ class ConvergenceDisplay:
         self.lines_["objective"] = ax.plot(self.times, self.objectives, label="convex: objective", **solid)[0]
         label = f"convex: lower bound, {SCOPE_WORDS[self.scopes[-1]]}"
         dashed = {"marker": SCOPE_MARKERS[self.scopes[-1]], "markersize": 3, "linestyle": "--", "linewidth": 1.2}
-        self.lines_["lower_bound"] = ax.plot(self.times, self.lower_bounds, color=NEGATIVE, label=label, **dashed)[0]
+        dashed |= {"color": NEGATIVE, "markevery": np.flatnonzero(~self.provisional).tolist()}
+        self.lines_["lower_bound"] = ax.plot(self.times, self.lower_bounds, label=label, **dashed)[0]
+        self._plot_provisional(ax, self.lower_bounds, NEGATIVE)
         ax.axhline(self.lower_bounds[-1], color=NEGATIVE, linewidth=0.8, linestyle=":", zorder=0)
         ax.set_ylim(self._objective_limits())
         ax.set_title("Objective and lower bound", loc="left")
         ax.set_ylabel("training objective")
+
+    def _plot_provisional(self, ax, values, color):
+        """Mark values of bounds that no thorough search confirmed."""
+        if self.provisional.any():
+            label, chosen = f"convex: {PROVISIONAL_WORDS}", self.provisional
+            style = {"markersize": 3, "color": color, "markerfacecolor": "white", "label": label}
+            self.lines_["provisional"] = ax.plot(self.times[chosen], values[chosen], "o", **style)[0]
 
     def _objective_limits(self):
         """Return limits that show where runs end, but for runs that are far above the others, not where they start."""
@@ -245,9 +261,11 @@ class ConvergenceDisplay:
             above = _part_above(self.objectives, low)
             ax.plot(self.times, above, color=POSITIVE, linewidth=1.4, label="convex, to the last bound")
         self.lines_["gap"] = ax.plot(self.times, gaps, color=DARK, linewidth=1.4)[0]
-        for scope in (scope for scope in SCOPE_WORDS if scope in self.scopes):
-            chosen, style = scopes == scope, {"markersize": 3, "color": DARK, "label": f"convex: {SCOPE_WORDS[scope]}"}
+        for scope in (scope for scope in SCOPE_WORDS if scope in scopes[~self.provisional]):
+            chosen = (scopes == scope) & ~self.provisional
+            style = {"markersize": 3, "color": DARK, "label": f"convex: {SCOPE_WORDS[scope]}"}
             ax.plot(self.times[chosen], gaps[chosen], SCOPE_MARKERS[scope], **style)
+        self._plot_provisional(ax, gaps, DARK)
         if self.tol is not None:
             ax.axhline(self.tol, color=GREY, linewidth=1, linestyle="--", label=f"tol = {self.tol:g}")
         if (self.gaps < LEAST_GAP).any():

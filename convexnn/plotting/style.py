@@ -22,6 +22,7 @@ __all__ = [
     "NEGATIVE",
     "NEUTRAL",
     "POSITIVE",
+    "PROVISIONAL_WORDS",
     "SCOPE_MARKERS",
     "SCOPE_WORDS",
     "blend",
@@ -45,6 +46,7 @@ SCOPE_WORDS = {
     "local": "estimate by search, no proof",
     "global": "proved over all networks",
 }
+PROVISIONAL_WORDS = "provisional, by a short search"
 # Smaller gaps are rounding; they are drawn here.
 LEAST_GAP = 1e-12
 SCOPE_MARKERS = {"sampled": "s", "local": "o", "global": "D"}

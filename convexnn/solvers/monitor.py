@@ -262,7 +262,8 @@ class Monitor:
         facts = {"alpha": self.program.alpha, "time": self.elapsed, "n_neurons": None if self.W.any() else 0}
         self.progress.close(summary(certificate, tol, status, **facts))
         if not converged:
-            above = ", which is provisional" if certificate.provisional else f", above tol={tol:.2e}"
+            above = f", above tol={tol:.2e}" if certificate.gap > tol else ""
+            above += ", by a provisional bound" if certificate.provisional else ""
             warnings.warn(
                 f"the solver was {status} at a relative gap of {certificate.gap:.2e}{above} (scope "
                 f'"{certificate.scope}"); the best feasible network found is kept',
