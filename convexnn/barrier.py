@@ -5,7 +5,8 @@ m, and E_i the derivative of M in m_i, the gradient of log det M is tr(P E_i), a
 """
 
 import numpy as np
-from numba import njit
+
+from .kernels import kernel
 
 __all__ = ["ROUNDING", "add_barrier", "cholesky", "dot", "matrix_of", "newton_step", "positions", "trust_region"]
 
@@ -13,7 +14,7 @@ __all__ = ["ROUNDING", "add_barrier", "cholesky", "dot", "matrix_of", "newton_st
 ROUNDING = 64 * np.finfo(float).eps
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@kernel(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def dot(a, b):
     """Return the product of two vectors, summed in any order.
 
@@ -28,7 +29,7 @@ def dot(a, b):
     return t
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def positions(d):
     """Return the rows and the columns of M where the unknowns stand.
 
@@ -47,7 +48,7 @@ def positions(d):
     return first, second
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def matrix_of(m, M):
     """Write [1, u'; u, U].
 
@@ -67,7 +68,7 @@ def matrix_of(m, M):
             q += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def cholesky(M, L):
     """Write the Cholesky factor of a matrix; return whether it is positive definite.
 
@@ -90,7 +91,7 @@ def cholesky(M, L):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def add_barrier(m, places, eps, g, H):
     """Add the barrier to a gradient and to minus a Hessian; return log det M.
 
@@ -134,7 +135,7 @@ def add_barrier(m, places, eps, g, H):
     return log_det
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def newton_step(H, g, places, step):
     """Solve H step = g + nu t, t'step = 0, with t the trace of U; return whether the solution is finite.
 
@@ -173,7 +174,7 @@ def newton_step(H, g, places, step):
     return np.isfinite(step).all()
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def trust_region(g, const, d):
     """Return const plus the least of mu + b'(mu I - Q)^-1 b / 4 over mu > lambda_max(Q), rounded up.
 

@@ -11,9 +11,9 @@ C. L. Lawson and R. J. Hanson (1974), Solving Least Squares Problems, chapter 23
 """
 
 import numpy as np
-from numba import njit
 
 from .barrier import dot
+from .kernels import kernel
 
 __all__ = ["IMPLIED_TOL", "linear_bound", "settle"]
 
@@ -25,7 +25,7 @@ DEPENDENT = 1e-12
 POINTS = 32
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def settle(X, w, side, facets, u):
     """Drop facets that the others imply, and fix the signs that the facets imply; return the number of facets.
 
@@ -56,7 +56,7 @@ def settle(X, w, side, facets, u):
     return kept
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def linear_bound(X, p, w, side, facets, u):
     """Return the maximum on a cone where all rows have one sign, b'u with b = (p + sum_k w_k s_k x_k) / 2, or more.
 
@@ -96,7 +96,7 @@ def linear_bound(X, p, w, side, facets, u):
     return length * distance
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _settle_rows(X, w, kind, side, B, G, u, work):
     """Fix the signs that the facets imply of the rows whose weight has the sign `kind`; return how many stay open."""
     n_open, d, residual = 0, X.shape[1], work[5]
@@ -126,7 +126,7 @@ def _settle_rows(X, w, kind, side, B, G, u, work):
     return n_open
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _generators(X, facets, B, G):
     """Write the rows of the facets with their signs, and the products of these."""
     for q in range(len(B)):
@@ -137,7 +137,7 @@ def _generators(X, facets, B, G):
             G[q, r] = G[r, q] = dot(B[q], B[r])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _drop_implied(B, G, facets, work):
     """Drop facets that the others imply, all but the last, which is new; return how many stay."""
     m = len(B)
@@ -157,7 +157,7 @@ def _drop_implied(B, G, facets, work):
     return m
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _distance(B, G, x, barred, work):
     """Return the distance of x to the cone of the rows of B but one, or more; what is left of x goes to work[5]."""
     L, active, s, mu, c, residual = work
@@ -189,7 +189,7 @@ def _distance(B, G, x, barred, work):
     return np.sqrt(dot(residual, residual))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _restore(G, c, active, m, L, s, mu):
     """Move mu towards s, leaving out rows whose multipliers vanish on the way; return the number of active rows."""
     while m > 0:
@@ -211,7 +211,7 @@ def _restore(G, c, active, m, L, s, mu):
     return m
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _solve(G, c, active, m, L, s):
     """Write the solution of the normal equations of m active rows to s; return False if the rows are dependent."""
     for a in range(m):

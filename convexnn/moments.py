@@ -30,10 +30,10 @@ SIAM Journal on Scientific Computing 20.
 """
 
 import numpy as np
-from numba import njit
 
 from .barrier import ROUNDING, add_barrier, cholesky, matrix_of, newton_step, positions, trust_region
 from .facets import linear_bound, settle
+from .kernels import kernel
 
 __all__ = ["bound_cones", "compile_kernels", "quadratic_rows"]
 
@@ -82,7 +82,7 @@ def compile_kernels():
         bound_cones(np.ones((1, 1)), np.ones((1, 1)), one, one, one, sides, facets, moments, (1.0, 0.0), one, one, rows)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, values, rows):
     """Bound cones from above.
 
@@ -130,13 +130,13 @@ def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, value
             rows[c] = _loosest(A, v, sides[c], m[d:], z)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _is_linear(w, side):
     """Return whether the signs of all rows are known."""
     return not ((side == 0) & (w != 0.0)).any()
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _value(X, p, w, u, z):
     """Return the objective at u / |u|, and write the products of the rows with u to z."""
     _multiply(X, u, z)
@@ -149,7 +149,7 @@ def _value(X, p, w, u, z):
     return value / np.sqrt(square) if square > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _loosest(A, w, side, U, z):
     """Return the row whose root exceeds |x_k'u| most, weighted, else that of negative weight of the least |x_k'u|."""
     k, worst, nearest, least = -1, 0.0, -1, np.inf
@@ -166,7 +166,7 @@ def _loosest(A, w, side, U, z):
     return k if k >= 0 else nearest
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@kernel(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def _multiply(X, u, z):
     for k in range(len(X)):
         t = 0.0
@@ -175,7 +175,7 @@ def _multiply(X, u, z):
         z[k] = t
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _relax(X, A, p, w, side, facets, m, limits, places):
     """Return a bound of the cone; m is moved to the last iterate."""
     n, d = X.shape
@@ -224,7 +224,7 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
     return bound
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _quadratic_terms(X, A, w, side, facets):
     """Return coefficients of U, of the rows under a root and of products of facets, and weights of roots."""
     d, D = X.shape[1], A.shape[1]
@@ -251,7 +251,7 @@ def _quadratic_terms(X, A, w, side, facets):
     return Z, roots
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _prices(X, p, w, side, facets, price, kinks, slopes):
     """Write the weights of -|x_k'u| and the linear part in u; a constraint is price min(z, 0) = price (z - |z|) / 2."""
     for a in range(len(p)):
@@ -270,7 +270,7 @@ def _prices(X, p, w, side, facets, price, kinks, slopes):
             slopes[a] += 0.5 * price * side[k] * X[k, a]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H):
     """Write the gradient and minus the Hessian of the smoothed objective; return it, the true one, and the constant."""
     n, d = X.shape
@@ -313,7 +313,7 @@ def _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H):
     return smooth, primal, const + ROUNDING * multipliers
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _square(Z, h, out):
     """Write the lower triangle of Z' diag(h) Z."""
     scaled = np.empty(Z.shape)
@@ -326,7 +326,7 @@ def _square(Z, h, out):
             out[a, e] = product[a, e]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _move_duals(duals, z, dz, kinks, smoothing, size):
     """Move the duals of kinks by a step of Newton for dual sqrt(z^2 + width^2) = z, within [-1, 1]."""
     for k in range(len(z)):
@@ -337,7 +337,7 @@ def _move_duals(duals, z, dz, kinks, smoothing, size):
             duals[k] = min(1.0, max(-1.0, duals[k] + size * change))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _line_search(m, step, now, decrement, terms, z, y, dz, dy):
     """Return the size of a step that increases the smoothed objective, halved from 1 as often as needed."""
     roots, kinks, slopes, price, eps = terms
@@ -371,7 +371,7 @@ def _line_search(m, step, now, decrement, terms, z, y, dz, dy):
     return 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _violated(facets, z, products, width):
     """Return whether a constraint is violated by much more than the width of its kink."""
     for q in range(len(facets)):

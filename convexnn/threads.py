@@ -11,7 +11,10 @@ from functools import cache
 from joblib import cpu_count
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["map_batches", "one_blas_thread"]
+__all__ = ["map_batches", "one_blas_thread", "share_out"]
+
+# Products from which the work is shared by threads, and the batches that it is then shared in.
+THREADED_WORK, BATCHES = 1e8, 16
 
 
 @cache
@@ -44,3 +47,19 @@ def map_batches(function, batches):
         return [function(batch) for batch in batches]
     with one_blas_thread(), ThreadPoolExecutor(min(len(batches), cpu_count())) as pool:
         return list(pool.map(function, batches))
+
+
+def share_out(function, count, work):
+    """Apply a function to slices that make up range(count), on all processors where that pays.
+
+    Parameters
+    ----------
+    function : callable
+        Called with a slice.
+    count : int
+        The number of items.
+    work : float
+        Products that an item takes.
+    """
+    size = -(-count // BATCHES) if count * work > THREADED_WORK else count
+    map_batches(function, [slice(first, min(count, first + size)) for first in range(0, count, size or 1)])

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from ..cones import FreeCones, compile_kernels
+from ..cones import FreeCones
 from ..group_pricing import cone_rows, conic_settings, group_start, norm_cones, price_groups
 from ..losses import Squared
 from ..penalties import Nuclear
@@ -116,7 +116,7 @@ def solve_conic(
         _run(program, W_init, tol, monitor)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
-    return run_watched(iterate, program, compile_kernels, **limits, callback=callback, verbose=verbose)
+    return run_watched(iterate, program, **limits, callback=callback, verbose=verbose)
 
 
 def _run(whole, W_init, tol, monitor):
