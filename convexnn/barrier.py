@@ -110,7 +110,7 @@ def add_barrier(m, places, eps, g, H):
     """
     first, second = places
     size = second[len(m) - 1] + 1
-    M, L, R = np.empty((size, size)), np.zeros((size, size)), np.zeros((size, size))
+    M, L, R = np.empty((size, size)), np.empty((size, size)), np.empty((size, size))
     matrix_of(m, M)
     cholesky(M, L)
     log_det = 0.0
@@ -122,15 +122,20 @@ def add_barrier(m, places, eps, g, H):
             for k in range(j, i):
                 t -= L[i, k] * R[k, j]
             R[i, j] = t / L[i, i]
-    P = np.dot(R.T, R)
+    for i in range(size):  # the inverse R'R of M, in its place
+        for j in range(i + 1):
+            t = 0.0
+            for k in range(i, size):
+                t += R[k, i] * R[k, j]
+            M[i, j] = M[j, i] = t
     for i in range(len(m)):
         a, b = first[i], second[i]
         # E_i has two ones off the diagonal of M, and one on it.
         t = eps if a == b else 2.0 * eps
-        g[i] += t * P[a, b]
+        g[i] += t * M[a, b]
         for j in range(i + 1):
             c, e = first[j], second[j]
-            s = t * (P[a, c] * P[b, e] + P[a, e] * P[b, c])
+            s = t * (M[a, c] * M[b, e] + M[a, e] * M[b, c])
             H[i, j] += 0.5 * s if c == e else s
     return log_det
 
@@ -171,7 +176,10 @@ def newton_step(H, g, places, step):
         step[i] /= L[i, i]
         for j in range(i):
             step[j] -= step[i] * L[i, j]
-    return np.isfinite(step).all()
+    finite = True
+    for i in range(n):
+        finite = finite and np.isfinite(step[i])
+    return finite
 
 
 @kernel(nogil=True, error_model="numpy")
@@ -198,9 +206,9 @@ def trust_region(g, const, d):
         if not np.isfinite(g[i]):
             return np.inf
     roots, V = np.linalg.eigh(Q)
-    b = np.zeros(d)
-    largest = 0.0
+    b, largest = np.empty(d), 0.0
     for i in range(d):
+        b[i] = 0.0
         for a in range(d):
             b[i] += V[a, i] * g[a]
         largest = max(largest, abs(g[i]), abs(roots[i]))

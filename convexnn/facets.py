@@ -13,7 +13,7 @@ C. L. Lawson and R. J. Hanson (1974), Solving Least Squares Problems, chapter 23
 import numpy as np
 
 from .barrier import dot
-from .kernels import kernel
+from .kernels import NONE, ZERO, kernel
 
 __all__ = ["IMPLIED_TOL", "linear_bound", "settle"]
 
@@ -89,7 +89,7 @@ def linear_bound(X, p, w, side, facets, u):
     _generators(X, facets, B, G)
     work = (np.empty((d, d)), np.empty(d, np.int64), np.empty(d), np.empty(m), np.empty(m), np.empty(d))
     # The projection of b onto the cone is what the projection of -b onto the cone of the facets leaves of -b.
-    distance = _distance(B, G, b, -1, work)
+    distance = _distance(B, G, b, NONE, work)
     if distance > IMPLIED_TOL:
         for a in range(d):
             u[a] = -work[5][a]
@@ -116,7 +116,7 @@ def _settle_rows(X, w, kind, side, B, G, u, work):
         sign = 1.0 if above or (not below and dot(X[k], u) >= 0.0) else -1.0
         for a in range(d):
             x[a] = sign * X[k, a]
-        if _distance(B, G, x, -1, work) <= IMPLIED_TOL:
+        if _distance(B, G, x, NONE, work) <= IMPLIED_TOL:
             side[k] = np.int8(sign)
             n_open -= 1
         elif n_points < POINTS:
@@ -140,20 +140,25 @@ def _generators(X, facets, B, G):
 @kernel(nogil=True, error_model="numpy")
 def _drop_implied(B, G, facets, work):
     """Drop facets that the others imply, all but the last, which is new; return how many stay."""
-    m = len(B)
-    q = 0
+    m, d, q, x = len(B), B.shape[1], ZERO, np.empty(B.shape[1])
     while q < m - 1:
-        if _distance(B[:m], G, B[q].copy(), q, work) > IMPLIED_TOL:
+        for i in range(d):
+            x[i] = B[q, i]
+        if _distance(B[:m], G, x, q, work) > IMPLIED_TOL:
             q += 1
             continue
         m -= 1
         for r in range(q, m):
-            facets[r], B[r] = facets[r + 1], B[r + 1]
+            facets[r] = facets[r + 1]
+            for i in range(d):
+                B[r, i] = B[r + 1, i]
+            for a in range(len(B)):
+                G[r, a] = G[r + 1, a]
         for r in range(q, m):
-            G[r, :] = G[r + 1, :]
-        for r in range(q, m):
-            G[:, r] = G[:, r + 1]
-    facets[m : len(B)] = 0
+            for a in range(len(B)):
+                G[a, r] = G[a, r + 1]
+    for q in range(m, len(B)):
+        facets[q] = 0
     return m
 
 
@@ -162,10 +167,11 @@ def _distance(B, G, x, barred, work):
     """Return the distance of x to the cone of the rows of B but one, or more; what is left of x goes to work[5]."""
     L, active, s, mu, c, residual = work
     n_rows, d = B.shape
-    m = 0
+    m = ZERO
     for q in range(n_rows):
         mu[q], c[q] = 0.0, dot(B[q], x)
-    residual[:] = x
+    for i in range(d):
+        residual[i] = x[i]
     for _ in range(3 * d + 10):
         k, worst = -1, 0.25 * IMPLIED_TOL
         for q in range(n_rows):
@@ -179,7 +185,8 @@ def _distance(B, G, x, barred, work):
         if not _solve(G, c, active, m + 1, L, s):
             break
         m = _restore(G, c, active, m + 1, L, s, mu)
-        residual[:] = x
+        for i in range(d):
+            residual[i] = x[i]
         for a in range(m):
             mu[active[a]] = s[a]
             for i in range(d):

@@ -14,14 +14,14 @@ from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache, NullCache
 
-__all__ = ["ZERO", "kernel"]
+__all__ = ["NONE", "ZERO", "kernel"]
 
 logger = logging.getLogger(__name__)
 
 # Seconds of compilation after which it is said.
 SILENT = 1.0
-# A first value of integers that kernels are called with: numba compiles kernels for a plain 0, and then for integers.
-ZERO = np.int64(0)
+# Integers that kernels are called with: numba compiles them for a plain 0 or -1, and again for other integers.
+ZERO, NONE = np.int64(0), np.int64(-1)
 
 
 def kernel(function=None, **options):

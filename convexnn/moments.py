@@ -133,7 +133,10 @@ def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, value
 @kernel(nogil=True, error_model="numpy")
 def _is_linear(w, side):
     """Return whether the signs of all rows are known."""
-    return not ((side == 0) & (w != 0.0)).any()
+    for k in range(len(w)):
+        if side[k] == 0 and w[k] != 0.0:
+            return False
+    return True
 
 
 @kernel(nogil=True, error_model="numpy")
@@ -184,9 +187,15 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
     _prices(X, p, w, side, facets, price, kinks, slopes)
     n_roots, n_products = len(roots), len(Z) - len(roots)
     z, dz, y, dy = np.empty(n), np.empty(n), np.empty(len(Z)), np.empty(len(Z))
-    duals, product_duals = np.zeros(n), np.zeros(n_products)
+    duals, product_duals, product_kinks = np.empty(n), np.empty(n_products), np.empty(n_products)
     g, H, step = np.empty(len(m)), np.empty((len(m), len(m))), np.empty(len(m))
-    centred = CENTRED * (d + 1 + n_products + np.count_nonzero(kinks))
+    n_kinks, decrement = 0, 0.0
+    for k in range(n):
+        duals[k] = 0.0
+        n_kinks += kinks[k] != 0.0
+    for q in range(n_products):
+        product_duals[q] = 0.0
+    centred = CENTRED * (d + 1 + n_products + n_kinks)
     bound, eps, inner, failures = np.inf, FIRST_EPS, 0, 0
     for _ in range(STEPS):
         _multiply(X, m[:d], z)
@@ -205,11 +214,16 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
             break
         _multiply(X, step[:d], dz)
         _multiply(Z, step[d:], dy)
-        size = _line_search(m, step, smooth, np.dot(g, step), terms, z, y, dz, dy)
+        decrement = 0.0
+        for i in range(len(m)):
+            decrement += g[i] * step[i]
+        size = _line_search(m, step, smooth, decrement, terms, z, y, dz, dy)
         for i in range(len(m)):
             m[i] += size * step[i]
         _move_duals(duals, z, dz, kinks, KINK * eps, size)
-        _move_duals(product_duals, y[n_roots:], dy[n_roots:], np.full(n_products, 0.5 * price), KINK * eps, size)
+        for q in range(n_products):
+            product_kinks[q] = 0.5 * price
+        _move_duals(product_duals, y[n_roots:], dy[n_roots:], product_kinks, KINK * eps, size)
         inner += 1
         failures += size == 0.0
         if here - primal < centred * eps or inner == INNER or size == 0.0:
@@ -236,7 +250,9 @@ def _quadratic_terms(X, A, w, side, facets):
     q = 0
     for k in range(len(w)):
         if side[k] == 0 and w[k] > 0.0:
-            Z[q], roots[q] = A[k], 0.5 * w[k]
+            for a in range(D):
+                Z[q, a] = A[k, a]
+            roots[q] = 0.5 * w[k]
             q += 1
     for e in range(first, len(facets)):
         for f in range(first, e):
@@ -277,12 +293,13 @@ def _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H):
     roots, kinks, slopes, price, eps = terms
     n_roots = len(roots)
     smooth, const, multipliers = 0.0, 0.0, 0.0
-    hu, hU, cU = np.zeros(n), np.empty(len(Z)), np.empty(len(Z))
+    hu, hU, cU = np.empty(n), np.empty(len(Z)), np.empty(len(Z))
     for a in range(d):
         smooth += slopes[a] * m[a]
         g[a] = slopes[a]
     primal = smooth
     for k in range(n):
+        hu[k] = 0.0
         if kinks[k] > 0.0:
             width = KINK * eps / kinks[k]
             s = np.sqrt(z[k] * z[k] + width * width)
@@ -305,25 +322,29 @@ def _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H):
         multipliers += cU[q]
     _square(X, hu, H[:d, :d])
     _square(Z, hU, H[d:, d:])
-    gradient = np.dot(cU, Z)
     for a in range(d, len(m)):
-        g[a] = gradient[a - d]
+        g[a] = 0.0
         for e in range(d):
             H[a, e] = 0.0
+    for q in range(len(Z)):
+        for a in range(Z.shape[1]):
+            g[d + a] += cU[q] * Z[q, a]
     return smooth, primal, const + ROUNDING * multipliers
 
 
-@kernel(nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy", fastmath={"contract"})
 def _square(Z, h, out):
     """Write the lower triangle of Z' diag(h) Z."""
-    scaled = np.empty(Z.shape)
-    for k in range(len(Z)):
-        for a in range(Z.shape[1]):
-            scaled[k, a] = h[k] * Z[k, a]
-    product = np.dot(scaled.T, Z)
     for a in range(len(out)):
         for e in range(a + 1):
-            out[a, e] = product[a, e]
+            out[a, e] = 0.0
+    for k in range(len(Z)):
+        if h[k] != 0.0:
+            row = Z[k]
+            for a in range(len(out)):
+                t = h[k] * row[a]
+                for e in range(a + 1):
+                    out[a, e] += t * row[e]
 
 
 @kernel(nogil=True, error_model="numpy")
@@ -342,7 +363,7 @@ def _line_search(m, step, now, decrement, terms, z, y, dz, dy):
     """Return the size of a step that increases the smoothed objective, halved from 1 as often as needed."""
     roots, kinks, slopes, price, eps = terms
     d, n_roots = len(slopes), len(roots)
-    trial, M, L = np.empty(len(m)), np.empty((d + 1, d + 1)), np.zeros((d + 1, d + 1))
+    trial, M, L = np.empty(len(m)), np.empty((d + 1, d + 1)), np.empty((d + 1, d + 1))
     size = 1.0
     for _ in range(30):
         for i in range(len(m)):
@@ -378,4 +399,7 @@ def _violated(facets, z, products, width):
         k = abs(facets[q]) - 1
         if (z[k] if facets[q] > 0 else -z[k]) < -VIOLATED * width:
             return True
-    return len(products) > 0 and products.min() < -VIOLATED * width
+    for q in range(len(products)):
+        if products[q] < -VIOLATED * width:
+            return True
+    return False
