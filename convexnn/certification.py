@@ -5,7 +5,6 @@ program, so from a good dual vector, not from the network. Generation is started
 Hidden biases may be penalised, absent, or free, as scikit-learn's are (`convexnn.architecture`).
 """
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +23,7 @@ from .conv_network import ConvNetwork
 from .conversion import as_network
 from .losses import Logistic, Loss, make_loss
 from .network import Network
+from .quiet import ignoring
 from .solvers import solve_generation
 from .training import regression_loss
 from .validation import check_choice, check_flag, check_positive
@@ -113,8 +113,7 @@ def certify(
     y, loss = _targets(getattr(model, "estimator_", model) if _is_own(model) else model, y, loss)
     objective = network.objective(X, y, alpha, loss)
     program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept), loss)
-    with warnings.catch_warnings():  # the certificate says how far it is
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with ignoring(ConvergenceWarning):  # the certificate says how far it is
         solution = solve_generation(
             program, W_init=W, tol=tol, scope=scope, time_limit=time_limit, random_state=random_state, verbose=verbose
         )

@@ -133,10 +133,10 @@ def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, value
 @kernel(nogil=True, error_model="numpy")
 def _is_linear(w, side):
     """Return whether the signs of all rows are known."""
+    known = True
     for k in range(len(w)):
-        if side[k] == 0 and w[k] != 0.0:
-            return False
-    return True
+        known = known and (side[k] != 0 or w[k] == 0.0)
+    return known
 
 
 @kernel(nogil=True, error_model="numpy")
@@ -399,7 +399,7 @@ def _violated(facets, z, products, width):
         k = abs(facets[q]) - 1
         if (z[k] if facets[q] > 0 else -z[k]) < -VIOLATED * width:
             return True
+    violated = False
     for q in range(len(products)):
-        if products[q] < -VIOLATED * width:
-            return True
-    return False
+        violated = violated or products[q] < -VIOLATED * width
+    return violated

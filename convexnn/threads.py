@@ -6,7 +6,9 @@ out by batches over threads that sleep while they wait.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 
 from joblib import cpu_count
 from threadpoolctl import ThreadpoolController
@@ -23,9 +25,31 @@ def _pools():
     return ThreadpoolController()
 
 
-def one_blas_thread():
-    """Return a context in which BLAS uses one thread."""
-    return _pools().limit(limits=1, user_api="blas")
+class _Limit:
+    """The one limit of the process, and who needs it: it is set by the first and lifted by the last."""
+
+    def __init__(self):
+        self.lock, self.users, self.limiter = Lock(), set(), None
+
+    @contextmanager
+    def __call__(self):
+        user = object()
+        try:
+            with self.lock:
+                self.users.add(user)
+                if self.limiter is None:
+                    self.limiter = _pools().limit(limits=1, user_api="blas")
+            yield
+        finally:
+            with self.lock:
+                self.users.discard(user)
+                if not self.users and self.limiter is not None:
+                    self.limiter.restore_original_limits()
+                    self.limiter = None
+
+
+# A context in which BLAS uses one thread: all of the process, as no BLAS has a number of threads for each thread.
+one_blas_thread = _Limit()
 
 
 def map_batches(function, batches):
