@@ -13,12 +13,12 @@ bound of kappa(v) and patterns that violate kappa(v) <= alpha; that nothing is f
 """
 
 import numpy as np
-from numba import njit
 
-from .projection import dot, project
+from .kernels import kernel
+from .projection import copy, dot, project
 from .threads import map_batches
 
-__all__ = ["ascend", "batch_size", "climb", "climb_one", "compile_ascent"]
+__all__ = ["ascend", "batch_size", "climb", "climb_one"]
 
 # Rows whose products with a vector are made at a time.
 CHUNK = 1024
@@ -93,14 +93,6 @@ def climb(columns, weights, linear, signs, patterns, floor, n_cells):
     return U
 
 
-def compile_ascent():
-    """Compile the kernels, or load them where they were compiled before, unless this process has them."""
-    if not (_ascend_all.signatures and _climb_all.signatures):
-        columns, ones = np.ones((1, 1)), np.ones(1)
-        ascend(columns, ones, ones, ones, np.ones((1, 1)), 1)
-        climb(columns, ones, ones, ones, np.ones((1, 1), bool), 0.0, 1)
-
-
 def batch_size(n_starts, work):
     """Return the size of batches that are worth a thread each.
 
@@ -124,44 +116,66 @@ def _batches(n_starts, work):
     return [slice(first, first + size) for first in range(0, n_starts, size)]
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _ascend_all(columns, weights, linear, signs, U, n_steps):
-    values = np.empty(len(U))
+    d, n = columns.shape
+    values, w, line, work = np.empty(len(U)), np.empty(n), np.empty(d), np.empty((3, d))
+    products = np.empty(min(n, CHUNK))
     for j in range(len(U)):
-        values[j] = _ascend(columns, signs[j] * weights, signs[j] * linear, U[j], n_steps)
+        _scale(signs[j], weights, w)
+        _scale(signs[j], linear, line)
+        values[j] = _ascend(columns, w, line, U[j], n_steps, work, products)
     return values
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _climb_all(columns, weights, linear, signs, patterns, floor, n_cells, U):
-    tight = np.empty(len(columns), np.int32)
+    d, n = columns.shape
+    tight, w, line = np.empty(d, np.int32), np.empty(n), np.empty(d)
     for j in range(len(U)):
-        tight[:] = -1
-        climb_one(columns, signs[j] * weights, signs[j] * linear, patterns[j], tight, floor, n_cells, U[j])
+        for q in range(d):
+            tight[q] = -1
+        _scale(signs[j], weights, w)
+        _scale(signs[j], linear, line)
+        climb_one(columns, w, line, patterns[j], tight, floor, n_cells, U[j])
 
 
-@njit(cache=True)
+@kernel
+def _scale(t, a, b):
+    for i in range(len(a)):
+        b[i] = t * a[i]
+
+
+@kernel
+def _length(a):
+    t = 0.0
+    for i in range(len(a)):
+        t += a[i] * a[i]
+    return np.sqrt(t)
+
+
+@kernel
 def _normalise(u):
-    length = np.sqrt((u * u).sum())
+    length = _length(u)
     if length > 0.0:
         for i in range(len(u)):
             u[i] /= length
     return length
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _gradient(columns, weights, linear, u, g):
+@kernel(fastmath={"reassoc", "contract", "nsz"})
+def _gradient(columns, weights, linear, u, g, products):
     """Write X'D v + l at u to g and return h(u) = u'g."""
     d, n = columns.shape
     value = 0.0
     for i in range(d):
         g[i] = linear[i]
         value += linear[i] * u[i]
-    products = np.empty(min(n, CHUNK))
     for first in range(0, n, CHUNK):
         last = min(n, first + CHUNK)
         z = products[: last - first]
-        z[:] = 0.0
+        for k in range(len(z)):
+            z[k] = 0.0
         for i in range(d):
             t, row = u[i], columns[i, first:last]
             for k in range(len(z)):
@@ -178,31 +192,33 @@ def _gradient(columns, weights, linear, u, g):
     return value
 
 
-@njit(cache=True)
-def _ascend(columns, weights, linear, u, n_steps):
+@kernel
+def _ascend(columns, weights, linear, u, n_steps, work, products):
     """Ascend from u, normalised steps of adapted length; return h."""
     d = len(u)
     _normalise(u)
-    g, trial, trial_g = np.empty(d), np.empty(d), np.empty(d)
-    value, step = _gradient(columns, weights, linear, u, g), 1.0
+    g, trial, trial_g = work[0], work[1], work[2]
+    value, step = _gradient(columns, weights, linear, u, g, products), 1.0
     for _ in range(n_steps):
-        size = np.sqrt((g * g).sum())
+        size = _length(g)
         if size == 0.0:
             break
         for i in range(d):
             trial[i] = (1.0 - step) * u[i] + step * g[i] / size
         if _normalise(trial) == 0.0:
             break
-        reached = _gradient(columns, weights, linear, trial, trial_g)
+        reached = _gradient(columns, weights, linear, trial, trial_g, products)
         if reached > value + PROGRESS_TOL * abs(value):
-            u[:], g[:], value = trial, trial_g, reached
+            copy(trial, u)
+            copy(trial_g, g)
+            value = reached
             step = min(1.0, 1.5 * step)
         else:
             step *= 0.5
     return value
 
 
-@njit(cache=True)
+@kernel
 def climb_one(columns, weights, linear, pattern, tight, floor, n_cells, u):
     """Cross walls from one cell while h grows: a compiled kernel for others.
 
@@ -218,15 +234,14 @@ def climb_one(columns, weights, linear, pattern, tight, floor, n_cells, u):
         Overwritten by the projection onto the last cell.
     """
     d, n = columns.shape
-    g, active = np.empty(d), np.empty(n)
+    g, active, mu = np.empty(d), np.empty(n), np.empty(d)
     for k in range(n):
         active[k] = weights[k] if pattern[k] else 0.0
     for i in range(d):
         g[i] = dot(columns[i], active) + linear[i]
     for _ in range(n_cells):
-        mu = np.zeros(d)
         project(columns, pattern, g, tight, floor, u, mu)
-        value = np.sqrt((u * u).sum())
+        value = _length(u)
         if value <= floor:
             return
         stay = 0
@@ -244,4 +259,5 @@ def climb_one(columns, weights, linear, pattern, tight, floor, n_cells, u):
                 stay += 1
         if stay == d or tight[stay] < 0:  # no wall was crossed
             return
-        tight[stay:] = -1
+        for q in range(stay, d):
+            tight[q] = -1

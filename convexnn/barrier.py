@@ -5,7 +5,8 @@ m, and E_i the derivative of M in m_i, the gradient of log det M is tr(P E_i), a
 """
 
 import numpy as np
-from numba import njit
+
+from .kernels import kernel
 
 __all__ = ["ROUNDING", "add_barrier", "cholesky", "dot", "matrix_of", "newton_step", "positions", "trust_region"]
 
@@ -13,7 +14,7 @@ __all__ = ["ROUNDING", "add_barrier", "cholesky", "dot", "matrix_of", "newton_st
 ROUNDING = 64 * np.finfo(float).eps
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@kernel(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def dot(a, b):
     """Return the product of two vectors, summed in any order.
 
@@ -28,7 +29,7 @@ def dot(a, b):
     return t
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def positions(d):
     """Return the rows and the columns of M where the unknowns stand.
 
@@ -47,7 +48,7 @@ def positions(d):
     return first, second
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def matrix_of(m, M):
     """Write [1, u'; u, U].
 
@@ -67,7 +68,7 @@ def matrix_of(m, M):
             q += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def cholesky(M, L):
     """Write the Cholesky factor of a matrix; return whether it is positive definite.
 
@@ -90,7 +91,7 @@ def cholesky(M, L):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def add_barrier(m, places, eps, g, H):
     """Add the barrier to a gradient and to minus a Hessian; return log det M.
 
@@ -109,7 +110,7 @@ def add_barrier(m, places, eps, g, H):
     """
     first, second = places
     size = second[len(m) - 1] + 1
-    M, L, R = np.empty((size, size)), np.zeros((size, size)), np.zeros((size, size))
+    M, L, R = np.empty((size, size)), np.empty((size, size)), np.empty((size, size))
     matrix_of(m, M)
     cholesky(M, L)
     log_det = 0.0
@@ -121,20 +122,25 @@ def add_barrier(m, places, eps, g, H):
             for k in range(j, i):
                 t -= L[i, k] * R[k, j]
             R[i, j] = t / L[i, i]
-    P = np.dot(R.T, R)
+    for i in range(size):  # the inverse R'R of M, in its place
+        for j in range(i + 1):
+            t = 0.0
+            for k in range(i, size):
+                t += R[k, i] * R[k, j]
+            M[i, j] = M[j, i] = t
     for i in range(len(m)):
         a, b = first[i], second[i]
         # E_i has two ones off the diagonal of M, and one on it.
         t = eps if a == b else 2.0 * eps
-        g[i] += t * P[a, b]
+        g[i] += t * M[a, b]
         for j in range(i + 1):
             c, e = first[j], second[j]
-            s = t * (P[a, c] * P[b, e] + P[a, e] * P[b, c])
+            s = t * (M[a, c] * M[b, e] + M[a, e] * M[b, c])
             H[i, j] += 0.5 * s if c == e else s
     return log_det
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def newton_step(H, g, places, step):
     """Solve H step = g + nu t, t'step = 0, with t the trace of U; return whether the solution is finite.
 
@@ -170,10 +176,13 @@ def newton_step(H, g, places, step):
         step[i] /= L[i, i]
         for j in range(i):
             step[j] -= step[i] * L[i, j]
-    return np.isfinite(step).all()
+    finite = True
+    for i in range(n):
+        finite = finite and np.isfinite(step[i])
+    return finite
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def trust_region(g, const, d):
     """Return const plus the least of mu + b'(mu I - Q)^-1 b / 4 over mu > lambda_max(Q), rounded up.
 
@@ -197,9 +206,9 @@ def trust_region(g, const, d):
         if not np.isfinite(g[i]):
             return np.inf
     roots, V = np.linalg.eigh(Q)
-    b = np.zeros(d)
-    largest = 0.0
+    b, largest = np.empty(d), 0.0
     for i in range(d):
+        b[i] = 0.0
         for a in range(d):
             b[i] += V[a, i] * g[a]
         largest = max(largest, abs(g[i]), abs(roots[i]))

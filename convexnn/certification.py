@@ -5,7 +5,6 @@ program, so from a good dual vector, not from the network. Generation is started
 Hidden biases may be penalised, absent, or free, as scikit-learn's are (`convexnn.architecture`).
 """
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from .conv_network import ConvNetwork
 from .conversion import as_network
 from .losses import Logistic, Loss, Squared, make_loss
 from .network import Network
+from .quiet import ignoring
 from .rounding import objective_rounding
 from .solvers import solve_generation
 from .training import regression_loss
@@ -113,8 +113,7 @@ def certify(
     y, loss = _targets(getattr(model, "estimator_", model) if _is_own(model) else model, y, loss)
     objective = network.objective(X, y, alpha, loss)
     program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept), loss)
-    with warnings.catch_warnings():  # the certificate says how far it is
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with ignoring(ConvergenceWarning):  # the certificate says how far it is
         solution = solve_generation(
             program, W_init=W, tol=tol, scope=scope, time_limit=time_limit, random_state=random_state, verbose=verbose
         )

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .design import Design
-from .face_bases import compile_bases, face_bases
-from .near_rows import compile_near_rows, near_rows
-from .projection import compile_projection, project_blocks
+from .face_bases import face_bases
+from .near_rows import near_rows
+from .projection import project_blocks
 from .selection_cones import SelectionCones
 
-__all__ = ["ArrangementCones", "FreeCones", "compile_kernels", "make_cones"]
+__all__ = ["ArrangementCones", "FreeCones", "make_cones"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +158,3 @@ def make_cones(design, architecture):
     if architecture.patches is not None and architecture.patches.pooling == "max":
         return SelectionCones(design)
     return ArrangementCones(design)
-
-
-def compile_kernels():
-    """Compile the kernels of projections and faces, or load them where they were compiled before."""
-    compile_projection()
-    compile_near_rows()
-    compile_bases()

@@ -16,8 +16,9 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from scipy.linalg import qr
+
+from .kernels import kernel
 
 __all__ = ["ThinCellsError", "Walls", "cell_points", "distinct_walls", "interior_gates"]
 
@@ -139,7 +140,7 @@ def _merge_parallel(rows):
     return rows[np.sort(order[keep])], angle
 
 
-@njit(cache=True)
+@kernel
 def _first_of_parallel(rows, score, tol):
     """Mark the first of each set of rows that are parallel within tol; return also the largest angle neglected."""
     n, r = rows.shape

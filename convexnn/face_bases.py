@@ -9,11 +9,12 @@ G. H. Golub and C. F. Van Loan (2013), Matrix Computations, section 5.2. Johns H
 """
 
 import numpy as np
-from numba import njit, prange
 
-from .projection import dot, subtract, threads_for
+from .kernels import kernel
+from .projection import dot, subtract
+from .threads import share_out
 
-__all__ = ["compile_bases", "face_bases"]
+__all__ = ["face_bases"]
 
 
 def face_bases(columns, P, tight):
@@ -37,47 +38,44 @@ def face_bases(columns, P, tight):
     """
     offsets = np.concatenate([[0], np.cumsum(P.shape[1] - (tight >= 0).sum(axis=1))])
     T = np.empty((P.shape[1], offsets[-1]))
-    with threads_for(P.size * P.shape[1] ** 2):
-        _write_bases(columns, P, tight, offsets, T)
+
+    def part(batch):
+        _write_bases(columns, P[batch], tight[batch], offsets[batch.start : batch.stop + 1], T)
+
+    share_out(part, len(P), P.shape[1] ** 3)
     return T, offsets
 
 
-def compile_bases():
-    """Compile the kernel, or load it where it was compiled before, unless this process has it."""
-    if not _write_bases.signatures:
-        face_bases(np.ones((1, 1)), np.ones((1, 1)), np.full((1, 1), -1, np.int32))
-
-
-@njit(cache=True, parallel=True)
+@kernel(nogil=True)
 def _write_bases(columns, P, tight, offsets, T):
     """Write, for each row of P, an orthonormal basis of its face, first P_b / |P_b|, to columns of T."""
-    for b in prange(len(P)):
-        d = P.shape[1]
+    d = P.shape[1]
+    Q, reflectors = np.empty((d, d)), np.empty((d, d))
+    for b in range(len(P)):
         m = d - (offsets[b + 1] - offsets[b])
-        Q = np.empty((d, d))
         length = np.sqrt(dot(P[b], P[b]))
         for i in range(d):
             Q[0, i] = P[b, i] / length
         for q in range(m):
             for i in range(d):
                 Q[q + 1, i] = columns[i, tight[b, q]]
-        _complete(Q, m + 1)
+        _complete(Q, m + 1, reflectors)
         for i in range(d):
             T[i, offsets[b]] = P[b, i] / length
             for q in range(m + 1, d):
                 T[i, offsets[b] + q - m] = Q[q, i]
 
 
-@njit(cache=True)
-def _complete(Q, m):
+@kernel
+def _complete(Q, m, reflectors):
     """Write to the rows of Q after the first m an orthonormal basis of the complement of the first m (Householder)."""
     d = len(Q)
-    reflectors = np.zeros((m, d))
     for q in range(m):
         for p in range(q):
             subtract(Q[q], 2.0 * dot(reflectors[p], Q[q]), reflectors[p])
         v = reflectors[q]
-        v[q:] = Q[q, q:]
+        for i in range(d):
+            v[i] = Q[q, i] if i >= q else 0.0
         size = np.sqrt(dot(v, v))
         v[q] += size if v[q] >= 0.0 else -size
         size = np.sqrt(dot(v, v))
@@ -85,7 +83,7 @@ def _complete(Q, m):
             for i in range(d):
                 v[i] /= size
     for q in range(m, d):
-        Q[q] = 0.0
-        Q[q, q] = 1.0
+        for i in range(d):
+            Q[q, i] = 1.0 if i == q else 0.0
         for p in range(m - 1, -1, -1):
             subtract(Q[q], 2.0 * dot(reflectors[p], Q[q]), reflectors[p])

@@ -22,13 +22,13 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 from sklearn.utils import check_array, gen_batches
 
 from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, pattern_bits
 from .enumeration import ANGLE_TOL, SAME_TOL, ThinCellsError, cell_points, distinct_walls
+from .kernels import kernel
 from .validation import check_count
 
 __all__ = ["boundary_patterns", "threshold_kappa"]
@@ -283,7 +283,7 @@ def _restrict(node, k, plane, basis, banned):
     return _Node(rows[heads], labels, banned.copy(), basis, node.rank + 1), angle <= SAME_TOL
 
 
-@njit(cache=True)
+@kernel
 def _leaders(rows, score, tol):
     """Return the first of the rows that each is parallel to within tol, and the largest angle neglected."""
     n, r = rows.shape

@@ -11,9 +11,9 @@ C. L. Lawson and R. J. Hanson (1974), Solving Least Squares Problems, chapter 23
 """
 
 import numpy as np
-from numba import njit
 
 from .barrier import dot
+from .kernels import NONE, ZERO, kernel
 
 __all__ = ["IMPLIED_TOL", "linear_bound", "settle"]
 
@@ -25,7 +25,7 @@ DEPENDENT = 1e-12
 POINTS = 32
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def settle(X, w, side, facets, u):
     """Drop facets that the others imply, and fix the signs that the facets imply; return the number of facets.
 
@@ -56,7 +56,7 @@ def settle(X, w, side, facets, u):
     return kept
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def linear_bound(X, p, w, side, facets, u):
     """Return the maximum on a cone where all rows have one sign, b'u with b = (p + sum_k w_k s_k x_k) / 2, or more.
 
@@ -89,14 +89,14 @@ def linear_bound(X, p, w, side, facets, u):
     _generators(X, facets, B, G)
     work = (np.empty((d, d)), np.empty(d, np.int64), np.empty(d), np.empty(m), np.empty(m), np.empty(d))
     # The projection of b onto the cone is what the projection of -b onto the cone of the facets leaves of -b.
-    distance = _distance(B, G, b, -1, work)
+    distance = _distance(B, G, b, NONE, work)
     if distance > IMPLIED_TOL:
         for a in range(d):
             u[a] = -work[5][a]
     return length * distance
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _settle_rows(X, w, kind, side, B, G, u, work):
     """Fix the signs that the facets imply of the rows whose weight has the sign `kind`; return how many stay open."""
     n_open, d, residual = 0, X.shape[1], work[5]
@@ -116,7 +116,7 @@ def _settle_rows(X, w, kind, side, B, G, u, work):
         sign = 1.0 if above or (not below and dot(X[k], u) >= 0.0) else -1.0
         for a in range(d):
             x[a] = sign * X[k, a]
-        if _distance(B, G, x, -1, work) <= IMPLIED_TOL:
+        if _distance(B, G, x, NONE, work) <= IMPLIED_TOL:
             side[k] = np.int8(sign)
             n_open -= 1
         elif n_points < POINTS:
@@ -126,7 +126,7 @@ def _settle_rows(X, w, kind, side, B, G, u, work):
     return n_open
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _generators(X, facets, B, G):
     """Write the rows of the facets with their signs, and the products of these."""
     for q in range(len(B)):
@@ -137,35 +137,41 @@ def _generators(X, facets, B, G):
             G[q, r] = G[r, q] = dot(B[q], B[r])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _drop_implied(B, G, facets, work):
     """Drop facets that the others imply, all but the last, which is new; return how many stay."""
-    m = len(B)
-    q = 0
+    m, d, q, x = len(B), B.shape[1], ZERO, np.empty(B.shape[1])
     while q < m - 1:
-        if _distance(B[:m], G, B[q].copy(), q, work) > IMPLIED_TOL:
+        for i in range(d):
+            x[i] = B[q, i]
+        if _distance(B[:m], G, x, q, work) > IMPLIED_TOL:
             q += 1
             continue
         m -= 1
         for r in range(q, m):
-            facets[r], B[r] = facets[r + 1], B[r + 1]
+            facets[r] = facets[r + 1]
+            for i in range(d):
+                B[r, i] = B[r + 1, i]
+            for a in range(len(B)):
+                G[r, a] = G[r + 1, a]
         for r in range(q, m):
-            G[r, :] = G[r + 1, :]
-        for r in range(q, m):
-            G[:, r] = G[:, r + 1]
-    facets[m : len(B)] = 0
+            for a in range(len(B)):
+                G[a, r] = G[a, r + 1]
+    for q in range(m, len(B)):
+        facets[q] = 0
     return m
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _distance(B, G, x, barred, work):
     """Return the distance of x to the cone of the rows of B but one, or more; what is left of x goes to work[5]."""
     L, active, s, mu, c, residual = work
     n_rows, d = B.shape
-    m = 0
+    m = ZERO
     for q in range(n_rows):
         mu[q], c[q] = 0.0, dot(B[q], x)
-    residual[:] = x
+    for i in range(d):
+        residual[i] = x[i]
     for _ in range(3 * d + 10):
         k, worst = -1, 0.25 * IMPLIED_TOL
         for q in range(n_rows):
@@ -179,7 +185,8 @@ def _distance(B, G, x, barred, work):
         if not _solve(G, c, active, m + 1, L, s):
             break
         m = _restore(G, c, active, m + 1, L, s, mu)
-        residual[:] = x
+        for i in range(d):
+            residual[i] = x[i]
         for a in range(m):
             mu[active[a]] = s[a]
             for i in range(d):
@@ -189,7 +196,7 @@ def _distance(B, G, x, barred, work):
     return np.sqrt(dot(residual, residual))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _restore(G, c, active, m, L, s, mu):
     """Move mu towards s, leaving out rows whose multipliers vanish on the way; return the number of active rows."""
     while m > 0:
@@ -211,7 +218,7 @@ def _restore(G, c, active, m, L, s, mu):
     return m
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _solve(G, c, active, m, L, s):
     """Write the solution of the normal equations of m active rows to s; return False if the rows are dependent."""
     for a in range(m):

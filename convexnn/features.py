@@ -200,7 +200,7 @@ def feature_sparse_network(
         _run(program, tol, monitor)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
-    solution = run_watched(iterate, program, lambda: None, **limits, callback=None, verbose=verbose)
+    solution = run_watched(iterate, program, **limits, callback=None, verbose=verbose)
     norms = np.linalg.norm(solution.W, axis=(0, 2))
     selected = program.penalty.norms(solution.W)[members] > 0
     network = recover(replace(solution, program=gated))

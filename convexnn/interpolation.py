@@ -45,6 +45,7 @@ from .network import Network
 from .penalties import Nuclear
 from .program import Program, Solution
 from .progress import Progress, summary
+from .quiet import ignoring
 from .reach import ADVICE, check_reachable
 from .recovery import recover
 from .simplify import Simplified
@@ -292,8 +293,7 @@ def _iterate(run, solver, scope, rng):
             options |= {"scope": scope if proving else "local", "random_state": rng}
         if not generated or not program.bias_unit:  # which do better without
             options["W_init"] = W
-        with warnings.catch_warnings():  # the certificate says how far it is
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with ignoring(ConvergenceWarning):  # the certificate says how far it is
             solution = solve(stepped, **options)
         run.take(mu, solution)
         program, W, reached = solution.program, solution.W, run.gap <= run.tol
@@ -318,8 +318,7 @@ def _solve_whole(run):
     written = build_reference_program(scaled)  # whose squared loss vanishes where Z = Y
     fit = written.variables["Z"] == (scaled.Y[:, 0] if n_outputs == 1 else scaled.Y)
     problem = cp.Problem(written.problem.objective, [*written.problem.constraints, fit])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+    with ignoring(UserWarning, "Solution may be inaccurate"):
         problem.solve(solver="CLARABEL", tol_gap_rel=1e-11, tol_gap_abs=1e-13, tol_feas=1e-11)
     if fit.dual_value is None:
         raise RuntimeError(f"CLARABEL failed: status {problem.status!r}")

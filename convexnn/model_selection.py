@@ -42,6 +42,7 @@ from .classifiers import ConvexReLUClassifier
 from .estimators import ConvexReLURegressor
 from .folds import Fold
 from .progress import Progress
+from .quiet import ignoring
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
 
@@ -166,8 +167,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         start = None
         if training.generated:
             quick = training.for_scores(self.tol)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
+            with ignoring(ConvergenceWarning):
                 for alpha in self.alphas_[: self.best_index_ + 1]:
                     start = quick.solve(alpha, start)
                     if start.interrupted:  # then straight to the network on all data

@@ -30,10 +30,10 @@ SIAM Journal on Scientific Computing 20.
 """
 
 import numpy as np
-from numba import njit
 
 from .barrier import ROUNDING, add_barrier, cholesky, matrix_of, newton_step, positions, trust_region
 from .facets import linear_bound, settle
+from .kernels import kernel
 
 __all__ = ["bound_cones", "compile_kernels", "quadratic_rows"]
 
@@ -82,7 +82,7 @@ def compile_kernels():
         bound_cones(np.ones((1, 1)), np.ones((1, 1)), one, one, one, sides, facets, moments, (1.0, 0.0), one, one, rows)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, values, rows):
     """Bound cones from above.
 
@@ -130,13 +130,16 @@ def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, value
             rows[c] = _loosest(A, v, sides[c], m[d:], z)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _is_linear(w, side):
     """Return whether the signs of all rows are known."""
-    return not ((side == 0) & (w != 0.0)).any()
+    known = True
+    for k in range(len(w)):
+        known = known and (side[k] != 0 or w[k] == 0.0)
+    return known
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _value(X, p, w, u, z):
     """Return the objective at u / |u|, and write the products of the rows with u to z."""
     _multiply(X, u, z)
@@ -149,7 +152,7 @@ def _value(X, p, w, u, z):
     return value / np.sqrt(square) if square > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _loosest(A, w, side, U, z):
     """Return the row whose root exceeds |x_k'u| most, weighted, else that of negative weight of the least |x_k'u|."""
     k, worst, nearest, least = -1, 0.0, -1, np.inf
@@ -166,7 +169,7 @@ def _loosest(A, w, side, U, z):
     return k if k >= 0 else nearest
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@kernel(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def _multiply(X, u, z):
     for k in range(len(X)):
         t = 0.0
@@ -175,7 +178,7 @@ def _multiply(X, u, z):
         z[k] = t
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _relax(X, A, p, w, side, facets, m, limits, places):
     """Return a bound of the cone; m is moved to the last iterate."""
     n, d = X.shape
@@ -184,9 +187,15 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
     _prices(X, p, w, side, facets, price, kinks, slopes)
     n_roots, n_products = len(roots), len(Z) - len(roots)
     z, dz, y, dy = np.empty(n), np.empty(n), np.empty(len(Z)), np.empty(len(Z))
-    duals, product_duals = np.zeros(n), np.zeros(n_products)
+    duals, product_duals, product_kinks = np.empty(n), np.empty(n_products), np.empty(n_products)
     g, H, step = np.empty(len(m)), np.empty((len(m), len(m))), np.empty(len(m))
-    centred = CENTRED * (d + 1 + n_products + np.count_nonzero(kinks))
+    n_kinks, decrement = 0, 0.0
+    for k in range(n):
+        duals[k] = 0.0
+        n_kinks += kinks[k] != 0.0
+    for q in range(n_products):
+        product_duals[q] = 0.0
+    centred = CENTRED * (d + 1 + n_products + n_kinks)
     bound, eps, inner, failures = np.inf, FIRST_EPS, 0, 0
     for _ in range(STEPS):
         _multiply(X, m[:d], z)
@@ -205,11 +214,16 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
             break
         _multiply(X, step[:d], dz)
         _multiply(Z, step[d:], dy)
-        size = _line_search(m, step, smooth, np.dot(g, step), terms, z, y, dz, dy)
+        decrement = 0.0
+        for i in range(len(m)):
+            decrement += g[i] * step[i]
+        size = _line_search(m, step, smooth, decrement, terms, z, y, dz, dy)
         for i in range(len(m)):
             m[i] += size * step[i]
         _move_duals(duals, z, dz, kinks, KINK * eps, size)
-        _move_duals(product_duals, y[n_roots:], dy[n_roots:], np.full(n_products, 0.5 * price), KINK * eps, size)
+        for q in range(n_products):
+            product_kinks[q] = 0.5 * price
+        _move_duals(product_duals, y[n_roots:], dy[n_roots:], product_kinks, KINK * eps, size)
         inner += 1
         failures += size == 0.0
         if here - primal < centred * eps or inner == INNER or size == 0.0:
@@ -224,7 +238,7 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
     return bound
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _quadratic_terms(X, A, w, side, facets):
     """Return coefficients of U, of the rows under a root and of products of facets, and weights of roots."""
     d, D = X.shape[1], A.shape[1]
@@ -236,7 +250,9 @@ def _quadratic_terms(X, A, w, side, facets):
     q = 0
     for k in range(len(w)):
         if side[k] == 0 and w[k] > 0.0:
-            Z[q], roots[q] = A[k], 0.5 * w[k]
+            for a in range(D):
+                Z[q, a] = A[k, a]
+            roots[q] = 0.5 * w[k]
             q += 1
     for e in range(first, len(facets)):
         for f in range(first, e):
@@ -251,7 +267,7 @@ def _quadratic_terms(X, A, w, side, facets):
     return Z, roots
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _prices(X, p, w, side, facets, price, kinks, slopes):
     """Write the weights of -|x_k'u| and the linear part in u; a constraint is price min(z, 0) = price (z - |z|) / 2."""
     for a in range(len(p)):
@@ -270,19 +286,20 @@ def _prices(X, p, w, side, facets, price, kinks, slopes):
             slopes[a] += 0.5 * price * side[k] * X[k, a]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H):
     """Write the gradient and minus the Hessian of the smoothed objective; return it, the true one, and the constant."""
     n, d = X.shape
     roots, kinks, slopes, price, eps = terms
     n_roots = len(roots)
     smooth, const, multipliers = 0.0, 0.0, 0.0
-    hu, hU, cU = np.zeros(n), np.empty(len(Z)), np.empty(len(Z))
+    hu, hU, cU = np.empty(n), np.empty(len(Z)), np.empty(len(Z))
     for a in range(d):
         smooth += slopes[a] * m[a]
         g[a] = slopes[a]
     primal = smooth
     for k in range(n):
+        hu[k] = 0.0
         if kinks[k] > 0.0:
             width = KINK * eps / kinks[k]
             s = np.sqrt(z[k] * z[k] + width * width)
@@ -305,28 +322,32 @@ def _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H):
         multipliers += cU[q]
     _square(X, hu, H[:d, :d])
     _square(Z, hU, H[d:, d:])
-    gradient = np.dot(cU, Z)
     for a in range(d, len(m)):
-        g[a] = gradient[a - d]
+        g[a] = 0.0
         for e in range(d):
             H[a, e] = 0.0
+    for q in range(len(Z)):
+        for a in range(Z.shape[1]):
+            g[d + a] += cU[q] * Z[q, a]
     return smooth, primal, const + ROUNDING * multipliers
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy", fastmath={"contract"})
 def _square(Z, h, out):
     """Write the lower triangle of Z' diag(h) Z."""
-    scaled = np.empty(Z.shape)
-    for k in range(len(Z)):
-        for a in range(Z.shape[1]):
-            scaled[k, a] = h[k] * Z[k, a]
-    product = np.dot(scaled.T, Z)
     for a in range(len(out)):
         for e in range(a + 1):
-            out[a, e] = product[a, e]
+            out[a, e] = 0.0
+    for k in range(len(Z)):
+        if h[k] != 0.0:
+            row = Z[k]
+            for a in range(len(out)):
+                t = h[k] * row[a]
+                for e in range(a + 1):
+                    out[a, e] += t * row[e]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _move_duals(duals, z, dz, kinks, smoothing, size):
     """Move the duals of kinks by a step of Newton for dual sqrt(z^2 + width^2) = z, within [-1, 1]."""
     for k in range(len(z)):
@@ -337,12 +358,12 @@ def _move_duals(duals, z, dz, kinks, smoothing, size):
             duals[k] = min(1.0, max(-1.0, duals[k] + size * change))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _line_search(m, step, now, decrement, terms, z, y, dz, dy):
     """Return the size of a step that increases the smoothed objective, halved from 1 as often as needed."""
     roots, kinks, slopes, price, eps = terms
     d, n_roots = len(slopes), len(roots)
-    trial, M, L = np.empty(len(m)), np.empty((d + 1, d + 1)), np.zeros((d + 1, d + 1))
+    trial, M, L = np.empty(len(m)), np.empty((d + 1, d + 1)), np.empty((d + 1, d + 1))
     size = 1.0
     for _ in range(30):
         for i in range(len(m)):
@@ -371,11 +392,14 @@ def _line_search(m, step, now, decrement, terms, z, y, dz, dy):
     return 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(nogil=True, error_model="numpy")
 def _violated(facets, z, products, width):
     """Return whether a constraint is violated by much more than the width of its kink."""
     for q in range(len(facets)):
         k = abs(facets[q]) - 1
         if (z[k] if facets[q] > 0 else -z[k]) < -VIOLATED * width:
             return True
-    return len(products) > 0 and products.min() < -VIOLATED * width
+    violated = False
+    for q in range(len(products)):
+        violated = violated or products[q] < -VIOLATED * width
+    return violated

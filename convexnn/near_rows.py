@@ -10,14 +10,14 @@ within a of g; and where it is short, that onto the cone is shorter.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
 from sklearn.utils import gen_batches
 
 from .arrangements import BLOCK_ENTRIES
-from .projection import dot, project, threads_for
-from .threads import map_batches
+from .kernels import kernel
+from .projection import copy, dot, project
+from .threads import map_batches, share_out
 
-__all__ = ["NearRows", "compile_near_rows", "near_rows"]
+__all__ = ["NearRows", "near_rows"]
 
 # Near rows of a cell, the fewest that are worth it, and how many rows there are to be for each.
 MOST_NEAR, FEWEST_NEAR, ROWS_PER_NEAR = 1024, 128, 4
@@ -70,9 +70,15 @@ class NearRows:
         done : ndarray of bool, shape (n_cells,)
             Whether they are; for the others all rows are needed.
         """
-        with threads_for(len(G) * self.columns[0].size if len(G) else 0):
-            arrays = self.rows, self.columns, self.sides, self.points, self.cosines
-            return _project_all(*arrays, np.ascontiguousarray(G), tight, float(least))
+        out, done, G = np.empty(G.shape), np.empty(len(G), bool), np.ascontiguousarray(G)
+        arrays = self.rows, self.columns, self.sides, self.points, self.cosines
+
+        def part(batch):
+            own = (array[batch] for array in (*arrays, G, tight, out, done))
+            _project_all(*own, float(least))
+
+        share_out(part, len(G), self.columns[0].size if len(G) else 0)
+        return out, done
 
 
 def near_rows(columns, bits, points):
@@ -121,36 +127,33 @@ def near_rows(columns, bits, points):
     return near
 
 
-def compile_near_rows():
-    """Compile the kernel, or load it where it was compiled before, unless this process has it."""
-    if not _project_all.signatures:
-        one = np.ones((1, 1))
-        near = NearRows(np.zeros((1, 1), np.int32), one[None], np.ones((1, 1), bool), one, one[0])
-        near.project(one, np.full((1, 1), -1, np.int32), 0.0)
+@kernel(nogil=True)
+def _project_all(rows, columns, sides, points, cosines, G, tight, out, done, least):
+    own, mu = np.empty(G.shape[1], np.int32), np.empty(G.shape[1])
+    for b in range(len(G)):
+        point, cosine = points[b], cosines[b]
+        done[b] = _project(rows[b], columns[b], sides[b], point, cosine, G[b], tight[b], least, out[b], own, mu)
 
 
-@njit(cache=True, parallel=True)
-def _project_all(rows, columns, sides, points, cosines, G, tight, least):
-    out, done = np.empty_like(G), np.empty(len(G), np.bool_)
-    for b in prange(len(G)):
-        done[b] = _project(rows[b], columns[b], sides[b], points[b], cosines[b], G[b], tight[b], least, out[b])
-    return out, done
-
-
-@njit(cache=True)
-def _project(rows, columns, sides, point, cosine, g, tight, least, u):
+@kernel
+def _project(rows, columns, sides, point, cosine, g, tight, least, u, own, mu):
     """Project g onto the cone of the near rows; return whether it is the projection onto that of all."""
     d = len(g)
     if np.sqrt(dot(g, g)) <= least:
-        u[:] = g
+        copy(g, u)
         return True
-    own, n_tight = np.full(d, -1, np.int32), 0
-    for k in tight:
-        place = np.searchsorted(rows, k)
-        if k >= 0 and place < len(rows) and rows[place] == k:
+    n_tight = 0
+    for q in range(d):
+        place, last = 0, len(rows)  # the first that is not below tight[q]
+        while place < last:
+            middle = (place + last) // 2
+            place, last = (middle + 1, last) if rows[middle] < tight[q] else (place, middle)
+        if tight[q] >= 0 and place < len(rows) and rows[place] == tight[q]:
             own[n_tight] = place
             n_tight += 1
-    finished = project(columns, sides, g, own, least, u, np.zeros(d))
+    for q in range(n_tight, d):
+        own[q] = -1
+    finished = project(columns, sides, g, own, least, u, mu)
     length = np.sqrt(dot(u, u))
     if not finished or (length > least and dot(u, point) < cosine * length):
         return False

@@ -31,6 +31,7 @@ from .certificate import Certificate
 from .estimators import ConvexReLURegressor
 from .program import Solution
 from .progress import Progress
+from .quiet import ignoring
 from .training import Training
 from .validation import check_positive
 
@@ -317,8 +318,7 @@ def fit_next(
     solution : Solution
         To start the next one from.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with ignoring(ConvergenceWarning):
         solution = training.solve(float(alpha), start)
     model = copy(estimator)
     model.alpha = float(alpha)

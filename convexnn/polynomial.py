@@ -38,6 +38,7 @@ from .certificate import Certificate, uncontradicted
 from .free_columns import FreeColumns, proved_value
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
+from .quiet import ignoring
 from .validation import check_flag, check_positive
 
 __all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
@@ -306,8 +307,7 @@ def _solve(X, Y, alpha, loss, coefficients, basis, time_limit):
     penalty = sum(cp.trace(block) if b == 0 else block[-1, -1] for block in every)
     problem = cp.Problem(cp.Minimize(loss.to_cvxpy(Y, Z) + alpha / unit * penalty), [fit, *ties])
     options = {} if time_limit is None else {"time_limit": time_limit}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+    with ignoring(UserWarning, "Solution may be inaccurate"):
         problem.solve(solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10, **options)
     if every[0].value is None:
         if problem.status != cp.USER_LIMIT:

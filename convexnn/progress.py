@@ -9,13 +9,13 @@ Everything goes to stderr, the summary too: stdout is left to the results of the
 
 import shutil
 import sys
-import warnings
 from collections.abc import Mapping
 from math import ceil, floor, log10
 from time import perf_counter
 from typing import TextIO
 
 from .certificate import Certificate
+from .quiet import ignoring
 from .validation import check_count, check_verbose
 
 __all__ = ["Progress", "summary"]
@@ -359,8 +359,7 @@ def _in_notebook():
 def _make_bar(total, description, stream):
     """Return the bar of tqdm; None where that is not installed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns in notebooks without widgets, where it writes text
+        with ignoring(Warning):  # it warns in notebooks without widgets, where it writes text
             from tqdm.auto import tqdm
     except ImportError:
         return None

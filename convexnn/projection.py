@@ -1,4 +1,4 @@
-"""Euclidean projection onto cones {u : s_k x_k.u >= 0}: compiled kernels, parallel over the cones.
+"""Euclidean projection onto cones {u : s_k x_k.u >= 0}: compiled kernels, in threads where there are many cones.
 
 With A the rows s_k x_k scaled to unit length, Proj_K(g) = g + A' mu with mu >= 0 of least |g + A' mu|: a non-negative
 least squares problem with at most n_features positive multipliers. It is solved by the active-set method of Lawson and
@@ -14,21 +14,12 @@ References
 C. L. Lawson and R. J. Hanson (1974), Solving Least Squares Problems, chapters 23 and 24. Prentice-Hall.
 """
 
-from contextlib import contextmanager
-
 import numpy as np
-from numba import get_num_threads, njit, prange, set_num_threads
 
-__all__ = [
-    "bound_projections",
-    "compile_projection",
-    "dot",
-    "project",
-    "project_blocks",
-    "subtract",
-    "threads_for",
-    "unit_columns",
-]
+from .kernels import ZERO, kernel
+from .threads import share_out
+
+__all__ = ["bound_projections", "copy", "dot", "project", "project_blocks", "subtract", "unit_columns"]
 
 # Violation of a unit row, relative to the length of the projection, that counts as rounding.
 FEASIBILITY_TOL = 1e-13
@@ -40,8 +31,6 @@ ACCEPTED_TOL = 1e-10
 DEPENDENCE_TOL = 1e-12
 # Rows whose products with a vector are made at a time.
 CHUNK = 1024
-# Blocks times entries of X from which the work is shared by threads.
-THREADED_WORK = 100_000_000
 
 
 def unit_columns(X):
@@ -108,61 +97,38 @@ def bound_projections(columns, patterns, G, least):
     bounds : ndarray of shape (n_selected,)
         |g + A'mu| for the multipliers mu >= 0 that were found, rounding included: an error of eps in the rows times mu.
     """
-    tight = np.full(G.shape, -1, np.int32)
-    P, multipliers = _project_all(columns, patterns, G, tight, least)
+    P, multipliers = _project_all(columns, patterns, G, np.full(G.shape, -1, np.int32), least)
     sizes = np.linalg.norm(G, axis=1) + multipliers
     return P, np.linalg.norm(P, axis=1) + ROUNDING * (len(columns) + 4) * sizes
 
 
 def _project_all(columns, patterns, G, tight, least):
     """Return the projections and the sums of the multipliers; raise RuntimeError where one did not finish."""
-    with threads_for(len(G) * columns.size):
-        out, sums, finished = _project_blocks(columns, patterns, np.ascontiguousarray(G), tight, float(least))
+    out, finished, sums, G = np.empty(G.shape), np.empty(len(G), bool), np.empty(len(G)), np.ascontiguousarray(G)
+
+    def part(batch):
+        arrays = (array[batch] for array in (patterns, G, tight))
+        _project_blocks(columns, *arrays, float(least), out[batch], finished[batch], sums[batch])
+
+    share_out(part, len(G), columns.size)
     if not finished.all():
         raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
     return out, sums
 
 
-def compile_projection():
-    """Compile the kernels, or load them where they were compiled before, unless this process has them."""
-    if not _project_blocks.signatures:
-        columns, tight = np.ones((1, 1)), np.full((1, 1), -1, np.int32)
-        project_blocks(columns, np.ones((1, 1), bool), np.ones((1, 1)), tight, 0.0)
-
-
-@contextmanager
-def threads_for(work):
-    """Use one thread for little work: waiting for the others, on a busy machine, would take longer than doing it.
-
-    Parameters
-    ----------
-    work : float
-        Number of products.
-
-    Yields
-    ------
-    None
-        Nothing; the threads are what they were when the block ends.
-    """
-    threads = get_num_threads()
-    set_num_threads(threads if work > THREADED_WORK else 1)
-    try:
-        yield
-    finally:
-        set_num_threads(threads)
-
-
-@njit(cache=True, parallel=True)
-def _project_blocks(columns, patterns, G, tight, least):
-    out, sums, finished = np.empty_like(G), np.empty(len(G)), np.empty(len(G), np.bool_)
-    for b in prange(len(G)):
-        mu = np.zeros(len(columns))
+@kernel(nogil=True)
+def _project_blocks(columns, patterns, G, tight, least, out, finished, sums):
+    mu = np.empty(len(columns))
+    for b in range(len(G)):
+        for q in range(len(mu)):
+            mu[q] = 0.0
         finished[b] = project(columns, patterns[b], G[b], tight[b], least, out[b], mu)
-        sums[b] = mu.sum()
-    return out, sums, finished
+        sums[b] = 0.0
+        for q in range(len(mu)):
+            sums[b] += mu[q]
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(fastmath={"reassoc", "contract", "nsz"})
 def dot(a, b):
     """Return a'b.
 
@@ -177,7 +143,7 @@ def dot(a, b):
     return t
 
 
-@njit(cache=True)
+@kernel
 def subtract(a, t, b):
     """Set a to a - t b.
 
@@ -194,7 +160,22 @@ def subtract(a, t, b):
         a[i] -= t * b[i]
 
 
-@njit(cache=True)
+@kernel
+def copy(a, b):
+    """Set b to a.
+
+    Parameters
+    ----------
+    a : ndarray of shape (n_features,)
+        A vector.
+    b : ndarray of shape (n_features,)
+        Overwritten.
+    """
+    for i in range(len(b)):
+        b[i] = a[i]
+
+
+@kernel
 def project(columns, pattern, g, tight, least, u, mu):
     """Project g onto one cone: a compiled kernel for others.
 
@@ -205,7 +186,7 @@ def project(columns, pattern, g, tight, least, u, mu):
     u : ndarray of shape (n_features,)
         Overwritten by the projection.
     mu : ndarray of shape (n_features,)
-        Zeros; overwritten by the multipliers of the tight rows, in the order of `tight`.
+        Its first entries are overwritten by the multipliers of the tight rows, in the order of `tight`.
 
     Returns
     -------
@@ -214,67 +195,66 @@ def project(columns, pattern, g, tight, least, u, mu):
     """
     d = len(columns)
     length = np.sqrt(dot(g, g))
-    u[:] = g
+    copy(g, u)
     if length <= least:
         return True
-    s = np.zeros(d)
-    Q, R = np.empty((d, d)), np.zeros((d, d))
+    s, Q, R = np.empty(d), np.empty((d, d)), np.empty((d, d))
     n_tight = _warm_start(columns, pattern, g, tight, mu, s, Q, R)
     remaining = _residual(Q, n_tight, g, u)
     if max(least, ROUNDING * length) >= remaining > ROUNDING * length:  # before anything of the size of the data
-        tight[n_tight:] = -1
+        for q in range(n_tight, d):
+            tight[q] = -1
         return True
-    side = np.where(pattern, 1.0, -1.0)  # 0 for barred rows: the tight ones, and those in their span
-    for q in range(n_tight):
-        side[tight[q]] = 0.0
-    worst, candidates, n_candidates = 0.0, np.empty(columns.shape[1] // CHUNK + 1, np.int64), 0
+    side = np.empty(columns.shape[1])  # 0 for barred rows: the tight ones, and those in their span
+    _free_sides(pattern, tight, n_tight, side)
+    worst, candidates, n_candidates = 0.0, np.empty(columns.shape[1] // CHUNK + 1, np.int64), ZERO
     for _ in range(100 + 30 * d):
         if remaining <= max(least, ROUNDING * length):
             if remaining <= ROUNDING * length:
-                u[:] = 0.0
+                for i in range(d):
+                    u[i] = 0.0
             worst = 0.0
             break
-        k, worst = _worst_of(columns, side, u, candidates[:n_candidates], -FEASIBILITY_TOL * remaining)
+        k, worst = _worst_of(columns, side, u, candidates, n_candidates, -FEASIBILITY_TOL * remaining)
         if k < 0:
             k, worst, n_candidates = _most_violated(columns, side, u, -FEASIBILITY_TOL * remaining, candidates)
         if k < 0 or n_tight == d:
             break
         side[k] = 0.0
         tight[n_tight], mu[n_tight] = k, 0.0
-        if not _orthonormalise(columns, pattern, tight, n_tight, n_tight + 1, Q, R):
+        if not _orthonormalise(columns, pattern, tight, n_tight, Q, R):
             continue
         n_tight += 1
         while n_tight > 0:
-            _multipliers(Q, R, n_tight, g, s)
-            if s[:n_tight].min() > 0.0:
+            if _multipliers(Q, R, n_tight, g, s):
                 break
             newest_fails = s[n_tight - 1] <= 0.0 and mu[n_tight - 1] == 0.0
             n_tight = _leave(tight, mu, s, n_tight, Q, R)
-            for j in range(len(side)):  # a row in the span of the old tight rows may be outside that of the new
-                side[j] = 1.0 if pattern[j] else -1.0
-            for q in range(n_tight):
-                side[tight[q]] = 0.0
+            _free_sides(pattern, tight, n_tight, side)  # one in the span of the old tight rows may not be in the new
             if newest_fails:
                 side[k] = 0.0  # its violation is rounding
-        mu[:n_tight] = s[:n_tight]
+        for q in range(n_tight):
+            mu[q] = s[q]
         remaining = _residual(Q, n_tight, g, u)
-    tight[n_tight:] = -1
+    for q in range(n_tight, d):
+        tight[q] = -1
     return worst >= -ACCEPTED_TOL * length
 
 
-@njit(cache=True)
+@kernel
 def _warm_start(columns, pattern, g, tight, mu, s, Q, R):
     """Keep of the rows in `tight` those that are independent and have positive multipliers; return how many."""
-    m = 0
+    m = ZERO
     for q in range(len(tight)):
         if tight[q] < 0:
             break
         tight[m] = tight[q]
-        if _orthonormalise(columns, pattern, tight, m, m + 1, Q, R):
+        if _orthonormalise(columns, pattern, tight, m, Q, R):
             m += 1
     while m > 0:
         _multipliers(Q, R, m, g, s)
-        mu[:m] = s[:m]
+        for q in range(m):
+            mu[q] = s[q]
         stay = m
         for q in range(m - 1, -1, -1):
             if s[q] <= 0.0:
@@ -285,22 +265,22 @@ def _warm_start(columns, pattern, g, tight, mu, s, Q, R):
     return m
 
 
-@njit(cache=True)
+@kernel
 def _residual(Q, m, g, u):
     """Write g less its part in the span of the tight rows to u; return its length."""
-    u[:] = g
+    copy(g, u)
     for _ in range(2):
         for q in range(m):
             subtract(u, dot(Q[q], u), Q[q])
     return np.sqrt(dot(u, u))
 
 
-@njit(cache=True)
-def _worst_of(columns, side, u, candidates, worst):
-    """Return the one of some rows with the least side * (row.u) below `worst`, -1 if there is none, and that value."""
+@kernel
+def _worst_of(columns, side, u, candidates, n_candidates, worst):
+    """Return the candidate with the least side * (row.u) below `worst`, -1 if there is none, and that value."""
     found = -1
-    for k in candidates:
-        value = 0.0
+    for c in range(n_candidates):
+        k, value = candidates[c], 0.0
         for i in range(len(u)):
             value += columns[i, k] * u[i]
         value *= side[k]
@@ -309,7 +289,7 @@ def _worst_of(columns, side, u, candidates, worst):
     return found, worst
 
 
-@njit(cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _most_violated(columns, side, u, least, candidates):
     """As `_worst_of` all rows; the worst of each chunk is written to `candidates`, and how many there are returned."""
     d, n = columns.shape
@@ -317,7 +297,8 @@ def _most_violated(columns, side, u, least, candidates):
     for first in range(0, n, CHUNK):
         last = min(n, first + CHUNK)
         z = products[: last - first]
-        z[:] = 0.0
+        for j in range(len(z)):
+            z[j] = 0.0
         for i in range(0, d - 3, 4):
             a, b = columns[i, first:last], columns[i + 1, first:last]
             c, e = columns[i + 2, first:last], columns[i + 3, first:last]
@@ -341,38 +322,50 @@ def _most_violated(columns, side, u, least, candidates):
     return found, worst, n_candidates
 
 
-@njit(cache=True)
-def _orthonormalise(columns, pattern, tight, first, last, Q, R):
-    """Extend the orthonormal rows Q of the tight rows, a_q = sum_p R[p, q] Q_p; False if one depends on the rest."""
-    for q in range(first, last):
-        sign = 1.0 if pattern[tight[q]] else -1.0
-        for i in range(len(columns)):
-            Q[q, i] = sign * columns[i, tight[q]]
-        R[: q + 1, q] = 0.0
-        for _ in range(2):
-            for p in range(q):
-                t = dot(Q[p], Q[q])
-                R[p, q] += t
-                subtract(Q[q], t, Q[p])
-        R[q, q] = np.sqrt(dot(Q[q], Q[q]))
-        if R[q, q] <= DEPENDENCE_TOL:
-            return False
-        for i in range(len(columns)):
-            Q[q, i] /= R[q, q]
+@kernel
+def _free_sides(pattern, tight, n_tight, side):
+    """Write the signs of the rows in the cone, 0 for those that are tight."""
+    for j in range(len(side)):
+        side[j] = 1.0 if pattern[j] else -1.0
+    for q in range(n_tight):
+        side[tight[q]] = 0.0
+
+
+@kernel
+def _orthonormalise(columns, pattern, tight, q, Q, R):
+    """Add a tight row to the orthonormal rows Q, a_q = sum_p R[p, q] Q_p; return False if it depends on the others."""
+    sign = 1.0 if pattern[tight[q]] else -1.0
+    for i in range(len(columns)):
+        Q[q, i] = sign * columns[i, tight[q]]
+    for p in range(q + 1):
+        R[p, q] = 0.0
+    for _ in range(2):
+        for p in range(q):
+            t = dot(Q[p], Q[q])
+            R[p, q] += t
+            subtract(Q[q], t, Q[p])
+    R[q, q] = np.sqrt(dot(Q[q], Q[q]))
+    if R[q, q] <= DEPENDENCE_TOL:
+        return False
+    for i in range(len(columns)):
+        Q[q, i] /= R[q, q]
     return True
 
 
-@njit(cache=True)
+@kernel
 def _multipliers(Q, R, m, g, s):
-    """Solve R s = -Q g, the multipliers of least |g + A' s| on the m tight rows."""
+    """Solve R s = -Q g, the multipliers of least |g + A' s| on the m tight rows; return whether all are positive."""
+    positive = True
     for q in range(m - 1, -1, -1):
         t = -dot(Q[q], g)
         for p in range(q + 1, m):
             t -= R[q, p] * s[p]
         s[q] = t / R[q, q]
+        positive = positive and s[q] > 0.0
+    return positive
 
 
-@njit(cache=True)
+@kernel
 def _leave(tight, mu, s, m, Q, R):
     """Move mu towards s until a multiplier vanishes, and drop the rows where it did; return how many stay."""
     step, drop = 1.0, -1
@@ -388,12 +381,13 @@ def _leave(tight, mu, s, m, Q, R):
     return m
 
 
-@njit(cache=True)
+@kernel
 def _delete(k, tight, mu, m, Q, R):
     """Take the k-th tight row out of the m rows of the factorisation, by rotations; return m - 1."""
     for q in range(k, m - 1):
         tight[q], mu[q] = tight[q + 1], mu[q + 1]
-        R[: q + 2, q] = R[: q + 2, q + 1]
+        for p in range(q + 2):
+            R[p, q] = R[p, q + 1]
         a, b = R[q, q], R[q + 1, q]
         size = np.hypot(a, b)
         a, b = a / size, b / size

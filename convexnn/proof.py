@@ -16,7 +16,7 @@ from .branch_and_bound import KappaBound, bound_kappa, node_seconds
 from .cell_pricing import EnumeratedCells
 from .enumeration import distinct_walls
 
-__all__ = ["Proof", "Prover", "compile_proof"]
+__all__ = ["Proof", "Prover"]
 
 # Part of tol that is proved, for rounding not to matter.
 PROVED_PART = 0.99
@@ -195,8 +195,3 @@ def _largest_norm(program, V, value):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if program.dual_value(V, middle) >= value else (low, middle)
     return low
-
-
-def compile_proof():
-    """Compile the kernels, or load them where they were compiled before."""
-    bound_kappa(np.eye(2), np.array([1.0, -1.0]), 2.0)

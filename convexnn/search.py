@@ -14,11 +14,11 @@ is selected, the gradient is g - v_i r. So walls are crossed where mu > -v_i |r|
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from sklearn.utils import gen_batches
 
 from .arrangements import BLOCK_ENTRIES, pattern_bits
 from .ascent import PROGRESS_TOL, ascend, climb
+from .kernels import kernel
 from .projection import unit_columns
 from .selection_cones import project_selection
 from .selections import selected_patches, selection_bits, write_row
@@ -364,7 +364,7 @@ def _climb_selections(X, v, signs, patterns, n_cells):
     return U
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _climb(X, sizes, v, selected, n_cells, u):
     """Cross walls from a selection while h grows; write the last one, and the projection onto its cone to u."""
     d, n_patches = X.shape[1], len(X) // len(v)

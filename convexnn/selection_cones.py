@@ -7,11 +7,11 @@ until none is left. What it returns until then is longer than the projection.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 from sklearn.utils import gen_batches
 
 from .design import Design
 from .face_bases import face_bases
+from .kernels import kernel
 from .projection import ACCEPTED_TOL, FEASIBILITY_TOL, project, unit_columns
 from .selections import selected_patches, selection_rows, write_row
 from .threads import map_batches
@@ -38,12 +38,6 @@ class SelectionCones:
     """
 
     design: Design
-
-    def __post_init__(self):
-        if not _project_all.signatures:  # compile the kernels, or load them, before the clock of a solver starts
-            X, one = np.ones((1, 1)), np.ones((1, 1), np.int64)
-            _project_selections(X, 0 * one, X, np.full((1, 1), -1, np.int32), 0.0)
-            selection_rows(X, 0 * one, 0 * one[0])
 
     def rows(self, b):
         """Return the rows of the cone of a block, {u : rows u >= 0}.
@@ -179,13 +173,14 @@ def _project_selections(X, selected, G, tight, least):
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _project_all(X, sizes, selected, G, tight, least, out, finished):
+    mu = np.empty(X.shape[1])
     for b in range(len(G)):
-        finished[b] = project_selection(X, sizes, selected[b], G[b], tight[b], least, out[b], np.zeros(X.shape[1]))
+        finished[b] = project_selection(X, sizes, selected[b], G[b], tight[b], least, out[b], mu)
 
 
-@njit(cache=True)
+@kernel
 def project_selection(X, sizes, selected, g, tight, least, u, mu):
     """Project g onto the cone of a selection: a compiled kernel for others.
 
@@ -224,7 +219,6 @@ def project_selection(X, sizes, selected, g, tight, least, u, mu):
         local[:] = -1
         for q in range(n_tight):
             local[q] = q
-        mu[:] = 0.0
         few = np.ascontiguousarray(columns[:, :m])
         if not project(few, np.ones(m, np.bool_), g, local, least, u, mu):
             return False
@@ -245,7 +239,7 @@ def project_selection(X, sizes, selected, g, tight, least, u, mu):
     return worst >= -ACCEPTED_TOL * length
 
 
-@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(fastmath={"reassoc", "contract", "nsz"})
 def _violated(X, sizes, selected, u, known, least, found):
     """Write the most violated rows that are not known, one a sample at most; return how many, and the least r.u."""
     n, d = len(selected), len(u)

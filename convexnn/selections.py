@@ -18,11 +18,11 @@ from contextlib import suppress
 from numbers import Integral
 
 import numpy as np
-from numba import njit
 from sklearn.utils import check_array, check_random_state, gen_batches
 
 from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
+from .kernels import kernel
 from .validation import check_count
 
 __all__ = [
@@ -252,7 +252,7 @@ def resolve_selections(X, arrangements, n_patches, random_state=None):
     return _distinct(X, gates, n_patches)
 
 
-@njit(cache=True)
+@kernel
 def write_row(X, sizes, selected, r, out):
     """Write row r of the cone of a selection: a compiled kernel for others.
 
@@ -363,7 +363,7 @@ def _inside(X, selected, gates):
     return True
 
 
-@njit(cache=True)
+@kernel
 def _write_rows(X, sizes, selected, rows, out):
     for j in range(len(rows)):
         write_row(X, sizes, selected[j], rows[j], out[j])

@@ -13,14 +13,14 @@ K. Jamieson and A. Talwalkar (2016), Non-stochastic best arm identification and 
 """
 
 import numpy as np
-from numba import njit
 from sklearn.utils import gen_batches
 
 from .arrangements import pattern_bits
+from .kernels import kernel
 from .search import LENGTHS, REMEMBERED, Maxima, join_maxima
 from .threads import map_batches
 
-__all__ = ["SURVEYED", "THIN_DATA", "Survey", "compile_survey"]
+__all__ = ["SURVEYED", "THIN_DATA", "Survey"]
 
 # Entries of X from which cells are thin.
 THIN_DATA = 2e5
@@ -61,7 +61,6 @@ class Survey:
         self.search, self.design, self.units = search, search.design, search.units
         self.X = search.scaled.astype(np.float32)
         self.found = np.zeros((0, self.X.shape[1]))
-        compile_survey()
 
     def maxima(self, V, neurons, signs, outputs, n_starts, over=lambda: False):
         """Search for maxima of h.
@@ -141,13 +140,6 @@ class Survey:
 
         values = np.concatenate(map_batches(values, list(gen_batches(len(U), EXACT_AT_A_TIME))))
         return join_maxima(Maxima(values, U, signs, pattern_bits(self.design.X, U)))
-
-
-def compile_survey():
-    """Compile the kernel, or load it where it was compiled before, unless this process has it."""
-    if not _gradients.signatures:
-        one = np.zeros((1, AT_A_TIME), np.float32)
-        _gradients(np.zeros((ROWS_AT_A_TIME, 1), np.float32), one, one, one, 1)
 
 
 class _Runs:
@@ -250,7 +242,7 @@ def _apart(U, kinds, cosine):
     return apart
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _gradients(X, weights, U, G, n_patches):
     """Add the gradients of weights'(XU)_+ for the columns of U (n_features, AT_A_TIME) to those of G."""
     zero, n_samples = np.float32(0.0), len(weights)

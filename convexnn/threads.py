@@ -6,12 +6,17 @@ out by batches over threads that sleep while they wait.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 
 from joblib import cpu_count
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["map_batches", "one_blas_thread"]
+__all__ = ["map_batches", "one_blas_thread", "share_out"]
+
+# Products from which the work is shared by threads, and the batches that it is then shared in.
+THREADED_WORK, BATCHES = 1e8, 16
 
 
 @cache
@@ -20,9 +25,31 @@ def _pools():
     return ThreadpoolController()
 
 
-def one_blas_thread():
-    """Return a context in which BLAS uses one thread."""
-    return _pools().limit(limits=1, user_api="blas")
+class _Limit:
+    """The one limit of the process, and who needs it: it is set by the first and lifted by the last."""
+
+    def __init__(self):
+        self.lock, self.users, self.limiter = Lock(), set(), None
+
+    @contextmanager
+    def __call__(self):
+        user = object()
+        try:
+            with self.lock:
+                self.users.add(user)
+                if self.limiter is None:
+                    self.limiter = _pools().limit(limits=1, user_api="blas")
+            yield
+        finally:
+            with self.lock:
+                self.users.discard(user)
+                if not self.users and self.limiter is not None:
+                    self.limiter.restore_original_limits()
+                    self.limiter = None
+
+
+# A context in which BLAS uses one thread: all of the process, as no BLAS has a number of threads for each thread.
+one_blas_thread = _Limit()
 
 
 def map_batches(function, batches):
@@ -44,3 +71,19 @@ def map_batches(function, batches):
         return [function(batch) for batch in batches]
     with one_blas_thread(), ThreadPoolExecutor(min(len(batches), cpu_count())) as pool:
         return list(pool.map(function, batches))
+
+
+def share_out(function, count, work):
+    """Apply a function to slices that make up range(count), on all processors where that pays.
+
+    Parameters
+    ----------
+    function : callable
+        Called with a slice.
+    count : int
+        The number of items.
+    work : float
+        Products that an item takes.
+    """
+    size = -(-count // BATCHES) if count * work > THREADED_WORK else count
+    map_batches(function, [slice(first, min(count, first + size)) for first in range(0, count, size or 1)])

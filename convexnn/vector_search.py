@@ -10,14 +10,14 @@ proves nothing.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from .ascent import batch_size, climb_one
+from .kernels import kernel
 from .projection import dot
 from .search import BEST_PART, CLIMB_WORK, FEWEST_CLIMBS, CellSearch
 from .threads import map_batches
 
-__all__ = ["VectorMaxima", "VectorSearch", "compile_vector_search", "join_vector_maxima"]
+__all__ = ["VectorMaxima", "VectorSearch", "join_vector_maxima"]
 
 # Gradient steps of starts, rows times starts that ascend at a time, and the fewest such starts.
 GRADIENT_STEPS, ASCENDING, FEWEST_AT_A_TIME = 20, 40_000, 16
@@ -121,7 +121,6 @@ class VectorSearch:
     def __init__(self, design, rng):
         self.design, self.rng, self.cells = design, rng, CellSearch(design, rng)
         self.n_starts, self.found = self.cells.n_starts, np.zeros((0, design.X.shape[1]))
-        compile_vector_search()
 
     def climb(self, V, outputs, patterns, n_turns=NEURON_TURNS, over=lambda: False, progress=PROGRESS_TOL):
         """Climb from cells, in turn in u and in g.
@@ -252,14 +251,7 @@ def _ranges(last, size, first=0):
     return [(start, min(last, start + size)) for start in range(first, last, size)]
 
 
-def compile_vector_search():
-    """Compile the kernel, or load it where it was compiled before, unless this process has it."""
-    if not _climb_in_turn.signatures:
-        one, cell = np.ones((1, 1)), np.ones((1, 1), bool)
-        _climb_in_turn(one, one[0], 0.0, 1, one, 1, 1, 0.0, np.zeros(1), np.ones((1, 1)), np.ones((1, 1)), cell)
-
-
-@njit(cache=True, nogil=True)
+@kernel(nogil=True)
 def _climb_in_turn(
     columns, lengths, slope, n_patches, V, n_turns, n_cells, progress, values, directions, outputs, patterns
 ):
@@ -296,7 +288,7 @@ def _climb_in_turn(
                 break
 
 
-@njit(cache=True)
+@kernel
 def _respond(columns, lengths, slope, n_patches, V, g, weights, linear):
     """Write the row weights and the linear term of v = V g, as of `Design.response`, for unit rows."""
     for i in range(len(V)):
@@ -309,7 +301,7 @@ def _respond(columns, lengths, slope, n_patches, V, g, weights, linear):
         weights *= 1.0 - slope
 
 
-@njit(cache=True, fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _pull(columns, lengths, slope, n_patches, V, u, hidden, pull):
     """Normalise u; write V' act(X u) to `pull`, normalised, and return its length."""
     size = np.sqrt(dot(u, u))

@@ -6,8 +6,8 @@ from scipy.optimize import nnls
 from test_branch_and_bound import CASES, IDS, exact_kappa
 from test_cones import KINDS, each_kind, gaussian, rank_deficient, scaled_columns, scaled_rows, wide
 
-from convexnn import enumerate_arrangements, projection
-from convexnn.ascent import ascend, climb, compile_ascent
+from convexnn import enumerate_arrangements, threads
+from convexnn.ascent import ascend, climb
 from convexnn.projection import unit_columns
 
 
@@ -151,7 +151,7 @@ def test_many_rows_and_threads(n, monkeypatch):
     values = ascend(columns, weights, np.zeros(len(columns)), signs, reached, 5)
     assert np.allclose(values, signs * rise(X, v, reached), rtol=0, atol=1e-11 * np.abs(weights).sum())
     climbed = run(X, v, signs, reached @ X.T >= 0)[0]
-    monkeypatch.setattr(projection, "THREADED_WORK", 0)
+    monkeypatch.setattr(threads, "THREADED_WORK", 0)
     again = U.copy()
     assert np.array_equal(ascend(columns, weights, np.zeros(len(columns)), signs, again, 5), values)
     assert np.array_equal(again, reached)
@@ -193,9 +193,7 @@ def test_nothing_but_zeros(shape):
         assert not run(np.zeros(shape), v, signs, np.ones((2, shape[0]), bool))[0].any()
 
 
-def test_no_starts_and_compilation():
-    compile_ascent()
-    compile_ascent()
+def test_no_starts():
     X, v, _, _ = make(gaussian, 0)
     U, _ = run(X, v, np.zeros(0), np.zeros((0, len(X)), bool))
     assert U.shape == (0, X.shape[1])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from checks import check_cones, cone_rows
 
-from convexnn import projection
+from convexnn import threads
 from convexnn.arrangements import Arrangements
 from convexnn.cones import ArrangementCones, FreeCones
 from convexnn.design import Design
@@ -226,7 +226,7 @@ def test_many_rows_and_threads(chunk_of_rows, d, monkeypatch):
     U += 2 * design.arrangements.gates[:, :, None]
     check_cones(cones, design, U)
     one = cones.project(U, np.arange(design.n_blocks))
-    monkeypatch.setattr(projection, "THREADED_WORK", 0)
+    monkeypatch.setattr(threads, "THREADED_WORK", 0)
     assert np.array_equal(cones.project(U, np.arange(design.n_blocks)), one)
 
 

@@ -12,7 +12,7 @@ from convexnn.patches import Patches
 from convexnn.solvers import movement
 from convexnn.solvers.descent import descend
 from convexnn.solvers.movement import move_neurons
-from convexnn.solvers.neuron_newton import _activations, _bend, _expand, compile_newton_descent, newton_descend
+from convexnn.solvers.neuron_newton import _activations, _bend, _expand, newton_descend
 
 
 @dataclass
@@ -134,7 +134,6 @@ def smoothed(t, delta):
 
 
 def kernel_data(n_patches, seed=0, n=60, d=3):
-    compile_newton_descent()
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n * n_patches, d)) * rng.uniform(0.1, 10, (n * n_patches, 1))
     X[4] = 0.0

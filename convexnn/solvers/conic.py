@@ -15,18 +15,18 @@ one for each output, M having the columns A_b B of the working set and an orthon
 through cvxpy, and V is the dual variable of Z = A(W) + F beta. Only columns of the working set are ever formed.
 """
 
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from ..cones import FreeCones, compile_kernels
+from ..cones import FreeCones
 from ..group_pricing import cone_rows, conic_settings, group_start, norm_cones, price_groups
 from ..losses import Squared
 from ..penalties import Nuclear
 from ..program import Program, Solution
+from ..quiet import ignoring
 from ..simplify import Simplified
 from .monitor import check_blocks, run_watched
 from .polish import polish
@@ -116,7 +116,7 @@ def solve_conic(
         _run(program, W_init, tol, monitor)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
-    return run_watched(iterate, program, compile_kernels, **limits, callback=callback, verbose=verbose)
+    return run_watched(iterate, program, **limits, callback=callback, verbose=verbose)
 
 
 def _run(whole, W_init, tol, monitor):
@@ -380,8 +380,7 @@ def _solve_any(working, M, R, tol):
     problem = cp.Problem(cp.Minimize(program.loss.to_cvxpy(program.Y, Z) + program.alpha * size), [fit, *cone])
     limits = {} if working.monitor.remaining is None else {"time_limit": working.monitor.remaining}
     tolerances = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tol)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+    with ignoring(UserWarning, "Solution may be inaccurate"):
         try:
             problem.solve(solver="CLARABEL", max_threads=1, **tolerances, **limits)
         except cp.SolverError:

@@ -27,10 +27,8 @@ from copy import copy
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..ascent import compile_ascent
-from ..cones import compile_kernels
 from ..program import Program, Solution
-from ..proof import Prover, compile_proof
+from ..proof import Prover
 from ..search import CellSearch, join_maxima
 from ..selection_cones import gates_in_cones
 from ..simplify import Simplified, bias_stages
@@ -39,7 +37,6 @@ from ..validation import check_choice, check_count
 from .cell_pool import CellPool
 from .monitor import NO_PROGRESS, check_blocks, check_generated, run_watched
 from .movement import move_neurons, random_neurons
-from .neuron_newton import compile_newton_descent
 from .newton import solve_newton
 from .subproblem import Iterate
 from .working_set import start_blocks
@@ -163,13 +160,6 @@ def solve_generation(
     rank = None if rank is None else check_count("rank", rank)
     rng = check_random_state(random_state)
 
-    def compile_all():
-        compile_kernels()
-        compile_ascent()
-        compile_newton_descent()
-        if scope != "local":
-            compile_proof()
-
     def iterate(monitor):
         current, W = program, W_init
         for stage in bias_stages(program, W_init, tol):
@@ -180,7 +170,7 @@ def solve_generation(
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
     shown = {"callback": callback, "verbose": verbose, "scope": "local"}
-    return gates_in_cones(run_watched(iterate, program, compile_all, **limits, **shown).trimmed())
+    return gates_in_cones(run_watched(iterate, program, **limits, **shown).trimmed())
 
 
 class _Generation:

@@ -4,7 +4,6 @@ import logging
 import time
 import warnings
 from contextlib import contextmanager
-from threading import Timer
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -25,7 +24,7 @@ NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inne
 REFUTED = "its search missed patterns, as the bound that it found is above the objective and was dropped"
 
 
-def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit, callback, verbose, scope=None):
+def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbose, scope=None):
     """Run a solver under a monitor.
 
     Parameters
@@ -34,8 +33,6 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
         Called with the monitor; returns when it is done or the monitor says that it is over.
     program : Program
         What is solved.
-    compile_kernels : callable
-        Compiles what the solver needs, before its clock starts.
     tol, max_iter, time_limit, callback, verbose
         Options of solvers, checked here.
     scope : str or None, default=None
@@ -52,7 +49,6 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {callback!r}")
     with Progress(verbose) as progress:
-        _compile(compile_kernels, progress)
         monitor = Monitor(program, max_iter, time_limit, callback, progress, scope)
         try:
             with plain_interrupts(), one_blas_thread():
@@ -141,17 +137,6 @@ def check_generated(program: Program) -> None:
         )
     if not np.isfinite(program.loss.value(program.Y, program.Y + 1.0)):
         raise ValueError("solve_generation needs a loss that is finite everywhere; interpolation needs given patterns")
-
-
-def _compile(compile_kernels, progress):
-    """Compile the kernels before the clock starts, and say so if it takes a while."""
-    timer = Timer(3.0, progress.say, ["compiling the kernels, once on a machine: some 15 seconds"])
-    if progress.verbose:
-        timer.start()
-    try:
-        compile_kernels()
-    finally:
-        timer.cancel()
 
 
 class Monitor:

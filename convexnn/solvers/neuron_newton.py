@@ -20,13 +20,13 @@ Kunisch (2002), The primal-dual active set strategy as a semismooth Newton metho
 """
 
 import numpy as np
-from numba import njit
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from sklearn.utils import gen_batches
 
+from ..kernels import kernel
 from ..threads import map_batches
 
-__all__ = ["LARGEST_SYSTEM", "compile_newton_descent", "merge_close", "newton_descend"]
+__all__ = ["LARGEST_SYSTEM", "merge_close", "newton_descend"]
 
 # Coordinates of the neurons of a system up to which it is factored.
 LARGEST_SYSTEM = 3000
@@ -100,15 +100,6 @@ def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe)
         elif settled:
             break
     return neurons.U, neurons.signs, neurons.outputs, neurons.beta
-
-
-def compile_newton_descent():
-    """Compile the kernels, or load them where they were compiled before, unless this process has them."""
-    if not _expand.signatures:
-        X, ones = np.ones((1, 1)), np.ones(1)
-        _activations(X, ones, X, 0.1, 0.0, 1, np.zeros((1, 2))[:, :1])
-        _expand(X, ones, X, 0.1, 0.0, 1, np.zeros((1, 2, 1))[:, :1])
-        _bend(X, ones, ones, ones, 0.1, np.zeros((1, 1)))
 
 
 def _angle(program, part):
@@ -322,7 +313,7 @@ def _minimise(H, shifts, g, U):
     return p
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@kernel(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def _activations(X, lengths, U, width, slope, n_patches, hidden):
     """Write the activations of neurons, the columns of U, added up over the patches of each sample."""
     d, m = U.shape
@@ -344,7 +335,7 @@ def _activations(X, lengths, U, width, slope, n_patches, hidden):
             hidden[i, j] = total[j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@kernel(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def _expand(X, lengths, U, width, slope, n_patches, J):
     """Write the derivatives of the activations of neurons, the columns of U."""
     d, m = U.shape
@@ -370,7 +361,7 @@ def _expand(X, lengths, U, width, slope, n_patches, J):
                 J[i, j, q] = total[q, j] + (1.0 - slope) * along[j] * U[q, j] / sizes[j]
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@kernel(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _bend(X, lengths, weights, unit, width, K):
     """Write sum_k weights_k r'' at a unit vector."""
     d, total = len(unit), 0.0

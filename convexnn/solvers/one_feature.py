@@ -5,7 +5,6 @@ over the patterns of its neurons, so that it is a solution like those of the oth
 """
 
 import time
-import warnings
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -14,6 +13,7 @@ from ..arrangements import Arrangements
 from ..losses import Squared
 from ..program import Solution
 from ..progress import Progress, summary
+from ..quiet import ignoring
 from ..spline import solve_spline
 from .generation import solve_generation
 
@@ -78,8 +78,7 @@ def _as_spline(program, tol):
     """Return the solution of the spline."""
     start = time.perf_counter()
     x, unit = program.design.X[:, 0], program.design.X[0, 1]  # its column of biases is constant
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with ignoring(ConvergenceWarning):
         spline = solve_spline(x, program.Y, program.alpha, program.loss, program.architecture.skip, tol)
     patterns, U, signs, outputs = [], [], [], []
     rounding = ROUNDING * np.abs(program.Y).max() / (np.ptp(x) or 1.0)

@@ -21,6 +21,7 @@ from ..architecture import BIAS_UNIT
 from ..cones import make_cones
 from ..program import Program, Solution
 from ..progress import Progress, summary
+from ..quiet import ignoring
 from ..validation import check_count, check_positive
 from .polish import polish
 
@@ -253,8 +254,7 @@ def _solve(program, solver, options, verbose, best):
     centred = _with_bias_in_units(centred, unit_b)
     unit_x = np.sqrt(np.mean(np.sum(centred.design.X**2, axis=1))) or 1.0
     reference = build_reference_program(centred.rescaled(unit_x, unit_y))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+    with ignoring(UserWarning, "Solution may be inaccurate"):
         attempts = _attempts(solver, options)
         for attempt in attempts:
             try:

@@ -76,7 +76,7 @@ def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_lim
         monitor.record(len(W))
 
     limits = {"max_iter": None, "time_limit": time_limit, "callback": None}
-    return run_watched(iterate, program, lambda: None, tol=tol, verbose=verbose, scope="local", **limits)
+    return run_watched(iterate, program, tol=tol, verbose=verbose, scope="local", **limits)
 
 
 def _descend_apart(whole, simplified, W_init, rng, limits):

@@ -30,14 +30,13 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..arrangements import Arrangements
-from ..ascent import compile_ascent
-from ..cones import compile_kernels, make_cones
+from ..cones import make_cones
 from ..design import Design
 from ..enumeration import interior_gates
 from ..patchwise import DirectedDesign
 from ..simplify import Simplified
 from ..validation import check_choice
-from ..vector_search import VectorMaxima, VectorSearch, compile_vector_search, join_vector_maxima
+from ..vector_search import VectorMaxima, VectorSearch, join_vector_maxima
 from .descent import descend_factors
 from .factors import solve_factors
 from .monitor import check_blocks, run_watched
@@ -129,17 +128,12 @@ def solve_vector_generation(
     W_init = check_blocks(program, W_init)
     rng = check_random_state(random_state)
 
-    def compile_all():
-        compile_kernels()
-        compile_ascent()
-        compile_vector_search()
-
     def iterate(monitor):
         _VectorGeneration(program, tol, rng, monitor).run(W_init)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
     shown = {"callback": callback, "verbose": verbose, "scope": "local"}
-    solution = run_watched(iterate, program, compile_all, **limits, **shown)
+    solution = run_watched(iterate, program, **limits, **shown)
     return _trimmed(solution)
 
 

@@ -17,7 +17,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..cones import compile_kernels
 from ..penalties import Nuclear
 from ..pricing import price
 from ..program import Program, Solution
@@ -123,7 +122,7 @@ def solve_working_set(
                 return
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
-    return run_watched(iterate, program, compile_kernels, **limits, callback=callback, verbose=verbose)
+    return run_watched(iterate, program, **limits, callback=callback, verbose=verbose)
 
 
 def _run(whole, W_init, tol, solve_inner, precision, monitor):

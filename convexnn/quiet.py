@@ -1,0 +1,49 @@
+"""Warnings that are ignored for a while, in one thread.
+
+`warnings.catch_warnings` puts the filters of the process away and back: of two threads in it at once the one that
+leaves last puts back what it found, the filters of the other.
+"""
+
+import warnings
+from contextlib import contextmanager
+from threading import get_ident
+
+__all__ = ["ignoring"]
+
+
+@contextmanager
+def ignoring(category, start=""):
+    """Ignore warnings that this thread gives.
+
+    Parameters
+    ----------
+    category : type
+        Their class.
+    start : str, default=""
+        How their messages start.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    here = _Here(get_ident(), start)
+    entry = ("ignore", here, category, None, 0)
+    warnings.filters.insert(0, entry)
+    try:
+        yield
+    finally:
+        here.active = False  # in a copy of the filters that another thread may have put away
+        if entry in warnings.filters:
+            warnings.filters.remove(entry)
+
+
+class _Here:
+    """Stands for the pattern of a filter: matches messages of one thread, until it ends."""
+
+    def __init__(self, thread, start):
+        self.thread, self.start, self.active = thread, start, True
+
+    def match(self, text):
+        """Return whether the filter is for this message."""
+        return self.active and get_ident() == self.thread and text.startswith(self.start)
