@@ -22,6 +22,7 @@ from .certificate import Certificate
 from .circular import CircularNetwork
 from .conv_network import ConvNetwork
 from .conversion import as_network
+from .deadline import within
 from .losses import Logistic, Loss, make_loss
 from .network import Network
 from .solvers import solve_generation
@@ -108,6 +109,12 @@ def certify(
     """
     check_choice("scope", scope, ("local", "global", "auto"))
     alpha = check_positive("alpha", alpha)
+    time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
+    options = {"tol": tol, "scope": scope, "time_limit": time_limit, "random_state": random_state, "verbose": verbose}
+    return within(time_limit, _certify, model, X, y, alpha, loss, hidden_bias, fit_intercept, options)
+
+
+def _certify(model, X, y, alpha, loss, hidden_bias, fit_intercept, options):
     network = _check_network(model, hidden_bias)
     X = check_array(X, dtype=np.float64, input_name="X")
     y, loss = _targets(getattr(model, "estimator_", model) if _is_own(model) else model, y, loss)
@@ -115,9 +122,7 @@ def certify(
     program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept), loss)
     with warnings.catch_warnings():  # the certificate says how far it is
         warnings.simplefilter("ignore", ConvergenceWarning)
-        solution = solve_generation(
-            program, W_init=W, tol=tol, scope=scope, time_limit=time_limit, random_state=random_state, verbose=verbose
-        )
+        solution = solve_generation(program, W_init=W, **options)
     return replace(solution.certificate, objective=objective)
 
 

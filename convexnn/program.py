@@ -13,6 +13,7 @@ M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers: exact p
 formulations for two-layer networks, ICML.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -24,6 +25,7 @@ from .architecture import Architecture, HiddenLayer
 from .arrangements import Arrangements
 from .certificate import Certificate
 from .cones import make_cones
+from .deadline import TimeIsUp
 from .design import Design
 from .enumeration import interior_gates
 from .group_pricing import kappa_groups
@@ -205,13 +207,14 @@ class Program:
 
     def certified(self, W: np.ndarray, beta: np.ndarray, V: np.ndarray | None = None) -> tuple[Certificate, np.ndarray]:
         """Return the certificate of `certificate`, and the dual vector of its bound."""
-        best = -np.inf, None
+        best, norm = (0.0, np.zeros_like(self.Y)), None  # losses and penalties are not negative
         for candidate in [-self.loss.grad(self.Y, self.predict(W, beta))] + ([] if V is None else [V]):
             dual = self.project_dual(candidate)
-            norm = self.kappa(dual) + self.dual_rounding(dual)
-            bound = self.dual_value(dual, norm)
-            if best[1] is None or bound > best[0]:
-                best = bound, self.dual_point(dual, norm)
+            with suppress(TimeIsUp):
+                last, norm = norm, self.kappa(dual) + self.dual_rounding(dual)
+                bound = self.dual_value(dual, norm)
+                if last is None or bound > best[0]:
+                    best = bound, self.dual_point(dual, norm)
         return Certificate(self.objective(W, beta), best[0], self.scope, self.rounding), best[1]
 
     def lower_bound(self, V: np.ndarray) -> float:

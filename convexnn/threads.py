@@ -6,10 +6,13 @@ out by batches over threads that sleep while they wait.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
 
 from joblib import cpu_count
 from threadpoolctl import ThreadpoolController
+
+from .deadline import check
 
 __all__ = ["map_batches", "one_blas_thread"]
 
@@ -25,7 +28,7 @@ def one_blas_thread():
     return _pools().limit(limits=1, user_api="blas")
 
 
-def map_batches(function, batches):
+def map_batches(function, batches, timed=False):
     """Apply a function to every batch, on all processors where there are several.
 
     Parameters
@@ -34,6 +37,8 @@ def map_batches(function, batches):
         Called with one batch; what it does is to be mostly numpy, which lets other threads run.
     batches : sequence
         The batches.
+    timed : bool, default=False
+        Whether to raise TimeIsUp when the time of the call is up, unless there is one batch alone.
 
     Returns
     -------
@@ -42,5 +47,13 @@ def map_batches(function, batches):
     """
     if len(batches) < 2:
         return [function(batch) for batch in batches]
+    if timed:
+        check()
     with one_blas_thread(), ThreadPoolExecutor(min(len(batches), cpu_count())) as pool:
-        return list(pool.map(function, batches))
+        results = []
+        with closing(pool.map(function, batches)) as arriving:  # which cancels those that did not start
+            for result in arriving:
+                results.append(result)
+                if timed and len(results) < len(batches):
+                    check()
+        return results

@@ -18,6 +18,7 @@ PACKAGE = Path(convexnn.__file__).parent
 MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "convexnn."))
 # A module may import those in the lines above its own.
 LAYERS = [
+    ["deadline"],
     [
         "barrier",
         "certificate",

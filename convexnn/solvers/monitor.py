@@ -3,19 +3,30 @@
 import logging
 import time
 import warnings
-from contextlib import contextmanager
 from threading import Timer
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ..certificate import Certificate
+from ..deadline import (
+    TimeIsUp,
+    check,
+    despite_interrupt,
+    end_now,
+    interrupted,
+    is_up,
+    plain_interrupts,
+    remaining,
+    until_up,
+    within,
+)
 from ..program import Program, Solution
 from ..progress import Progress, summary
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
-__all__ = ["NO_PROGRESS", "Monitor", "check_blocks", "check_generated", "plain_interrupts", "run_watched"]
+__all__ = ["NO_PROGRESS", "Monitor", "check_blocks", "check_generated", "run_watched"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +34,9 @@ logger = logging.getLogger(__name__)
 NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inner solver)"
 
 
-def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit, callback, verbose, scope=None):
+def run_watched(
+    iterate, program, compile_kernels, *, tol, max_iter, time_limit, callback, verbose, scope=None, finish=None
+):
     """Run a solver under a monitor.
 
     Parameters
@@ -33,11 +46,13 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
     program : Program
         What is solved.
     compile_kernels : callable
-        Compiles what the solver needs, before its clock starts.
+        Compiles what the solver needs.
     tol, max_iter, time_limit, callback, verbose
         Options of solvers, checked here.
     scope : str or None, default=None
         Scope of the certificate; None is that of the program.
+    finish : callable or None, default=None
+        What becomes of the solution; brief where the time of the call is up.
 
     Returns
     -------
@@ -49,32 +64,25 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {callback!r}")
-    with Progress(verbose) as progress:
-        _compile(compile_kernels, progress)
+
+    def run(progress):
+        with until_up():
+            check()
+            _compile(compile_kernels, progress)
         monitor = Monitor(program, max_iter, time_limit, callback, progress, scope)
         try:
             with plain_interrupts(), one_blas_thread():
+                check()
                 iterate(monitor)
+        except TimeIsUp:
+            monitor.over()
         except KeyboardInterrupt:
+            end_now()
             monitor.status = "interrupted"
-        return monitor.solution(tol)
+        return despite_interrupt(lambda: (finish or (lambda solution: solution))(monitor.solution(tol)))
 
-
-@contextmanager
-def plain_interrupts():
-    """Raise Ctrl-C inside a compiled kernel as KeyboardInterrupt.
-
-    Kernels return with it set, of which Python makes a SystemError, or a chain of them that it is the cause of.
-    """
-    try:
-        yield
-    except SystemError as error:
-        cause = error
-        while isinstance(cause, SystemError):
-            cause = cause.__cause__
-        if not isinstance(cause, KeyboardInterrupt):
-            raise
-        raise cause from None
+    with Progress(verbose) as progress:
+        return within(time_limit, run, progress)
 
 
 def check_blocks(program, W_init):
@@ -160,7 +168,7 @@ class Monitor:
     max_iter : int or None
         Limit of the number of records.
     time_limit : float or None
-        Limit in seconds, from now.
+        Limit in seconds as the user gave it; the deadline of the call is what ends the run.
     callback : callable or None
         Called with every record; a true value stops the solver.
     progress : Progress
@@ -173,7 +181,7 @@ class Monitor:
         self.program, self.scope = program, scope or program.scope
         self.max_iter, self.time_limit = max_iter, time_limit
         self.callback, self.progress = callback, progress
-        self.start = time.perf_counter()
+        self.start, self.seconds = time.perf_counter(), remaining()
         self.history, self.status, self.reserve = [], "", 0.0
         zero, self.beta = program.zero()
         self.blocks, self.W = np.zeros(0, np.int64), zero[:0]
@@ -196,7 +204,7 @@ class Monitor:
     @property
     def remaining(self):
         """Seconds until the time limit, at least a hundredth; None where there is none."""
-        return None if self.time_limit is None else max(self.time_limit - self.elapsed, 0.01)
+        return None if self.seconds == np.inf else max(remaining(), 0.01)
 
     @property
     def timed_out(self):
@@ -232,8 +240,9 @@ class Monitor:
     def solution(self, tol):
         """Return the best point as a Solution; warn where its gap is above `tol`."""
         certificate, n_iter = self.certificate, len(self.history)
-        if self.history:  # what came after the last record, such as a proof
-            self.history[-1] |= self._state()
+        if not self.history:  # the run ended before the first record
+            self.history.append({"n_working": 0})
+        self.history[-1] |= self._state()  # with what came after the last record, such as a proof
         converged = certificate.gap <= tol
         status = "solved" if converged else self.status
         facts = {"alpha": self.program.alpha, "time": self.elapsed, "n_neurons": None if self.W.any() else 0}
@@ -272,8 +281,9 @@ class Monitor:
 
     def over(self):
         """Return whether the solver has to stop; `status` says why."""
-        if not self.status and self.time_limit is not None and self.elapsed > (1 - self.reserve) * self.time_limit:
-            self.status = f"stopped at time_limit={self.time_limit:g} s"
+        if not self.status and (is_up() or self.elapsed > (1 - self.reserve) * self.seconds):
+            limit = "" if self.time_limit is None else f"={self.time_limit:g} s"
+            self.status = "interrupted" if interrupted() else f"stopped at time_limit{limit}"
         return bool(self.status)
 
     def suggest(self, estimate, dual):
