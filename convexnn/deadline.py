@@ -33,6 +33,9 @@ PRODUCTS_A_SECOND = 1e9
 class TimeIsUp(Exception):
     """The time of the call is up."""
 
+    def __init__(self):
+        super().__init__("the time of the call is up")
+
 
 class _Call:
     """The outermost call: whether Ctrl-C ended its time."""
@@ -44,7 +47,22 @@ _clock = ContextVar("clock", default=None)  # (the end in seconds of perf_counte
 
 
 def within(seconds, function, *args, **options):
-    """Call a function that is to end within some seconds (None: any), and no later than the call that it is part of."""
+    """Call a function that is to end within some seconds, and no later than the call that it is part of.
+
+    Parameters
+    ----------
+    seconds : float or None
+        What there is; None or inf for no limit of its own.
+    function : callable
+        What is called.
+    *args, **options
+        Its arguments.
+
+    Returns
+    -------
+    object
+        What it returns.
+    """
     # the context of the function is dropped as it returns, whatever interrupts it
     return copy_context().run(_within, seconds, function, args, options)
 
@@ -56,18 +74,41 @@ def _within(seconds, function, args, options):
 
 
 def remaining():
-    """Return the seconds that are left; inf without a limit, 0 where the time is up."""
+    """Return the seconds that are left; inf without a limit, 0 where the time is up.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     end, call = _clock.get() or (np.inf, None)
     return 0.0 if call is not None and call.interrupted else max(end - perf_counter(), 0.0)
 
 
 def is_up():
-    """Return whether the time of the call is up."""
+    """Return whether the time of the call is up.
+
+    Returns
+    -------
+    bool
+        Never without a limit or an interrupt.
+    """
     return remaining() == 0.0
 
 
 def affords(products):
-    """Return whether there is time for so many products of dense linear algebra, which cannot be cut short."""
+    """Return whether there is time for dense linear algebra, which cannot be cut short.
+
+    Parameters
+    ----------
+    products : float
+        How many products it takes.
+
+    Returns
+    -------
+    bool
+        Whether there is, roughly.
+    """
     return products <= PRODUCTS_A_SECOND * remaining()
 
 
@@ -78,7 +119,13 @@ def check():
 
 
 def interrupted():
-    """Return whether Ctrl-C ended the time of the call."""
+    """Return whether Ctrl-C ended the time of the call.
+
+    Returns
+    -------
+    bool
+        Whether it did.
+    """
     clock = _clock.get()
     return clock is not None and clock[1].interrupted
 
@@ -98,6 +145,11 @@ def plain_interrupts():
     """Raise Ctrl-C inside a compiled kernel as KeyboardInterrupt.
 
     Kernels return with it set, of which Python makes a SystemError, or a chain of them that it is the cause of.
+
+    Yields
+    ------
+    None
+        Nothing.
     """
     try:
         yield
@@ -112,7 +164,18 @@ def plain_interrupts():
 
 @contextmanager
 def until_up():
-    """Leave the block, without an error, where the time of the call is up; Ctrl-C in it ends that time."""
+    """Leave the block, without an error, where the time of the call is up; Ctrl-C in it ends that time.
+
+    Yields
+    ------
+    None
+        Nothing.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Outside of `within`.
+    """
     try:
         with plain_interrupts():
             yield
@@ -125,7 +188,25 @@ def until_up():
 
 
 def despite_interrupt(function, *args):
-    """Call a function that has to be done; at Ctrl-C, which ends the time of the call, again, now briefly."""
+    """Call a function that has to be done; at Ctrl-C, which ends the time of the call, again, now briefly.
+
+    Parameters
+    ----------
+    function : callable
+        Gives the same when it is called again, but for what takes time.
+    *args
+        Its arguments.
+
+    Returns
+    -------
+    object
+        What it returns.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At a second Ctrl-C.
+    """
     try:
         with plain_interrupts():
             return function(*args)

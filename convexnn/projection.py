@@ -19,6 +19,8 @@ from contextlib import contextmanager
 import numpy as np
 from numba import get_num_threads, njit, prange, set_num_threads
 
+from .deadline import check
+
 __all__ = ["compile_projection", "dot", "project", "project_blocks", "subtract", "threads_for", "unit_columns"]
 
 # Violation of a unit row, relative to the length of the projection, that counts as rounding.
@@ -33,6 +35,8 @@ DEPENDENCE_TOL = 1e-12
 CHUNK = 1024
 # Blocks times entries of X from which the work is shared by threads.
 THREADED_WORK = 100_000_000
+# Blocks times entries of X that are projected between two looks at the clock.
+TIMED_WORK = 300_000_000
 
 
 def unit_columns(X):
@@ -81,8 +85,15 @@ def project_blocks(columns, patterns, G, tight, least):
     RuntimeError
         If the active-set method was stopped by its limit of steps.
     """
-    with threads_for(len(G) * columns.size):
-        out, finished = _project_blocks(columns, patterns, np.ascontiguousarray(G), tight, float(least))
+    G, out, finished = np.ascontiguousarray(G), np.empty(G.shape), np.empty(len(G), bool)
+    size = max(1, int(TIMED_WORK / max(columns.size, 1)))
+    for first in range(0, len(G), size):
+        if first:
+            check()
+        batch = slice(first, first + size)
+        with threads_for(len(G[batch]) * columns.size):
+            part = _project_blocks(columns, patterns[batch], G[batch], tight[batch], float(least))
+        out[batch], finished[batch] = part
     if not finished.all():
         raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
     return out
