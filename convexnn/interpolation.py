@@ -269,7 +269,7 @@ class _Run:
                 f"stopped after {len(self.history)} steps at a relative gap of {certificate.gap:.2e}, above "
                 f'tol={self.tol:.2e} (scope "{certificate.scope}"); the fit is exact',
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         error = float(np.linalg.norm(Z - self.Y) / self.size)
         return Interpolation(network, certificate, error, program, W, beta, self.V, self.history)

@@ -187,7 +187,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
                 late = self.patience is not None and k - int(np.argmax(means)) >= self.patience
                 if stopped:
                     left = f"the search was {stopped} after {max(k, 1)} of {len(self.alphas_)} alphas"
-                    warnings.warn(f"{left}; the best of these is taken", ConvergenceWarning, stacklevel=7)
+                    warnings.warn(f"{left}; the best of these is taken", ConvergenceWarning, stacklevel=9)
                 if stopped or late:
                     break
         return scores

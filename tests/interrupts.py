@@ -45,12 +45,12 @@ class _Path(ConvexReLURegressor):
 # What is fitted to which data; `scale` is how many times as many samples a longer fit has.
 KINDS = {
     "default": lambda scale: (ConvexReLURegressor(random_state=0), *_data(40 * scale, 3)),
-    "auto alpha of a classifier": lambda scale: (
+    "classifier": lambda scale: (
         ConvexReLUClassifier(alpha=0.05, random_state=0),
         *_classes(40 * scale, 2),
     ),
     "outputs apart": lambda scale: (
-        ConvexReLUClassifier(alpha=0.05, output_penalty="l1", random_state=0),
+        ConvexReLUClassifier(alpha=0.5, output_penalty="l1", tol=1e-2, random_state=0),
         *_classes(30 * scale, 2),
     ),
     "search": lambda scale: (

@@ -239,9 +239,10 @@ class Monitor:
 
     def solution(self, tol):
         """Return the best point as a Solution; warn where its gap is above `tol`."""
-        certificate, n_iter = self.certificate, len(self.history)
+        certificate = self.certificate
         if not self.history:  # the run ended before the first record
             self.history.append({"n_working": 0})
+        n_iter = len(self.history)
         self.history[-1] |= self._state()  # with what came after the last record, such as a proof
         converged = certificate.gap <= tol
         status = "solved" if converged else self.status
@@ -252,7 +253,7 @@ class Monitor:
                 f"the solver was {status} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e} (scope "
                 f'"{certificate.scope}"); the best feasible network found is kept',
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=9,  # where the solver was called
             )
         logger.info("%s after %d iterations; %s", status, n_iter, certificate)
         W = np.zeros(self.program.block_shape)

@@ -214,7 +214,7 @@ def _run(program, solver, options, verbose):
         with plain_interrupts():
             return _solve(program, solver, options, verbose, (W, beta, certificate, dual))
     except TimeIsUp:
-        return W, beta, certificate, dual, "interrupted" if interrupted() else "stopped at time_limit", n_iter
+        return W, beta, certificate, dual, "interrupted" if interrupted() else "user_limit", n_iter
     except KeyboardInterrupt:  # the solver gives no point before it ends
         end_now()
         return W, beta, certificate, dual, "interrupted", n_iter
