@@ -46,7 +46,7 @@ class _Path(ConvexReLURegressor):
 KINDS = {
     "default": lambda scale: (ConvexReLURegressor(random_state=0), *_data(40 * scale, 3)),
     "classifier": lambda scale: (
-        ConvexReLUClassifier(alpha=0.05, random_state=0),
+        ConvexReLUClassifier(alpha=0.5, tol=1e-2, random_state=0),
         *_classes(40 * scale, 2),
     ),
     "outputs apart": lambda scale: (
