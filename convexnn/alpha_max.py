@@ -137,17 +137,18 @@ def alpha_max_over_all(
         limits = {"time_limit": remaining()}
         if scope == "auto":
             limits = {"time_limit": min(PROOF_SECONDS, remaining()), "max_nodes": PROOF_NODES}
-        prover = Prover(problem)
-        threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
-        bounds = [
-            prover.bound(V[:, [c]], threshold, starts=search.found, refute=False, **limits)
-            for c, (_, search) in enumerate(searches)
-        ]
-        value = max(value, *(bound.lower for bound in bounds))
-        upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)
-        slack = 2 * PROVED_TOL + problem.relaxation - 1.0
-        proved = program.loss.smooth  # of a loss with kinks only `upper` is
-        kind = "global" if proved and upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
+        with until_up():
+            prover = Prover(problem)
+            threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
+            bounds = [
+                prover.bound(V[:, [c]], threshold, starts=search.found, refute=False, **limits)
+                for c, (_, search) in enumerate(searches)
+            ]
+            value = max(value, *(bound.lower for bound in bounds))
+            upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)
+            slack = 2 * PROVED_TOL + problem.relaxation - 1.0
+            proved = program.loss.smooth  # of a loss with kinks only `upper` is
+            kind = "global" if proved and upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0
     return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)
 

@@ -8,9 +8,10 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length
 
 from .architecture import BIAS_UNIT, Architecture
-from .arrangements import Arrangements, resolve_arrangements
+from .arrangements import Arrangements, in_time, resolve_arrangements
 from .circular import fourier_basis
 from .cones import make_cones
+from .deadline import until_up
 from .design import Design
 from .faces import boundary_patterns
 from .losses import Hinge, Logistic, Loss, Softmax, Squared, SquaredHinge
@@ -194,12 +195,16 @@ def _patterns(rows, arrangements, architecture, random_state):
     if activation != "threshold":
         return resolve_arrangements(rows, arrangements, random_state)
     if isinstance(arrangements, str) and arrangements == "all":
-        return boundary_patterns(rows)
+        return in_time(lambda: boundary_patterns(rows), lambda n: resolve_arrangements(rows, n, random_state))
     found = resolve_arrangements(rows, arrangements, random_state)
     if not found.complete:
         return found
     # all cells: a threshold network has patterns of points on walls, too
-    everything = boundary_patterns(rows)
+    everything = None
+    with until_up():
+        everything = boundary_patterns(rows)
+    if everything is None:
+        return replace(found, complete=False)
     if isinstance(arrangements, Arrangements):
         return replace(found, complete=len(found) == len(everything))
     return everything if len(everything) <= arrangements else replace(found, complete=False)

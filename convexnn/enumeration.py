@@ -21,7 +21,7 @@ from scipy.linalg import qr
 
 from .deadline import check, is_up
 
-__all__ = ["ThinCellsError", "Walls", "cell_points", "distinct_walls", "interior_gates"]
+__all__ = ["MANY_POINTS", "ThinCellsError", "Walls", "cell_points", "distinct_walls", "interior_gates"]
 
 # Walls at an angle below this are one: copies of one another, up to rounding.
 SAME_TOL = 1e-12

@@ -39,6 +39,8 @@ OPTION_NAMES = {
 # Exponential cones may make a solver fail at the accuracy it is asked for: it is asked again, for shorter steps, then
 # for less accuracy.
 SHORTER_STEPS, LOOSER = {"CLARABEL": {"max_step_fraction": 0.9}}, (1e2, 1e4)
+# The part of the time that is left which a solver has: its point is polished and certified after it.
+SOLVER_PART = 0.8
 # Most nonzeros that the constraint matrix may have: at this size it takes gigabytes, and the solver hours.
 MAX_NONZEROS = 100_000_000
 ADVICE = "columns of X far from zero or of very different sizes are the usual cause: standardise them"
@@ -270,7 +272,7 @@ def _solve(program, solver, options, verbose, best):
     if solver in OPTION_NAMES and np.isfinite(remaining()):
         reference.problem.get_problem_data(solver)  # which is kept, and takes its part of the time
         check()
-        options = options | {OPTION_NAMES[solver][2]: remaining()}
+        options = options | {OPTION_NAMES[solver][2]: SOLVER_PART * remaining()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
         attempts = _attempts(solver, options)
