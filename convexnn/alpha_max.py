@@ -26,6 +26,8 @@ STARTS = (1, 4)
 PROVED_TOL, PROOF_NODES = 1e-9, 200_000
 # Seconds that an unasked proof may take.
 PROOF_SECONDS = 1.0
+# Seconds that a proof has at least, for an upper bound.
+LEAST_SECONDS = 0.01
 
 
 class AlphaMax(NamedTuple):
@@ -133,16 +135,16 @@ def alpha_max_over_all(
         else:
             searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
             value = max(value, *(found for found, _ in searches))
-    if scope != "local" and searches and not problem.selects and not is_up():
-        limits = {"time_limit": remaining()}
+    if scope != "local" and not problem.selects and not program.coupled:
+        limits = {"time_limit": max(remaining(), LEAST_SECONDS)}
         if scope == "auto":
-            limits = {"time_limit": min(PROOF_SECONDS, remaining()), "max_nodes": PROOF_NODES}
+            limits = {"time_limit": min(PROOF_SECONDS, limits["time_limit"]), "max_nodes": PROOF_NODES}
         with until_up():
             prover = Prover(problem)
             threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
             bounds = [
-                prover.bound(V[:, [c]], threshold, starts=search.found, refute=False, **limits)
-                for c, (_, search) in enumerate(searches)
+                prover.bound(V[:, [c]], threshold, starts=found, refute=False, **limits)
+                for c, found in enumerate([search.found for _, search in searches] or [None] * V.shape[1])
             ]
             value = max(value, *(bound.lower for bound in bounds))
             upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state, gen_batches
 
-from .deadline import is_up, until_up
+from .deadline import in_time, is_up, until_up
 from .enumeration import ThinCellsError, cell_points, distinct_walls
 from .validation import check_count
 
@@ -30,7 +30,6 @@ __all__ = [
     "Arrangements",
     "count_arrangements",
     "enumerate_arrangements",
-    "in_time",
     "pattern_bits",
     "resolve_arrangements",
     "sample_arrangements",
@@ -356,7 +355,7 @@ def resolve_arrangements(
             )
         return arrangements
     if isinstance(arrangements, str) and arrangements == "all":
-        return in_time(lambda: enumerate_arrangements(X), lambda n: sample_arrangements(X, n, random_state))
+        return in_time(lambda: enumerate_arrangements(X), lambda: sample_arrangements(X, FEWEST_PATTERNS, random_state))
     if isinstance(arrangements, str) and arrangements == "adaptive":
         return Arrangements(np.zeros((0, -(-len(X) // 8)), np.uint8), np.zeros((0, np.shape(X)[1])), len(X))
     if isinstance(arrangements, Integral) and not isinstance(arrangements, bool):
@@ -367,24 +366,6 @@ def resolve_arrangements(
             f"(n_gates, {np.shape(X)[1]}); got {arrangements!r}"
         )
     return Arrangements.from_gates(X, arrangements)
-
-
-def in_time(enumerate_all, sample):
-    """Return all patterns; where the time of the call is up before they are enumerated, some, by `sample` of a number.
-
-    Parameters
-    ----------
-    enumerate_all, sample : callable
-        Return Arrangements.
-
-    Returns
-    -------
-    Arrangements
-        All, or a few.
-    """
-    with until_up():
-        return enumerate_all()
-    return sample(FEWEST_PATTERNS)
 
 
 def _fits(X, arrangements):

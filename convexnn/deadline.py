@@ -18,6 +18,7 @@ __all__ = [
     "despite_interrupt",
     "end_now",
     "go_on",
+    "in_time",
     "interrupted",
     "is_up",
     "plain_interrupts",
@@ -55,8 +56,10 @@ def within(seconds, function, *args, **options):
         What there is; None or inf for no limit of its own.
     function : callable
         What is called.
-    *args, **options
+    *args : tuple
         Its arguments.
+    **options : dict
+        Its arguments by name.
 
     Returns
     -------
@@ -194,7 +197,7 @@ def despite_interrupt(function, *args):
     ----------
     function : callable
         Gives the same when it is called again, but for what takes time.
-    *args
+    *args : tuple
         Its arguments.
 
     Returns
@@ -213,3 +216,21 @@ def despite_interrupt(function, *args):
     except KeyboardInterrupt:
         end_now()
         return function(*args)
+
+
+def in_time(function, otherwise):
+    """Return what a function gives, or what another does where the time of the call is up before it is done.
+
+    Parameters
+    ----------
+    function, otherwise : callable
+        Called without arguments.
+
+    Returns
+    -------
+    object
+        What one of them gives.
+    """
+    with until_up():
+        return function()
+    return otherwise()

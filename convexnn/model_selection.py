@@ -200,9 +200,9 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
             with until_up(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 for alpha in self.alphas_[: self.best_index_ + 1]:
-                    if is_up():  # then straight to the network on all data
-                        break
                     start = quick.solve(alpha, start)
+                    if is_up() or start.interrupted:  # then straight to the network on all data
+                        break
         return start
 
     def _choose(self):

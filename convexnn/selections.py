@@ -22,8 +22,8 @@ import numpy as np
 from numba import njit
 from sklearn.utils import check_array, check_random_state, gen_batches
 
-from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, in_time
-from .deadline import is_up, until_up
+from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements
+from .deadline import in_time, is_up, until_up
 from .enumeration import ThinCellsError, cell_points, distinct_walls
 from .validation import check_count
 
@@ -239,7 +239,7 @@ def resolve_selections(X, arrangements, n_patches, random_state=None):
         _check_fit(X, arrangements, n_patches)
         return arrangements
     if isinstance(arrangements, str) and arrangements == "all":
-        few = partial(sample_selections, X, n_patches, random_state=random_state)
+        few = partial(sample_selections, X, n_patches, FEWEST_PATTERNS, random_state)
         return in_time(lambda: enumerate_selections(X, n_patches), few)
     if isinstance(arrangements, str) and arrangements == "adaptive":
         return Arrangements(np.zeros((0, -(-len(X) // 8)), np.uint8), np.zeros((0, X.shape[1])), len(X))

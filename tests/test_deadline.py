@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import numpy as np
@@ -87,7 +87,7 @@ def test_no_time_at_all_is_the_free_fit(kind):
         return
     estimator = getattr(model, "estimator", model)
     estimator.set_params(time_limit=1e-6)
-    with pytest.warns(ConvergenceWarning):
+    with nullcontext() if kind == "spline" else pytest.warns(ConvergenceWarning):  # which takes no time
         model.fit(X, y)
     assert vars(complete).keys() == vars(model).keys()
     certificate, fitted = model.certificate_, getattr(model, "estimator_", model)
