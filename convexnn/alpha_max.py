@@ -9,12 +9,13 @@ from sklearn.utils import check_random_state
 from .architecture import Architecture
 from .arrangements import Arrangements
 from .building import build_program
+from .deadline import is_up, remaining, until_up, within
 from .program import Program
 from .proof import Prover
 from .search import CellSearch
 from .simplify import Simplified
 from .survey import SURVEYED, THIN_DATA, Survey
-from .validation import check_choice, check_flag
+from .validation import check_choice, check_flag, check_positive
 from .vector_search import VectorSearch
 
 __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
@@ -25,6 +26,8 @@ STARTS = (1, 4)
 PROVED_TOL, PROOF_NODES = 1e-9, 200_000
 # Seconds that an unasked proof may take, about, by a count of its cones.
 PROOF_SECONDS = 1.0
+# Seconds that a proof has at least, for an upper bound.
+LEAST_SECONDS = 0.01
 
 
 class AlphaMax(NamedTuple):
@@ -68,7 +71,7 @@ def kappa_at_zero(program: Program) -> float:
     Returns
     -------
     float
-        kappa(-grad L(0)) over the patterns; 0 if the free part fits exactly.
+        kappa(-grad L(0)) over the patterns, a lower bound of it where time is up; 0 if the free part fits exactly.
 
     Examples
     --------
@@ -79,14 +82,16 @@ def kappa_at_zero(program: Program) -> float:
     10.6301458
     """
     V = program.dual_at_zero()
-    norm = program.kappa(V)
+    norm = None
+    with until_up():
+        norm = program.kappa(V)
+    norm = _at_gates(program, V) if norm is None else norm
     return norm if norm > program.dual_rounding(V) else 0.0
 
 
 def alpha_max_over_all(
     program: Program,
     scope: str = "auto",
-    time_limit: float | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> AlphaMax:
     """Return alpha_max over all patterns, of a network whose patterns are those of its weights.
@@ -98,8 +103,6 @@ def alpha_max_over_all(
     scope : {"auto", "local", "global"}, default="auto"
         "local" searches only, "global" proves the value, "auto" tries to for a second. Several outputs with weight
         decay, and max pooling, are searched only.
-    time_limit : float or None, default=None
-        Limit of the proof in seconds.
     random_state : int, RandomState instance or None, default=None
         Source of the starts of the search.
 
@@ -121,31 +124,32 @@ def alpha_max_over_all(
     simplified = Simplified(program, program.zero()[1])
     problem = simplified.program
     V, rng = problem.dual_at_zero(), check_random_state(random_state)
-    if program.coupled:
-        search, none = VectorSearch(problem.design, rng), np.zeros((0, problem.design.X.shape[1]))
-        value = search.maxima(V, 0.0, none, search.n_starts).values.max(initial=0.0)
-        return AlphaMax(float(value * simplified.unit_alpha), np.inf, "local")
-    upper, kind = np.inf, "local"
+    upper, kind, value, searches = np.inf, "local", _along_gradients(problem, V), []
     many = V.shape[1] > 1 or problem.design.X.size > THIN_DATA  # of searches, or of cells
-    if scope == "local" and many and not problem.selects:
-        value = _survey(problem, V, rng)
-    else:
-        searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
-        value = max(found for found, _ in searches)
-    if scope != "local" and not problem.selects:
-        limits, prover = {"time_limit": time_limit}, Prover(problem)
+    with until_up():
+        if program.coupled:
+            search, none = VectorSearch(problem.design, rng), np.zeros((0, problem.design.X.shape[1]))
+            value = max(value, search.maxima(V, 0.0, none, search.n_starts, is_up).values.max(initial=0.0))
+        elif scope == "local" and many and not problem.selects:
+            value = max(value, _survey(problem, V, rng))
+        else:
+            searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
+            value = max(value, *(found for found, _ in searches))
+    if scope != "local" and not problem.selects and not program.coupled:
+        limits, prover = {"time_limit": max(remaining(), LEAST_SECONDS)}, Prover(problem)
         if scope == "auto":
             limits["max_nodes"] = min(PROOF_NODES, prover.nodes_in(PROOF_SECONDS))
-        threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
-        bounds = [
-            prover.bound(V[:, [c]], threshold, starts=search.found, refute=False, **limits)
-            for c, (_, search) in enumerate(searches)
-        ]
-        value = max(value, *(bound.lower for bound in bounds))
-        upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)
-        slack = 2 * PROVED_TOL + problem.relaxation - 1.0
-        proved = program.loss.smooth  # of a loss with kinks only `upper` is
-        kind = "global" if proved and upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
+        with until_up():
+            threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
+            bounds = [
+                prover.bound(V[:, [c]], threshold, starts=found, refute=False, **limits)
+                for c, found in enumerate([search.found for _, search in searches] or [None] * V.shape[1])
+            ]
+            value = max(value, *(bound.lower for bound in bounds))
+            upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)
+            slack = 2 * PROVED_TOL + problem.relaxation - 1.0
+            proved = program.loss.smooth  # of a loss with kinks only `upper` is
+            kind = "global" if proved and upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0
     return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)
 
@@ -190,7 +194,7 @@ def alpha_max(
         With "adaptive": whether the value is to be proved ("global"), or only searched for ("local"); "auto" tries to
         prove it for a second.
     time_limit : float or None, default=None
-        Limit of the proof in seconds.
+        Limit in seconds. What is found by then is a lower bound of alpha_max, of scope "local".
     return_bounds : bool, default=False
         Whether to return what is known of the value, an `AlphaMax`, not the value alone.
     random_state : int, RandomState instance or None, default=None
@@ -215,24 +219,54 @@ def alpha_max(
     """
     check_choice("scope", scope, ("auto", "local", "global"))
     check_flag("return_bounds", return_bounds)
+    time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     architecture = Architecture(activation, hidden_bias, fit_intercept, skip)
+    result = within(time_limit, _alpha_max, X, y, arrangements, architecture, scope, random_state)
+    return result if return_bounds else result.value
+
+
+def _alpha_max(X, y, arrangements, architecture, scope, random_state):
     program = build_program(X, y, 1.0, arrangements, architecture, random_state)
     if len(program.design.arrangements):
         value = kappa_at_zero(program)
-        result = AlphaMax(value, value if program.scope == "global" else np.inf, program.scope)
-    else:
-        result = alpha_max_over_all(program, scope, time_limit, random_state)
-    return result if return_bounds else result.value
+        if is_up():
+            return AlphaMax(value, np.inf, "local")
+        return AlphaMax(value, value if program.scope == "global" else np.inf, program.scope)
+    return alpha_max_over_all(program, scope, random_state)
+
+
+def _at_gates(program, V):
+    """Return a lower bound of kappa(V) over the patterns of a program that takes little: at the gates in the cells."""
+    design, gates = program.design, program.design.arrangements.gates
+    norms = program.penalty.block_norms(gates[:, :, None]).reshape(len(gates))
+    gates = gates / np.where(norms > 0, norms, np.inf)[:, None]
+    heights = np.einsum("bdc,bd->bc", design.rmatvec(V), gates[design.pattern_index(np.arange(design.n_blocks))])
+    return float(heights.max(initial=0.0))
+
+
+def _along_gradients(problem, V):
+    """Return a lower bound of kappa(V) over all patterns that takes little: from the directions of X'V."""
+    if problem.selects:
+        return 0.0
+    design = problem.design
+    U = design.X.T @ design.spread(V)
+    U /= np.maximum(np.linalg.norm(U, axis=0), np.finfo(float).tiny)
+    T = design.X @ np.hstack([U, -U])
+    heights = V.T @ design.pool(np.where(T > 0, T, design.slope * T))
+    return float((np.linalg.norm(heights, axis=0) if problem.coupled else np.abs(heights)).max(initial=0.0))
 
 
 def _survey(problem, V, rng):
     """Return the largest value of kappa that is found, for all outputs at once."""
     search = CellSearch(problem.design, rng)
     none = np.zeros((0, problem.design.X.shape[1]))
-    best = Survey(search).maxima(V, none, none[:, 0], none[:, 0].astype(int), SURVEYED).select(slice(1))
+    best = Survey(search).maxima(V, none, none[:, 0], none[:, 0].astype(int), SURVEYED, is_up).select(slice(1))
     patterns = np.unpackbits(best.bits, axis=1, count=len(problem.design.X)).view(bool)
-    climbed = [search.climb(V[:, [c]], best.signs, patterns).values.max() for c in range(V.shape[1])]
-    return max(best.values.max(), *climbed)
+    value = best.values.max()
+    with until_up():
+        for c in range(V.shape[1]):
+            value = max(value, search.climb(V[:, [c]], best.signs, patterns).values.max())
+    return value
 
 
 def _search(problem, v, scope, rng):
@@ -240,6 +274,6 @@ def _search(problem, v, scope, rng):
     search = CellSearch(problem.design, rng, problem.selects)
     none, value = np.zeros((0, problem.design.X.shape[1])), 0.0
     for factor in STARTS if scope != "local" else STARTS[:1]:
-        maxima = search.maxima(v, value, none, none[:, 0], factor * search.n_starts)
+        maxima = search.maxima(v, value, none, none[:, 0], factor * search.n_starts, is_up)
         value = max(value, maxima.values.max(initial=0.0))
     return value, search

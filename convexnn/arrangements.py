@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_random_state, gen_batches
 
+from .deadline import in_time, is_up, until_up
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .validation import check_count
 
@@ -40,6 +41,8 @@ BLOCK_ENTRIES = 4_000_000
 WALL_TOL = 1e-13
 # Sampling gives up after this many batches in a row without a new pattern.
 STALE_BATCHES = 20
+# Patterns sampled where there is no time to enumerate them all.
+FEWEST_PATTERNS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,18 +208,20 @@ def sample_arrangements(
     rng = check_random_state(random_state)
     seen, gates, stale = set(), [], 0
     size = min(max(64, n_arrangements), max(1, BLOCK_ENTRIES // len(X)))
-    while len(gates) < n_arrangements and stale < STALE_BATCHES:
-        batch = rng.standard_normal((size, X.shape[1]))
-        known = len(gates)
-        for gate, key in zip(batch, _as_keys(pattern_bits(X, batch)).tolist(), strict=True):
-            if key not in seen and len(gates) < n_arrangements:
-                seen.add(key)
-                gates.append(gate)
-        stale = stale + 1 if len(gates) == known else 0
+    while len(gates) < n_arrangements and stale < STALE_BATCHES and not (gates and is_up()):
+        with until_up():
+            batch = rng.standard_normal((size, X.shape[1]))
+            known = len(gates)
+            for gate, key in zip(batch, _as_keys(pattern_bits(X, batch)).tolist(), strict=True):
+                if key not in seen and len(gates) < n_arrangements:
+                    seen.add(key)
+                    gates.append(gate)
+            stale = stale + 1 if len(gates) == known else 0
     if len(gates) < n_arrangements:
+        cause = "the other cells are too small, or there are no more: enumerate_arrangements gives all"
         warnings.warn(
             f"only {len(gates)} of n_arrangements={n_arrangements} distinct patterns were found by sampling; "
-            "the other cells are too small, or there are no more: enumerate_arrangements gives all",
+            + ("its time was up" if is_up() else cause),
             UserWarning,
             stacklevel=2,
         )
@@ -350,7 +355,7 @@ def resolve_arrangements(
             )
         return arrangements
     if isinstance(arrangements, str) and arrangements == "all":
-        return enumerate_arrangements(X)
+        return in_time(lambda: enumerate_arrangements(X), lambda: sample_arrangements(X, FEWEST_PATTERNS, random_state))
     if isinstance(arrangements, str) and arrangements == "adaptive":
         return Arrangements(np.zeros((0, -(-len(X) // 8)), np.uint8), np.zeros((0, np.shape(X)[1])), len(X))
     if isinstance(arrangements, Integral) and not isinstance(arrangements, bool):

@@ -55,7 +55,7 @@ def ascend(columns, weights, linear, signs, U, n_steps):
     def part(batch):
         return _ascend_all(columns, weights, linear, signs[batch], U[batch], n_steps)
 
-    return np.concatenate([np.zeros(0), *map_batches(part, _batches(len(U), columns.size * n_steps))])
+    return np.concatenate([np.zeros(0), *map_batches(part, _batches(len(U), columns.size * n_steps), timed=True)])
 
 
 def climb(columns, weights, linear, signs, patterns, floor, n_cells):
@@ -89,7 +89,7 @@ def climb(columns, weights, linear, signs, patterns, floor, n_cells):
     def part(batch):
         _climb_all(columns, weights, linear, signs[batch], patterns[batch], floor, n_cells, U[batch])
 
-    map_batches(part, _batches(len(U), columns.size * n_cells))
+    map_batches(part, _batches(len(U), columns.size * n_cells), timed=True)
     return U
 
 

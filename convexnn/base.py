@@ -6,6 +6,7 @@ An estimator has parameters and an `_architecture()`; what regressors and classi
 
 from __future__ import annotations
 
+from copy import copy
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,12 +18,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from .architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES, Architecture
 from .arrangements import Arrangements
+from .deadline import despite_interrupt, plain_interrupts, within
 from .explanation import Explanation, explain
 from .export import to_mlp, to_onnx, to_torch
 from .persistence import save
 from .progress import summary
 from .samples import checked_inputs
-from .solvers.monitor import plain_interrupts
 from .trained import trained_model
 from .training import Training
 
@@ -193,9 +194,16 @@ class ConvexNetworkEstimator(TrainedModel, BaseEstimator):
         ConvergenceWarning
             If the relative gap stays above `tol`.
         """
+        # on a copy: what ends a fit before it is done leaves the estimator as it was
+        self.__dict__ = vars(within(self.time_limit, copy(self)._fit, X, y, sample_weight))
+        return self
+
+    def _fit(self, X, y, sample_weight):
+        """Train the network and set the fitted attributes."""
         with plain_interrupts():
             training = self._prepare(X, y, sample_weight)
-            return self._publish(training, training.solve(training.alpha(self.alpha)))
+            solution = training.solve(training.alpha(self.alpha))
+        return despite_interrupt(self._publish, training, solution)
 
     def _publish(self, training: Training, solution) -> ConvexNetworkEstimator:
         """Set the fitted attributes of a solution."""

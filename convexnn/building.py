@@ -1,6 +1,7 @@
 """Building the convex program of a network on data: rows, patterns, free columns, loss and penalty."""
 
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -8,9 +9,10 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length
 
 from .architecture import BIAS_UNIT, Architecture
-from .arrangements import Arrangements, resolve_arrangements
+from .arrangements import FEWEST_PATTERNS, Arrangements, resolve_arrangements
 from .circular import fourier_basis
 from .cones import make_cones
+from .deadline import in_time
 from .design import Design
 from .faces import boundary_patterns
 from .losses import Hinge, Logistic, Loss, Softmax, Squared, SquaredHinge
@@ -194,12 +196,15 @@ def _patterns(rows, arrangements, architecture, random_state):
     if activation != "threshold":
         return resolve_arrangements(rows, arrangements, random_state)
     if isinstance(arrangements, str) and arrangements == "all":
-        return boundary_patterns(rows)
+        few = partial(resolve_arrangements, rows, FEWEST_PATTERNS, random_state)
+        return in_time(lambda: boundary_patterns(rows), few)
     found = resolve_arrangements(rows, arrangements, random_state)
     if not found.complete:
         return found
     # all cells: a threshold network has patterns of points on walls, too
-    everything = boundary_patterns(rows)
+    everything = in_time(lambda: boundary_patterns(rows), lambda: None)
+    if everything is None:
+        return replace(found, complete=False)
     if isinstance(arrangements, Arrangements):
         return replace(found, complete=len(found) == len(everything))
     return everything if len(everything) <= arrangements else replace(found, complete=False)

@@ -20,6 +20,7 @@ from .certificate import Certificate
 from .circular import CircularNetwork
 from .conv_network import ConvNetwork
 from .conversion import as_network
+from .deadline import within
 from .losses import Logistic, Loss, Squared, make_loss
 from .network import Network
 from .quiet import ignoring
@@ -108,15 +109,19 @@ def certify(
     """
     check_choice("scope", scope, ("local", "global", "auto"))
     alpha = check_positive("alpha", alpha)
+    time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
+    options = {"tol": tol, "scope": scope, "time_limit": time_limit, "random_state": random_state, "verbose": verbose}
+    return within(time_limit, _certify, model, X, y, alpha, loss, hidden_bias, fit_intercept, options)
+
+
+def _certify(model, X, y, alpha, loss, hidden_bias, fit_intercept, options):
     network = _check_network(model, hidden_bias)
     X = check_array(X, dtype=np.float64, input_name="X")
     y, loss = _targets(getattr(model, "estimator_", model) if _is_own(model) else model, y, loss)
     objective = network.objective(X, y, alpha, loss)
     program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept), loss)
     with ignoring(ConvergenceWarning):  # the certificate says how far it is
-        solution = solve_generation(
-            program, W_init=W, tol=tol, scope=scope, time_limit=time_limit, random_state=random_state, verbose=verbose
-        )
+        solution = solve_generation(program, W_init=W, **options)
     rounding = objective_rounding(network, X, np.reshape(y, (len(X), -1)), alpha, loss or Squared())
     return solution.certificate.of(objective, rounding)
 

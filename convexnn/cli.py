@@ -35,11 +35,11 @@ from .cli_reports import (
     scores_of,
 )
 from .datasets import ecg_windows, load_ecg
+from .deadline import plain_interrupts
 from .estimators import ConvexReLURegressor
 from .model_selection import ConvexReLUClassifierCV, ConvexReLURegressorCV
 from .path import regularization_path
 from .persistence import load, save
-from .solvers.monitor import plain_interrupts
 from .tables import read_table, read_target
 
 __all__ = ["main"]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .deadline import check
 from .design import Design
 from .face_bases import face_bases
 from .near_rows import near_rows
@@ -101,6 +102,8 @@ class ArrangementCones:
         some = np.flatnonzero(left.any(axis=1))
         patterns = self.design.arrangements.patterns(self.design.pattern_index(np.asarray(blocks)[some]))
         for c in range(U.shape[2]):
+            if c:
+                check()
             own = np.flatnonzero(left[some, c])
             rows = np.ascontiguousarray(tight[some[own], :, c])
             own_patterns = patterns if len(own) == len(some) else patterns[own]

@@ -18,14 +18,17 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import qr
 
+from .deadline import check, is_up
 from .kernels import kernel
 
-__all__ = ["ThinCellsError", "Walls", "cell_points", "distinct_walls", "interior_gates"]
+__all__ = ["MANY_POINTS", "ThinCellsError", "Walls", "cell_points", "distinct_walls", "interior_gates"]
 
 # Walls at an angle below this are one: copies of one another, up to rounding. What lies between them is charged.
 SAME_TOL = 1e-12
 # Walls at an angle below this are taken as one too, but may be two: rounding could hide the sliver between them.
 ANGLE_TOL = 1e-9
+# Points from which the clock is looked at.
+MANY_POINTS = 10_000
 # A unit gate closer than this to a unit row is on its wall.
 NEAR_WALL = 1e-7
 
@@ -109,12 +112,14 @@ def interior_gates(X, points, patterns):
     Returns
     -------
     ndarray of shape (n_points, n_features)
-        Vectors of about unit length; along the point where it is inside, or where no inside was found.
+        Vectors of about unit length; along the point where it is inside, or where no inside was found in time.
     """
     lengths = np.linalg.norm(X, axis=1)
     rows = X[lengths > 0] / lengths[lengths > 0, None]
     gates = points / np.linalg.norm(points, axis=1, keepdims=True)
     for gate, pattern in zip(gates, patterns[:, lengths > 0], strict=True):
+        if is_up():
+            break
         sides = np.where(pattern, 1.0, -1.0)
         slack = sides * (rows @ gate)
         near = slack < NEAR_WALL
@@ -175,6 +180,8 @@ def cell_points(walls):
     codes = np.random.default_rng(0).integers(0, 2**63, size=m, dtype=np.int64)
     keys = _hash(signs > 0, codes[:r])
     for k in range(r, m):
+        if len(points) > MANY_POINTS:
+            check()
         cut, cut_angle = _restricted_points(walls[:k], walls[k])
         points, keys = _insert_wall(points, keys, cut, walls[:k], walls[k], codes)
         angle = max(angle, cut_angle)

@@ -119,7 +119,9 @@ class ConvexReLURegressor(ConvexRegressor):
     max_iter : int or None, default=None
         Limit of the solver's iterations; None is the solver's own.
     time_limit : float or None, default=None
-        Limit of the solver's run in seconds.
+        Limit of the whole fit in seconds, from the validation of the data to the fitted attributes, the compilation of
+        kernels included. The best network found by then is kept; `alpha_max_` is a lower bound where its search was
+        cut short, fewer patterns may be sampled, and the network may have more neurons than it needs.
     random_state : int, RandomState instance or None, default=None
         Source of the sampled patterns, and of the starts of "adaptive". With "all" or given gates nothing is random.
     verbose : int or bool, default=0

@@ -27,7 +27,8 @@ from scipy.optimize import nnls
 from sklearn.utils import check_array, gen_batches
 
 from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, pattern_bits
-from .enumeration import ANGLE_TOL, SAME_TOL, ThinCellsError, cell_points, distinct_walls
+from .deadline import check
+from .enumeration import ANGLE_TOL, MANY_POINTS, SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
 from .validation import check_count
 
@@ -167,6 +168,8 @@ def _patterns(X, walls, max_patterns):
     for flat in flats:
         points, exact_cells = _flat_points(walls.rows, flat)
         total, exact = total + len(points), exact and exact_cells
+        if total > MANY_POINTS:
+            check()
         _check_total(total, max_patterns)
         bits.append(_flat_bits(points @ walls.rows.T, flat, rows))
         gates.append(_tidy_gates(X, points @ walls.to_gates.T, bits[-1], flat.on[rows.wall] & (rows.side != 0)))

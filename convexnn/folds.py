@@ -12,6 +12,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
 from .base import ConvexNetworkEstimator
+from .deadline import within
 from .path import fit_next
 from .program import Solution
 from .training import Training
@@ -79,20 +80,22 @@ class Fold:
         training = model._prepare(X_in, y_in, w_in).for_scores(tol)
         return cls(model, training, (X_out, y_out, w_out), share, scoring)
 
-    def at(self, alpha):
+    def at(self, alpha, seconds=None):
         """Return the fold after the next alpha.
 
         Parameters
         ----------
         alpha : float
             Of all samples; the fold has its share of it.
+        seconds : float or None, default=None
+            What there is, also in another process.
 
         Returns
         -------
         Fold
             With the solution and its score.
         """
-        fitted, solution = fit_next(self.model, self.training, self.share * alpha, self.solution)
+        fitted, solution = within(seconds, fit_next, self.model, self.training, self.share * alpha, self.solution)
         X, y, weights = self.outside
         weighted = {} if weights is None else {"sample_weight": weights}
         score = check_scoring(fitted, self.scoring)(fitted, X, y, **weighted)

@@ -26,6 +26,7 @@ import numpy as np
 from scipy import sparse
 
 from .cones import FreeCones
+from .deadline import check
 from .pricing import EXCESS_TOL, Prices
 
 __all__ = ["GroupStart", "cone_rows", "conic_settings", "group_start", "kappa_groups", "norm_cones", "price_groups"]
@@ -261,6 +262,7 @@ class _Search:
         for _ in range(steps):
             if not len(left):
                 return
+            check()
             G, rows = self.G[left], self.tight[left]
             U = self.cones.project(G - P, self.blocks[left], rows)
             self.tight[left] = rows
@@ -280,6 +282,7 @@ class _Search:
         for k in np.argsort(-self.upper):
             if self.upper[k] <= level:
                 return
+            check()
             self._solve(k, level, weights, matrix, sizes)
             level = max(level, self.upper[k])
 

@@ -40,6 +40,7 @@ from .certificate import Certificate, uncontradicted
 from .circular import CircularNetwork
 from .cones import FreeCones
 from .conv_network import ConvNetwork
+from .deadline import TimeIsUp, check, is_up, plain_interrupts, remaining, within
 from .group_pricing import cone_rows
 from .network import Network
 from .penalties import Nuclear
@@ -50,7 +51,6 @@ from .reach import ADVICE, check_reachable
 from .recovery import recover
 from .simplify import Simplified
 from .solvers import build_reference_program, get_solver, solve_generation
-from .solvers.monitor import plain_interrupts
 from .solvers.polish import polish
 from .validation import check_choice, check_positive, check_verbose
 
@@ -183,13 +183,17 @@ def minimum_norm_interpolation(
     tol, verbose = check_positive("tol", tol), check_verbose(verbose)
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     rng = check_random_state(random_state)
+    return within(time_limit, _interpolate, X, y, arrangements, architecture, solver, scope, tol, rng, verbose)
+
+
+def _interpolate(X, y, arrangements, architecture, solver, scope, tol, rng, verbose):
     program = build_program(X, y, 1.0, arrangements, architecture, rng)
     _check_supported(program, solver, scope)
     with Progress(verbose) as progress:
-        run = _Run(program, tol, time_limit, progress)
+        run = _Run(program, tol, progress)
         if run.best is None:
             check_reachable(program)
-            with suppress(KeyboardInterrupt), plain_interrupts():  # the best exact fit so far is kept
+            with suppress(KeyboardInterrupt, TimeIsUp), plain_interrupts():  # the best exact fit so far is kept
                 _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
         return run.result()
 
@@ -210,11 +214,11 @@ def _check_supported(program, solver, scope):
 class _Run:
     """The best exact fit, the bounds, the dual vector and the history."""
 
-    def __init__(self, program, tol, time_limit, progress):
+    def __init__(self, program, tol, progress):
         self.program, self.tol, self.progress = program, tol, progress
         self.Y, self.V, self.history = program.Y, np.zeros_like(program.Y), []
         self.size = np.linalg.norm(self.Y) or 1.0
-        self.start, self.end = time.perf_counter(), np.inf if time_limit is None else time.perf_counter() + time_limit
+        self.start = time.perf_counter()
         W, beta = program.zero()
         self.residual = np.linalg.norm(program.predict(W, beta) - self.Y) / self.size
         exact = self.residual <= FIT_TOL
@@ -271,7 +275,7 @@ class _Run:
                 f"stopped after {len(self.history)} steps at a relative gap of {certificate.gap:.2e}, above "
                 f'tol={self.tol:.2e} (scope "{certificate.scope}"); the fit is exact',
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=6,
             )
         error = float(np.linalg.norm(Z - self.Y) / self.size)
         return Interpolation(network, certificate, error, program, W, beta, self.V, self.history)
@@ -288,7 +292,6 @@ def _iterate(run, solver, scope, rng):
     for _ in range(MAX_STEPS):
         before, stepped = run.residual, replace(program, Y=run.Y + mu * run.V, alpha=mu)
         options = {"tol": max((PROOF_PART if proving else part) * run.tol, LEAST_TOL)}
-        options |= {"time_limit": max(run.end - time.perf_counter(), 0.01)} if np.isfinite(run.end) else {}
         if generated:
             options |= {"scope": scope if proving else "local", "random_state": rng}
         if not generated or not program.bias_unit:  # which do better without
@@ -300,7 +303,7 @@ def _iterate(run, solver, scope, rng):
         if reached and (proving or not generated or scope == "local"):
             return
         slow, idle = run.residual > SLOW * before, run.best is not None and options["tol"] == LEAST_TOL
-        if idle or time.perf_counter() > run.end or "interrupted" in solution.status or (slow and mu <= least):
+        if idle or is_up() or (slow and mu <= least):
             return
         proving = reached
         part *= STEP_FACTOR if run.best is not None and not reached else 1.0
@@ -318,8 +321,11 @@ def _solve_whole(run):
     written = build_reference_program(scaled)  # whose squared loss vanishes where Z = Y
     fit = written.variables["Z"] == (scaled.Y[:, 0] if n_outputs == 1 else scaled.Y)
     problem = cp.Problem(written.problem.objective, [*written.problem.constraints, fit])
+    problem.get_problem_data("CLARABEL")  # which is kept, and takes its part of the time
+    limit = {"time_limit": remaining()} if np.isfinite(remaining()) else {}
     with ignoring(UserWarning, "Solution may be inaccurate"):
-        problem.solve(solver="CLARABEL", tol_gap_rel=1e-11, tol_gap_abs=1e-13, tol_feas=1e-11)
+        problem.solve(solver="CLARABEL", tol_gap_rel=1e-11, tol_gap_abs=1e-13, tol_feas=1e-11, **limit)
+    check()
     if fit.dual_value is None:
         raise RuntimeError(f"CLARABEL failed: status {problem.status!r}")
     rows = np.concatenate([variable.value for name, variable in written.variables.items() if name[0] in "UV"])

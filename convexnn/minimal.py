@@ -124,6 +124,9 @@ def _lengths(columns):
 
 def _purify(F, s, d):
     """Return s' >= 0 with F s' = F s and d's' <= d's, zero but for independent columns of F; sum s = 1."""
+    n_rows = len(F)
+    if n_rows > F.shape[1]:  # lengths of combinations are those of the triangle, of which pivoting takes less time
+        F = qr(F, mode="r", check_finite=False)[0][: F.shape[1]]
     f = F @ s
     # F s itself is rounded: EPS for each unit of s
     allowed, decay = FIT_TOL * np.linalg.norm(f) + 64 * EPS, (1 + DECAY_TOL) * (d @ s)
@@ -131,7 +134,7 @@ def _purify(F, s, d):
         active = np.flatnonzero(s)
         Q, R, order = qr(F[:, active], mode="economic", pivoting=True, check_finite=False)
         diagonal = np.abs(np.diagonal(R))
-        rank = np.count_nonzero(diagonal > 10 * max(F.shape[0], len(active)) * EPS * diagonal[0])
+        rank = np.count_nonzero(diagonal > 10 * max(n_rows, len(active)) * EPS * diagonal[0])
         if rank == len(active):
             refined = _refine(F, s, f, active[order], Q, R)
             return refined if d @ refined <= decay else s

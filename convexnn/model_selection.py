@@ -15,6 +15,7 @@ standard error.
 
 import warnings
 from collections.abc import Callable
+from copy import copy
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -39,6 +40,17 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from .base import TrainedModel, checked_estimator
 from .classifiers import ConvexReLUClassifier
+from .deadline import (
+    despite_interrupt,
+    end_now,
+    go_on,
+    interrupted,
+    is_up,
+    plain_interrupts,
+    remaining,
+    until_up,
+    within,
+)
 from .estimators import ConvexReLURegressor
 from .folds import Fold
 from .progress import Progress
@@ -47,6 +59,8 @@ from .quiet import ignoring
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
 
 
+# Parts of the time that is left, for the folds, and for the path on all data that leads to the network.
+FOLDS_PART, START_PART = 0.5, 0.3
 # What a search takes over from the estimator of the chosen alpha.
 PUBLISHED = ("n_features_in_", "feature_names_in_", "classes_", "network_", "certificate_", "n_neurons_", "alpha_max_")
 
@@ -126,17 +140,26 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         estimator = clone(checked_estimator(self.estimator, self._default()))
         self._check_kind(estimator)
         estimator._validate_params()
+        # on a copy: what ends a search before it is done leaves this one as it was
+        self.__dict__ = vars(within(estimator.time_limit, copy(self)._search, estimator, X, y, sample_weight))
+        return self
+
+    def _search(self, estimator, X, y, sample_weight):
+        """Choose alpha, train its network, and set the fitted attributes."""
         training = estimator._prepare(X, y, sample_weight)
         self.alphas_ = training.grid(self.alphas, self.n_alphas, self.eps)
         X, y = indexable(X, y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         splits = list(check_cv(self.cv, y, classifier=is_classifier(estimator)).split(X, y))
         folds = [Fold.of(estimator, X, y, weights, split, self.scoring, self.tol) for split in splits]
-        self.scores_ = self._follow(folds)
+        self.scores_ = within(FOLDS_PART * remaining(), self._follow, folds)
+        go_on()  # Ctrl-C ended the search alone
         self._choose()
         self.estimator_ = estimator.set_params(alpha=float(self.alpha_))
-        solution = training.solve(self.alpha_, self._start(training))
-        self.estimator_._publish(training, solution)
+        start = within(START_PART * remaining(), self._start, training)
+        go_on()
+        solution = training.solve(self.alpha_, start)
+        despite_interrupt(self.estimator_._publish, training, solution)
         for name in PUBLISHED:
             vars(self).pop(name, None)  # such as names of features of another fit
             if hasattr(self.estimator_, name):
@@ -148,17 +171,25 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         scores, means = np.full((len(self.alphas_), len(folds)), np.nan), []
         with Progress(self.verbose, total=len(self.alphas_), description="alpha") as progress:
             for k, alpha in enumerate(self.alphas_):
-                folds = Parallel(n_jobs=self.n_jobs)(delayed(Fold.at)(fold, alpha) for fold in folds)
-                interrupted = any(fold.solution.interrupted for fold in folds)
-                if not interrupted or k == 0:  # scores of networks cut short say nothing of their alpha
+                try:
+                    with plain_interrupts():
+                        parallel, seconds = Parallel(n_jobs=self.n_jobs), remaining()
+                        folds = parallel(delayed(Fold.at)(fold, alpha, seconds) for fold in folds)
+                except KeyboardInterrupt:  # outside the solver
+                    if k == 0:
+                        raise
+                    end_now()
+                stopped = "interrupted" if interrupted() or any(fold.solution.interrupted for fold in folds) else ""
+                stopped = stopped or ("stopped at time_limit" if is_up() else "")
+                if not stopped or k == 0:  # scores of networks cut short say nothing of their alpha
                     scores[k] = [fold.score for fold in folds]
                     means.append(scores[k].mean())
                     progress.update({"alpha": alpha, "score": means[-1]})
                 late = self.patience is not None and k - int(np.argmax(means)) >= self.patience
-                if interrupted:
-                    left = f"the search was interrupted after {max(k, 1)} of {len(self.alphas_)} alphas"
-                    warnings.warn(f"{left}; the best of these is taken", ConvergenceWarning, stacklevel=4)
-                if interrupted or late:
+                if stopped:
+                    left = f"the search was {stopped} after {max(k, 1)} of {len(self.alphas_)} alphas"
+                    warnings.warn(f"{left}; the best of these is taken", ConvergenceWarning, stacklevel=9)
+                if stopped or late:
                     break
         return scores
 
@@ -167,10 +198,10 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         start = None
         if training.generated:
             quick = training.for_scores(self.tol)
-            with ignoring(ConvergenceWarning):
+            with until_up(), ignoring(ConvergenceWarning):
                 for alpha in self.alphas_[: self.best_index_ + 1]:
                     start = quick.solve(alpha, start)
-                    if start.interrupted:  # then straight to the network on all data
+                    if is_up() or start.interrupted:  # then straight to the network on all data
                         break
         return start
 
@@ -231,7 +262,8 @@ class ConvexReLURegressorCV(RegressorMixin, _PathSearch):
     ----------
     estimator : estimator or None, default=None
         Which network is trained, and how: a regressor of this package, whose `alpha` does not matter. None is
-        `ConvexReLURegressor()`. Its `time_limit` is for each alpha of each fold, and for the last network.
+        `ConvexReLURegressor()`. Its `time_limit` is for the whole search: half of it for the folds, of which the alphas
+        that are reached are compared, and what is left for the network on all data.
     alphas : array-like of shape (n_alphas,) or None, default=None
         Regularisation strengths to choose from. None are `n_alphas` from alpha_max to eps alpha_max, evenly spaced in
         the logarithm.

@@ -123,7 +123,7 @@ def near_rows(columns, bits, points):
             sine = own[order[m]]
             near.cosines[j] = np.sqrt(max(0.0, 1.0 - sine**2)) if sine > 0 else 2.0
 
-    map_batches(part, list(gen_batches(n_cells, max(1, BLOCK_ENTRIES // n))))
+    map_batches(part, list(gen_batches(n_cells, max(1, BLOCK_ENTRIES // n))), timed=True)
     return near
 
 

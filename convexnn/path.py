@@ -28,6 +28,7 @@ from sklearn.metrics import check_scoring
 
 from .base import ConvexNetworkEstimator, checked_estimator
 from .certificate import Certificate
+from .deadline import despite_interrupt, end_now, plain_interrupts, remaining, within
 from .estimators import ConvexReLURegressor
 from .program import Solution
 from .progress import Progress
@@ -251,46 +252,56 @@ def regularization_path(
     scorer = check_scoring(estimator, scoring)
     own = "accuracy" if is_classifier(estimator) else "r2"
     estimator._validate_params()
-    start = time.perf_counter()
-    training = estimator._prepare(X, y, sample_weight)
-    alphas = training.grid(alphas, n_alphas, eps)
-    models, times, train, validation = [], [], [], []
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-
-    status, solution = "complete", None
-    with Progress(verbose, total=len(alphas), description="alpha") as progress:
-        for alpha in alphas:
-            limited, left = training, None if time_limit is None else time_limit - (time.perf_counter() - start)
-            if left is not None and models and left <= 0:
-                status = f"stopped at time_limit={time_limit:g} s"
-                break
-            if left is not None:
-                limited = training.within(max(left, LEAST_SECONDS))
-            model, solution = fit_next(estimator, limited, alpha, solution)
-            models.append(model)
-            times.append(time.perf_counter() - start)
-            train.append(scorer(model, X, y, **weights))
-            record = _record(model, times[-1]) | {"train_score": train[-1]}
-            if X_val is not None:
-                validation.append(scorer(model, X_val, y_val))
-                record["validation_score"] = validation[-1]
-            progress.update(record)
-            if callback is not None and callback(record):
-                status = "stopped by the callback"
-            elif solution.interrupted:
-                status = "interrupted"
-            if status != "complete":
-                break
     name = scoring if isinstance(scoring, str) else own if scoring is None else getattr(scoring, "__name__", "score")
-    _warn(models, len(alphas), status)
+    start = time.perf_counter()
+
+    def follow():
+        training = estimator._prepare(X, y, sample_weight)
+        wanted = training.grid(alphas, n_alphas, eps)
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        steps, status, solution = [], "complete", None
+        with Progress(verbose, total=len(wanted), description="alpha") as progress:
+            for alpha in wanted:
+                if steps and not remaining():
+                    status = f"stopped at time_limit={time_limit:g} s"
+                    break
+                limited = training if time_limit is None else training.within(max(remaining(), LEAST_SECONDS))
+                try:
+                    with plain_interrupts():
+                        model, solution = fit_next(estimator, limited, alpha, solution)
+                        seconds, scores = time.perf_counter() - start, [scorer(model, X, y, **weights)]
+                        record = _record(model, seconds) | {"train_score": scores[0]}
+                        if X_val is not None:
+                            scores.append(scorer(model, X_val, y_val))
+                            record["validation_score"] = scores[1]
+                except KeyboardInterrupt:  # outside the solver
+                    if not steps:
+                        raise
+                    end_now()
+                    status = "interrupted"
+                    break
+                steps.append((model, seconds, scores))
+                progress.update(record)
+                if callback is not None and callback(record):
+                    status = "stopped by the callback"
+                elif solution.interrupted:
+                    status = "interrupted"
+                if status != "complete":
+                    break
+        return steps, len(wanted), training.alpha_max, status
+
+    steps, n_wanted, largest, status = within(time_limit, follow)
+    models, times, scores = zip(*steps, strict=True)
+    _warn(models, n_wanted, status)
+    train, *validation = np.array(scores).T
     return PathResult(
         np.array([model.alpha_ for model in models]),
-        tuple(models),
-        np.array(train),
-        None if X_val is None else np.array(validation),
+        models,
+        train,
+        validation[0] if validation else None,
         name,
         np.array(times),
-        training.alpha_max,
+        largest,
         status,
     )
 
@@ -322,7 +333,7 @@ def fit_next(
         solution = training.solve(float(alpha), start)
     model = copy(estimator)
     model.alpha = float(alpha)
-    return model._publish(training, solution), solution
+    return despite_interrupt(model._publish, training, solution), solution
 
 
 def _record(model, seconds):

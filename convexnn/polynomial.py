@@ -35,6 +35,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_consistent_length
 
 from .certificate import Certificate, uncontradicted
+from .deadline import remaining, within
 from .free_columns import FreeColumns, proved_value
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
@@ -147,7 +148,7 @@ def solve_polynomial(
     network = PolynomialNetwork(np.zeros((X.shape[1], 0)), np.zeros((0, Y.shape[1])), free[0], coefficients)
     certificate, status = _certify(network, X, Y, alpha, loss, basis, []), "the network without neurons is optimal"
     if certificate.gap > min(tol, 1e-12):
-        trained, V, status = _solve(X, Y, alpha, loss, coefficients, basis, time_limit)
+        trained, V, status = within(time_limit, _solve, X, Y, alpha, loss, coefficients, basis)
         if trained is not None:
             other = _certify(trained, X, Y, alpha, loss, basis, [V])
             bound = max(certificate.lower_bound, other.lower_bound)
@@ -283,7 +284,7 @@ def _certify(network, X, Y, alpha, loss, basis, candidates):
     return Certificate(objective, uncontradicted(objective, bound, rounding), "global", rounding)
 
 
-def _solve(X, Y, alpha, loss, coefficients, basis, time_limit):
+def _solve(X, Y, alpha, loss, coefficients, basis):
     """Solve the semidefinite program; return the network (None if there is no point), a dual vector and the status."""
     import cvxpy as cp
 
@@ -306,7 +307,8 @@ def _solve(X, Y, alpha, loss, coefficients, basis, time_limit):
     ties = [] if b == 0 else [cp.trace(block) == 2 * block[-1, -1] for block in every]
     penalty = sum(cp.trace(block) if b == 0 else block[-1, -1] for block in every)
     problem = cp.Problem(cp.Minimize(loss.to_cvxpy(Y, Z) + alpha / unit * penalty), [fit, *ties])
-    options = {} if time_limit is None else {"time_limit": time_limit}
+    problem.get_problem_data("CLARABEL")  # which is kept, and takes its part of the time
+    options = {"time_limit": max(remaining(), 0.01)} if np.isfinite(remaining()) else {}
     with ignoring(UserWarning, "Solution may be inaccurate"):
         problem.solve(solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10, **options)
     if every[0].value is None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .deadline import check
 from .enumeration import distinct_walls
 from .projection import bound_projections
 
@@ -62,6 +63,8 @@ def kappa(design, cones, penalty, V):
         batch = order[first : first + BATCH]
         if free[batch[0]] <= largest:
             break
+        if first:
+            check()
         projected = cones.project(G[batch], batch, least=largest)
         largest = max(largest, float(penalty.dual_norms(projected).max()))
     return largest
@@ -134,6 +137,7 @@ def price(design, cones, penalty, V, alpha, limit, tight):
         if sum(map(len, blocks)) >= limit:
             bound = max(bound, float(free[order[first]]))
             break
+        check()
         batch = order[first : first + BATCH]
         rows = tight[batch]
         lengths = penalty.dual_norms(cones.project(G[batch], batch, rows, alpha))

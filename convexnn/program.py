@@ -13,6 +13,7 @@ M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers: exact p
 formulations for two-layer networks, ICML.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from .architecture import Architecture, HiddenLayer
 from .arrangements import Arrangements
 from .certificate import Certificate, uncontradicted
 from .cones import ArrangementCones, make_cones
+from .deadline import TimeIsUp
 from .design import Design
 from .enumeration import interior_gates
 from .free_columns import POINT_TOL, FreeColumns, dual_domain, proved_value
@@ -236,13 +238,14 @@ class Program:
 
     def certified(self, W: np.ndarray, beta: np.ndarray, V: np.ndarray | None = None) -> tuple[Certificate, np.ndarray]:
         """Return the certificate of `certificate`, and the dual vector of its bound."""
-        best = -np.inf, None
+        best, norm = (0.0, np.zeros_like(self.Y)), None  # losses and penalties are not negative
         for candidate in [-self.loss.grad(self.Y, self.predict(W, beta))] + ([] if V is None else [V]):
             dual = self.project_dual(candidate)
-            norm = self.kappa(dual) + self.dual_rounding(dual)
-            bound = self.dual_value(dual, norm)
-            if best[1] is None or bound > best[0]:
-                best = bound, self.dual_point(dual, norm)
+            with suppress(TimeIsUp):
+                last, norm = norm, self.kappa(dual) + self.dual_rounding(dual)
+                bound = self.dual_value(dual, norm)
+                if last is None or bound > best[0]:
+                    best = bound, self.dual_point(dual, norm)
         objective, rounding = self.objective(W, beta), self.negligible
         return Certificate(objective, uncontradicted(objective, best[0], rounding), self.scope, rounding), best[1]
 

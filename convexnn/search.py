@@ -359,7 +359,7 @@ def _climb_selections(X, v, signs, patterns, n_cells):
         for j in range(batch.start, batch.stop):
             _climb(X, sizes, signs[j] * v, selected[j], n_cells, U[j])
 
-    map_batches(part, list(gen_batches(len(U), -(-len(U) // 16))) if len(U) else [])
+    map_batches(part, list(gen_batches(len(U), -(-len(U) // 16))) if len(U) else [], timed=True)
     patterns[:] = (selected[:, :, None] == np.arange(n_patches)).reshape(patterns.shape)
     return U
 

@@ -167,7 +167,7 @@ def _project_selections(X, selected, G, tight, least):
     def part(batch):
         _project_all(X, sizes, selected[batch], G[batch], tight[batch], least, out[batch], finished[batch])
 
-    map_batches(part, list(gen_batches(len(G), max(1, BATCH_WORK // X.size))) if len(G) else [])
+    map_batches(part, list(gen_batches(len(G), max(1, BATCH_WORK // X.size))) if len(G) else [], timed=True)
     if not finished.all():
         raise RuntimeError("a cone projection did not finish; differences of patches are too close to dependent")
     return out

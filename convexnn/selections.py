@@ -15,12 +15,14 @@ cells with one selection are one.
 
 import warnings
 from contextlib import suppress
+from functools import partial
 from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_array, check_random_state, gen_batches
 
-from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements
+from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements
+from .deadline import in_time, is_up, until_up
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
 from .validation import check_count
@@ -191,16 +193,17 @@ def sample_selections(X, n_patches, n_selections, random_state=None):
     rng = check_random_state(random_state)
     found, stale = {}, 0
     size = min(max(64, n_selections), max(1, BLOCK_ENTRIES // len(X)))
-    while len(found) < n_selections and stale < STALE_BATCHES:
-        gates, known = rng.standard_normal((size, X.shape[1])), len(found)
-        for gate, key in zip(gates, map(bytes, selection_bits(X, gates, n_patches)), strict=True):
-            if len(found) < n_selections:
-                found.setdefault(key, gate)
-        stale = stale + 1 if len(found) == known else 0
+    while len(found) < n_selections and stale < STALE_BATCHES and not (found and is_up()):
+        with until_up():
+            gates, known = rng.standard_normal((size, X.shape[1])), len(found)
+            for gate, key in zip(gates, map(bytes, selection_bits(X, gates, n_patches)), strict=True):
+                if len(found) < n_selections:
+                    found.setdefault(key, gate)
+            stale = stale + 1 if len(found) == known else 0
     if len(found) < n_selections:
+        cause = "its time was up" if is_up() else "the other cells are too small, or there are no more"
         warnings.warn(
-            f"only {len(found)} of {n_selections} distinct selections were found by sampling; the other cells are too "
-            "small, or there are no more",
+            f"only {len(found)} of {n_selections} distinct selections were found by sampling; {cause}",
             UserWarning,
             stacklevel=2,
         )
@@ -236,7 +239,8 @@ def resolve_selections(X, arrangements, n_patches, random_state=None):
         _check_fit(X, arrangements, n_patches)
         return arrangements
     if isinstance(arrangements, str) and arrangements == "all":
-        return enumerate_selections(X, n_patches)
+        few = partial(sample_selections, X, n_patches, FEWEST_PATTERNS, random_state)
+        return in_time(lambda: enumerate_selections(X, n_patches), few)
     if isinstance(arrangements, str) and arrangements == "adaptive":
         return Arrangements(np.zeros((0, -(-len(X) // 8)), np.uint8), np.zeros((0, X.shape[1])), len(X))
     if isinstance(arrangements, Integral) and not isinstance(arrangements, bool):

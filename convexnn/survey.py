@@ -12,10 +12,13 @@ References
 K. Jamieson and A. Talwalkar (2016), Non-stochastic best arm identification and hyperparameter optimization, AISTATS.
 """
 
+from contextlib import suppress
+
 import numpy as np
 from sklearn.utils import gen_batches
 
 from .arrangements import pattern_bits
+from .deadline import TimeIsUp
 from .kernels import kernel
 from .search import LENGTHS, REMEMBERED, Maxima, join_maxima
 from .threads import map_batches
@@ -92,10 +95,11 @@ class Survey:
         runs = _Runs(self.X, weights, linear, self.units, U, signs, outputs)
         for part, steps in PLAN:
             runs.keep(max(1, int(part * len(U))))
-            for _ in range(steps):
-                if over():
-                    break
-                runs.step()
+            with suppress(TimeIsUp):  # in a step, which leaves the runs as they were
+                for _ in range(steps):
+                    if over():
+                        break
+                    runs.step()
         maxima = self._apart(V, runs)
         self.found = maxima.directions[:REMEMBERED]
         return maxima
@@ -203,7 +207,7 @@ class _Runs:
             hidden = np.maximum(self.X[: self.n_rows] @ U.T, 0.0).reshape(-1, self.n_patches, len(U)).sum(axis=1)
             return self.weights @ hidden + self.linear @ U.T
 
-        every = np.concatenate(map_batches(values, list(gen_batches(len(index), AT_A_TIME))), axis=1)
+        every = np.concatenate(map_batches(values, list(gen_batches(len(index), AT_A_TIME)), timed=True), axis=1)
         falling = np.argsort(-np.concatenate([every, -every]), axis=1, kind="stable")
         chosen = np.argsort(falling, axis=1).argmin(axis=0)
         self.outputs[index] = chosen % len(every)
@@ -220,7 +224,7 @@ class _Runs:
             _gradients(self.X, weights, directions, G, self.n_patches)
             return (G[:, :size].T + self.linear[own]) * self.signs[batch, None]
 
-        G = np.concatenate(map_batches(part, list(gen_batches(len(U), AT_A_TIME))))
+        G = np.concatenate(map_batches(part, list(gen_batches(len(U), AT_A_TIME)), timed=True))
         return np.sum(G * U, axis=1), G
 
 

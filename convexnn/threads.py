@@ -6,17 +6,20 @@ out by batches over threads that sleep while they wait.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from threading import Lock
 
 from joblib import cpu_count
 from threadpoolctl import ThreadpoolController
 
+from .deadline import check
+
 __all__ = ["map_batches", "one_blas_thread", "share_out"]
 
-# Products from which the work is shared by threads, and the batches that it is then shared in.
-THREADED_WORK, BATCHES = 1e8, 16
+# Products from which the work is shared by threads, and the batches that it is then shared in, at least; products of a
+# batch at most, between two looks at the clock.
+THREADED_WORK, BATCHES, TIMED_WORK = 1e8, 16, 3e8
 
 
 @cache
@@ -52,7 +55,7 @@ class _Limit:
 one_blas_thread = _Limit()
 
 
-def map_batches(function, batches):
+def map_batches(function, batches, timed=False):
     """Apply a function to every batch, on all processors where there are several.
 
     Parameters
@@ -61,6 +64,8 @@ def map_batches(function, batches):
         Called with one batch; what it does is to be mostly numpy, which lets other threads run.
     batches : sequence
         The batches.
+    timed : bool, default=False
+        Whether to raise TimeIsUp when the time of the call is up, unless there is one batch alone.
 
     Returns
     -------
@@ -69,8 +74,16 @@ def map_batches(function, batches):
     """
     if len(batches) < 2:
         return [function(batch) for batch in batches]
+    if timed:
+        check()
     with one_blas_thread(), ThreadPoolExecutor(min(len(batches), cpu_count())) as pool:
-        return list(pool.map(function, batches))
+        results = []
+        with closing(pool.map(function, batches)) as arriving:  # which cancels those that did not start
+            for result in arriving:
+                results.append(result)
+                if timed and len(results) < len(batches):
+                    check()
+        return results
 
 
 def share_out(function, count, work):
@@ -84,6 +97,11 @@ def share_out(function, count, work):
         The number of items.
     work : float
         Products that an item takes.
+
+    Raises
+    ------
+    TimeIsUp
+        Between slices, where the time of the call is up.
     """
-    size = -(-count // BATCHES) if count * work > THREADED_WORK else count
-    map_batches(function, [slice(first, min(count, first + size)) for first in range(0, count, size or 1)])
+    size = max(1, min(-(-count // BATCHES), int(TIMED_WORK / work))) if count * work > THREADED_WORK else count
+    map_batches(function, [slice(first, min(count, first + size)) for first in range(0, count, size or 1)], timed=True)

@@ -19,6 +19,7 @@ from sklearn.utils import check_array, check_random_state
 from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .building import build_program
 from .certificate import contradicts
+from .deadline import affords, remaining, within
 from .losses import make_loss
 from .minimal import minimal_network
 from .network import Network
@@ -42,6 +43,8 @@ AUTO_FRACTION = 0.01
 SAMPLED_PATTERNS = 1000
 # What is said where the objective of a network cannot be computed to the tolerance.
 CANCELLED = "stopped by rounding: weights so large cancel that the objective is not known to the tolerance"
+# The part of the time that is left which the solver has: alpha_max and the network come after it.
+SOLVER_PART = 0.85
 # Options of generation alone, and their defaults.
 GENERATION = (("scope", "auto"), ("rank", None))
 
@@ -90,7 +93,10 @@ class Training:
 
     @cached_property
     def alpha_max(self) -> float:
-        """The smallest alpha at which no neuron is active, over given patterns or all, as far as search finds it."""
+        """The smallest alpha at which no neuron is active, over given patterns or all, as far as search finds it.
+
+        Less where the time of the call is up.
+        """
         if self.known_alpha_max is not None:
             return self.known_alpha_max
         if self.generated:
@@ -121,9 +127,11 @@ class Training:
         ConvergenceWarning
             If the relative gap stays above the tolerance.
         """
+        seconds = self.options["time_limit"]
+        seconds = SOLVER_PART * (remaining() if seconds is None else min(seconds, remaining()))
         if start is None or not self.warm:
-            return self.solver(self.program.at(alpha), **self.options)
-        return self.solver(start.program.at(alpha), W_init=start.W, **self.options)
+            return within(seconds, self.solver, self.program.at(alpha), **self.options)
+        return within(seconds, self.solver, start.program.at(alpha), W_init=start.W, **self.options)
 
     def within(self, seconds: float) -> Training:
         """Return the problem with a time limit of some seconds, if its own is not below that."""
@@ -156,7 +164,7 @@ class Training:
         """
         samples, program = self.samples, solution.program
         network = recover(solution)
-        if self.minimal:
+        if self.minimal and affords(len(samples.X) * network.W2.size * network.n_neurons):
             network = _smallest(network, samples.X)
         # the network's own objective: in extreme units its rounding differs from the program's
         objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)

@@ -158,7 +158,7 @@ class VectorSearch:
             if over():
                 break
             size = batch_size(last - first, design.X.size * n_turns * CLIMBED_CELLS)
-            map_batches(part, _ranges(last, size, first))
+            map_batches(part, _ranges(last, size, first), timed=True)
         return VectorMaxima(values, directions, outputs, patterns)
 
     def maxima(self, V, alpha, neurons, n_starts, over=lambda: False, progress=PROGRESS_TOL):

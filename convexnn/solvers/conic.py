@@ -328,7 +328,7 @@ def _solve_squared(working, M, R, tol):
     if careful:
         A = sparse.block_array([[np.hstack([M, np.zeros((n, len(weights)))]), -sparse.eye_array(n)], [A, None]])
         cones = [clarabel.ZeroConeT(n), *cones]
-    A, settings = sparse.csc_array(A), conic_settings(tol, working.monitor.remaining)
+    A = sparse.csc_array(A)
     found = []
     for c in range(Y.shape[1]):
         b = np.zeros(A.shape[0])
@@ -340,6 +340,7 @@ def _solve_squared(working, M, R, tol):
             weighted = M * curvature[:, [c]]
             P = sparse.block_diag([np.triu(M.T @ weighted), sparse.csr_array((len(weights),) * 2)], format="csc")
             cost = np.concatenate([-weighted.T @ Y[:, c], weights])
+        settings = conic_settings(tol, working.monitor.remaining)
         solution = clarabel.DefaultSolver(P, cost, A, b, cones, settings).solve()
         x, z = np.array(solution.x[:size]), program.alpha * np.array(solution.z)
         V = -z[:n] if careful else program.alpha * curvature[:, c] * (Y[:, c] - M @ x)
@@ -378,6 +379,7 @@ def _solve_any(working, M, R, tol):
         size = size + program.penalty.to_cvxpy(Q if basis is None else Q @ basis.T)
     cone = [R @ x[: k * d] >= 0] if R.shape[0] else []
     problem = cp.Problem(cp.Minimize(program.loss.to_cvxpy(program.Y, Z) + program.alpha * size), [fit, *cone])
+    problem.get_problem_data("CLARABEL")  # which is kept, and takes its part of the time
     limits = {} if working.monitor.remaining is None else {"time_limit": working.monitor.remaining}
     tolerances = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tol)
     with ignoring(UserWarning, "Solution may be inaccurate"):

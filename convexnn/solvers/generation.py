@@ -170,7 +170,8 @@ def solve_generation(
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
     shown = {"callback": callback, "verbose": verbose, "scope": "local"}
-    return gates_in_cones(run_watched(iterate, program, **limits, **shown).trimmed())
+    shown["finish"] = lambda solution: gates_in_cones(solution.trimmed())
+    return run_watched(iterate, program, **limits, **shown)
 
 
 class _Generation:

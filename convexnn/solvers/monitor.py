@@ -3,18 +3,27 @@
 import logging
 import time
 import warnings
-from contextlib import contextmanager
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ..certificate import Certificate, contradicts, uncontradicted
+from ..deadline import (
+    TimeIsUp,
+    check,
+    despite_interrupt,
+    end_now,
+    interrupted,
+    plain_interrupts,
+    remaining,
+    within,
+)
 from ..program import Program, Solution
 from ..progress import Progress, summary
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
-__all__ = ["NO_PROGRESS", "REFUTED", "Monitor", "check_blocks", "check_generated", "plain_interrupts", "run_watched"]
+__all__ = ["NO_PROGRESS", "REFUTED", "Monitor", "check_blocks", "check_generated", "run_watched"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +33,7 @@ NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inne
 REFUTED = "its search missed patterns, as the bound that it found is above the objective and was dropped"
 
 
-def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbose, scope=None):
+def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbose, scope=None, finish=None):
     """Run a solver under a monitor.
 
     Parameters
@@ -37,6 +46,8 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
         Options of solvers, checked here.
     scope : str or None, default=None
         Scope of the certificate; None is that of the program.
+    finish : callable or None, default=None
+        What becomes of the solution; brief where the time of the call is up.
 
     Returns
     -------
@@ -48,33 +59,29 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {callback!r}")
-    with Progress(verbose) as progress:
+
+    def run(progress):
         monitor = Monitor(program, max_iter, time_limit, callback, progress, scope)
         try:
             with plain_interrupts(), one_blas_thread():
+                check()
                 iterate(monitor)
+        except TimeIsUp:
+            monitor.over()
         except KeyboardInterrupt:
+            end_now()
             monitor.status = "interrupted"
-        if program.scope == "global" and scope is None:
-            monitor.charge_rounding()
-        return monitor.solution(tol)
 
+        def result():
+            if program.scope == "global" and scope is None:
+                monitor.charge_rounding()
+            solution = monitor.solution(tol)
+            return solution if finish is None else finish(solution)
 
-@contextmanager
-def plain_interrupts():
-    """Raise Ctrl-C inside a compiled kernel as KeyboardInterrupt.
+        return despite_interrupt(result)
 
-    Kernels return with it set, of which Python makes a SystemError, or a chain of them that it is the cause of.
-    """
-    try:
-        yield
-    except SystemError as error:
-        cause = error
-        while isinstance(cause, SystemError):
-            cause = cause.__cause__
-        if not isinstance(cause, KeyboardInterrupt):
-            raise
-        raise cause from None
+    with Progress(verbose) as progress:
+        return within(time_limit, run, progress)
 
 
 def check_blocks(program, W_init):
@@ -149,7 +156,7 @@ class Monitor:
     max_iter : int or None
         Limit of the number of records.
     time_limit : float or None
-        Limit in seconds, from now.
+        Limit in seconds as the user gave it; the deadline of the call is what ends the run.
     callback : callable or None
         Called with every record; a true value stops the solver.
     progress : Progress
@@ -162,7 +169,7 @@ class Monitor:
         self.program, self.scope = program, scope or program.scope
         self.max_iter, self.time_limit = max_iter, time_limit
         self.callback, self.progress = callback, progress
-        self.start = time.perf_counter()
+        self.start, self.seconds = time.perf_counter(), remaining()
         self.history, self.status, self.reserve = [], "", 0.0
         zero, self.beta = program.zero()
         self.blocks, self.W = np.zeros(0, np.int64), zero[:0]
@@ -185,8 +192,11 @@ class Monitor:
 
     def charge_rounding(self):
         """Prove the lower bound over all patterns anew, in the units of the data, every rounding charged."""
-        norm = self.program.kappa_bound(self.dual)
-        self.lower_bound = min(self.lower_bound, self.program.proved_bound(self.dual, norm))
+        try:
+            norm = self.program.kappa_bound(self.dual)
+            self.lower_bound = min(self.lower_bound, self.program.proved_bound(self.dual, norm))
+        except TimeIsUp:  # then it is a bound over the patterns given, up to rounding, and no more is said
+            self.scope = "sampled"
 
     @property
     def elapsed(self):
@@ -196,7 +206,7 @@ class Monitor:
     @property
     def remaining(self):
         """Seconds until the time limit, at least a hundredth; None where there is none."""
-        return None if self.time_limit is None else max(self.time_limit - self.elapsed, 0.01)
+        return None if self.seconds == np.inf else max(remaining(), 0.01)
 
     @property
     def timed_out(self):
@@ -206,7 +216,7 @@ class Monitor:
     @property
     def late(self):
         """Whether the time for all but a proof is over."""
-        return self.time_limit is not None and self.elapsed > (1 - self.reserve) * self.time_limit
+        return is_up() or self.elapsed > (1 - self.reserve) * self.seconds
 
     def offer(self, W, blocks, beta, program=None, slack=0.0):
         """Take a feasible point if it is the best so far, or has fewer blocks and is by `slack` above at most.
@@ -239,9 +249,11 @@ class Monitor:
     def solution(self, tol):
         """Return the best point as a Solution; warn where its gap is above `tol`."""
         self._settle()
-        certificate, n_iter = self.certificate, len(self.history)
-        if self.history:  # what came after the last record, such as a proof
-            self.history[-1] |= self._state()
+        certificate = self.certificate
+        if not self.history:  # the run ended before the first record
+            self.history.append({"n_working": 0})
+        n_iter = len(self.history)
+        self.history[-1] |= self._state()  # with what came after the last record, such as a proof
         converged = certificate.reaches(tol)
         status = "solved" if converged else self.status
         facts = {"alpha": self.program.alpha, "time": self.elapsed, "n_neurons": None if self.W.any() else 0}
@@ -253,7 +265,7 @@ class Monitor:
                 f"the solver was {status} at a relative gap of {certificate.gap:.2e}{above} (scope "
                 f'"{certificate.scope}"); the best feasible network found is kept',
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=9,  # where the solver was called
             )
         logger.info("%s after %d iterations; %s", status, n_iter, certificate)
         W = np.zeros(self.program.block_shape)
@@ -283,7 +295,8 @@ class Monitor:
     def over(self):
         """Return whether the solver has to stop; `status` says why."""
         if not self.status and self.late:
-            self.status = f"stopped at time_limit={self.time_limit:g} s"
+            limit = "" if self.time_limit is None else f"={self.time_limit:g} s"
+            self.status = "interrupted" if interrupted() else f"stopped at time_limit{limit}"
         return bool(self.status)
 
     def refutes(self, bound):

@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..architecture import BIAS_UNIT
 from ..cones import make_cones
+from ..deadline import TimeIsUp, check, end_now, interrupted, plain_interrupts, remaining, within
 from ..program import Program, Solution
 from ..progress import Progress, summary
 from ..quiet import ignoring
@@ -39,6 +40,8 @@ OPTION_NAMES = {
 # Exponential cones may make a solver fail at the accuracy it is asked for: it is asked again, for shorter steps, then
 # for less accuracy.
 SHORTER_STEPS, LOOSER = {"CLARABEL": {"max_step_fraction": 0.9}}, (1e2, 1e4)
+# The part of the time that is left which a solver has: its point is polished and certified after it.
+SOLVER_PART = 0.8
 # Most nonzeros that the constraint matrix may have: at this size it takes gigabytes, and the solver hours.
 MAX_NONZEROS = 100_000_000
 ADVICE = "columns of X far from zero or of very different sizes are the usual cause: standardise them"
@@ -150,7 +153,7 @@ def solve_reference(
     max_iter : int or None, default=None
         Limit of the solver's iterations, for CLARABEL and SCS.
     time_limit : float or None, default=None
-        Limit in seconds of the solver's run, for CLARABEL and SCS.
+        Limit in seconds, for CLARABEL and SCS: the solver has what is left when the program is written out.
     verbose : int or bool, default=0
         0 is silent; 1 shows the result and a summary, on stderr; 2 also what the solver prints itself, on stdout.
 
@@ -184,11 +187,7 @@ def solve_reference(
     options, progress = _solver_options(solver, tol, max_iter, time_limit), Progress(verbose)
     _check_size(program)
     start = time.perf_counter()
-    W, beta = program.zero()
-    (certificate, dual), status, n_iter = program.certified(W, beta), "the zero network is optimal", 0
-    if certificate.gap > 1e-12:
-        zero = W, beta, certificate, dual
-        W, beta, certificate, dual, status, n_iter = _solve(program, solver, options, verbose == 2, zero)
+    W, beta, certificate, dual, status, n_iter = within(time_limit, _run, program, solver, options, verbose == 2)
     seconds = time.perf_counter() - start
     converged = certificate.gap <= tol
     record = {"time": seconds, "n_blocks": int(np.count_nonzero(W.any(axis=1)))}
@@ -206,6 +205,22 @@ def solve_reference(
     logger.info("%s: %s after %d iterations and %.2f s; %s", solver, status, n_iter, seconds, certificate)
     Z = program.predict(W, beta)
     return Solution(program, W, beta, Z, certificate, n_iter, converged, status, [record], dual)
+
+
+def _run(program, solver, options, verbose):
+    """Return W, beta, their certificate and its dual vector, the status, and the number of iterations."""
+    W, beta = program.zero()
+    (certificate, dual), status, n_iter = program.certified(W, beta), "the zero network is optimal", 0
+    if certificate.gap <= 1e-12:
+        return W, beta, certificate, dual, status, n_iter
+    try:
+        with plain_interrupts():
+            return _solve(program, solver, options, verbose, (W, beta, certificate, dual))
+    except TimeIsUp:
+        return W, beta, certificate, dual, "interrupted" if interrupted() else "user_limit", n_iter
+    except KeyboardInterrupt:  # the solver gives no point before it ends
+        end_now()
+        return W, beta, certificate, dual, "interrupted", n_iter
 
 
 def _check_size(program):
@@ -253,15 +268,18 @@ def _solve(program, solver, options, verbose, best):
     unit_b = BIAS_UNIT if program.architecture.hidden_bias == "free" else 1.0
     centred = _with_bias_in_units(centred, unit_b)
     unit_x = np.sqrt(np.mean(np.sum(centred.design.X**2, axis=1))) or 1.0
+    check()
     reference = build_reference_program(centred.rescaled(unit_x, unit_y))
+    if solver in OPTION_NAMES and np.isfinite(remaining()):
+        reference.problem.get_problem_data(solver)  # which is kept, and takes its part of the time
+        check()
+        options = options | {OPTION_NAMES[solver][2]: SOLVER_PART * remaining()}
     with ignoring(UserWarning, "Solution may be inaccurate"):
         attempts = _attempts(solver, options)
         for attempt in attempts:
             try:
                 reference.problem.solve(solver=solver, verbose=verbose, **attempt)
                 break
-            except KeyboardInterrupt:  # the solver gives no point before it ends
-                return *best, "interrupted", 1
             except cp.SolverError as error:
                 if attempt is attempts[-1]:
                     raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error

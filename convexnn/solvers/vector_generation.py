@@ -132,9 +132,8 @@ def solve_vector_generation(
         _VectorGeneration(program, tol, rng, monitor).run(W_init)
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
-    shown = {"callback": callback, "verbose": verbose, "scope": "local"}
-    solution = run_watched(iterate, program, **limits, **shown)
-    return _trimmed(solution)
+    shown = {"callback": callback, "verbose": verbose, "scope": "local", "finish": _trimmed}
+    return run_watched(iterate, program, **limits, **shown)
 
 
 def _check_supported(program):

@@ -1,0 +1,236 @@
+"""The deadline of a call: one clock for all that it does, which deep loops look at without being handed it.
+
+`within` sets it for a function and whatever that calls; in a call inside it is never later. Ctrl-C is a deadline that
+is now: `until_up` and `despite_interrupt` turn it into one, so that what follows is brief and what there is so far is
+kept. It lives in a context variable, so each thread has its own, and no interrupt can leave it set.
+"""
+
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from time import perf_counter
+
+import numpy as np
+
+__all__ = [
+    "TimeIsUp",
+    "affords",
+    "check",
+    "despite_interrupt",
+    "end_now",
+    "go_on",
+    "in_time",
+    "interrupted",
+    "is_up",
+    "plain_interrupts",
+    "remaining",
+    "until_up",
+    "within",
+]
+
+# Products a second of dense linear algebra on one thread of a busy machine.
+PRODUCTS_A_SECOND = 1e9
+
+
+class TimeIsUp(Exception):
+    """The time of the call is up."""
+
+    def __init__(self):
+        super().__init__("the time of the call is up")
+
+
+class _Call:
+    """The outermost call: whether Ctrl-C ended its time."""
+
+    interrupted = False
+
+
+_clock = ContextVar("clock", default=None)  # (the end in seconds of perf_counter, the outermost call)
+
+
+def within(seconds, function, *args, **options):
+    """Call a function that is to end within some seconds, and no later than the call that it is part of.
+
+    Parameters
+    ----------
+    seconds : float or None
+        What there is; None or inf for no limit of its own.
+    function : callable
+        What is called.
+    *args : tuple
+        Its arguments.
+    **options : dict
+        Its arguments by name.
+
+    Returns
+    -------
+    object
+        What it returns.
+    """
+    # the context of the function is dropped as it returns, whatever interrupts it
+    return copy_context().run(_within, seconds, function, args, options)
+
+
+def _within(seconds, function, args, options):
+    end, call = _clock.get() or (np.inf, _Call())
+    _clock.set((end if seconds is None else min(end, perf_counter() + seconds), call))
+    return function(*args, **options)
+
+
+def remaining():
+    """Return the seconds that are left; inf without a limit, 0 where the time is up.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
+    end, call = _clock.get() or (np.inf, None)
+    return 0.0 if call is not None and call.interrupted else max(end - perf_counter(), 0.0)
+
+
+def is_up():
+    """Return whether the time of the call is up.
+
+    Returns
+    -------
+    bool
+        Never without a limit or an interrupt.
+    """
+    return remaining() == 0.0
+
+
+def affords(products):
+    """Return whether there is time for dense linear algebra, which cannot be cut short.
+
+    Parameters
+    ----------
+    products : float
+        How many products it takes.
+
+    Returns
+    -------
+    bool
+        Whether there is, roughly.
+    """
+    return products <= PRODUCTS_A_SECOND * remaining()
+
+
+def check():
+    """Raise TimeIsUp where the time of the call is up."""
+    if is_up():
+        raise TimeIsUp
+
+
+def interrupted():
+    """Return whether Ctrl-C ended the time of the call.
+
+    Returns
+    -------
+    bool
+        Whether it did.
+    """
+    clock = _clock.get()
+    return clock is not None and clock[1].interrupted
+
+
+def end_now():
+    """End the time of the call, at Ctrl-C."""
+    _clock.get()[1].interrupted = True
+
+
+def go_on():
+    """Forget that Ctrl-C ended a part of the call."""
+    _clock.get()[1].interrupted = False
+
+
+@contextmanager
+def plain_interrupts():
+    """Raise Ctrl-C inside a compiled kernel as KeyboardInterrupt.
+
+    Kernels return with it set, of which Python makes a SystemError, or a chain of them that it is the cause of.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    try:
+        yield
+    except SystemError as error:
+        cause = error
+        while isinstance(cause, SystemError):
+            cause = cause.__cause__
+        if not isinstance(cause, KeyboardInterrupt):
+            raise
+        raise cause from None
+
+
+@contextmanager
+def until_up():
+    """Leave the block, without an error, where the time of the call is up; Ctrl-C in it ends that time.
+
+    Yields
+    ------
+    None
+        Nothing.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Outside of `within`.
+    """
+    try:
+        with plain_interrupts():
+            yield
+    except TimeIsUp:
+        pass
+    except KeyboardInterrupt:
+        if _clock.get() is None:
+            raise
+        end_now()
+
+
+def despite_interrupt(function, *args):
+    """Call a function that has to be done; at Ctrl-C, which ends the time of the call, again, now briefly.
+
+    Parameters
+    ----------
+    function : callable
+        Gives the same when it is called again, but for what takes time.
+    *args : tuple
+        Its arguments.
+
+    Returns
+    -------
+    object
+        What it returns.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At a second Ctrl-C.
+    """
+    try:
+        with plain_interrupts():
+            return function(*args)
+    except KeyboardInterrupt:
+        end_now()
+        return function(*args)
+
+
+def in_time(function, otherwise):
+    """Return what a function gives, or what another does where the time of the call is up before it is done.
+
+    Parameters
+    ----------
+    function, otherwise : callable
+        Called without arguments.
+
+    Returns
+    -------
+    object
+        What one of them gives.
+    """
+    with until_up():
+        return function()
+    return otherwise()

@@ -1,0 +1,107 @@
+"""Ctrl-C at any time: a fit that is complete, or the estimator as it was."""
+
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from functools import cache
+
+import numpy as np
+import pytest
+from interrupts import KINDS, fit, interrupted_fit
+from sklearn.exceptions import ConvergenceWarning
+
+from convexnn import ConvexReLURegressor
+from convexnn.deadline import is_up, remaining, within
+
+PARTS = (0.02, 0.3, 0.5, 0.7, 0.9, 0.98)
+
+
+class _Calls:
+    """Counts the calls of functions of the package, and raises KeyboardInterrupt at one of them."""
+
+    def __init__(self, last):
+        self.count, self.last = 0, last
+
+    def __call__(self, frame, event, arg):
+        if event == "call" and "convexnn/" in frame.f_code.co_filename and "/tests/" not in frame.f_code.co_filename:
+            self.count += 1
+            if self.count == self.last:
+                raise KeyboardInterrupt
+
+    @contextmanager
+    def counting(self):
+        sys.setprofile(self)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+
+@cache
+def _complete(kind):
+    """Return the estimator fitted without an interrupt, and how many calls that takes."""
+    fit(*KINDS[kind](1))  # what is imported and compiled
+    (model, X, y), calls = KINDS[kind](1), _Calls(None)
+    with calls.counting():
+        fit(model, X, y)
+    return model, calls.count
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupt_leaves_a_whole_fit_or_none(kind):
+    complete, n_calls = _complete(kind)
+    kept = [interrupted_fit(kind, 1, _Calls(max(1, int(part * n_calls))).counting, complete) for part in PARTS]
+    assert kept[-1]  # when nearly all is done, nothing is lost
+    assert remaining() == np.inf
+
+
+def test_an_interrupt_leaves_an_earlier_fit():
+    model, X, y = KINDS["default"](1)
+    fit(model, X, y)
+    before = dict(vars(model))
+    with pytest.raises(KeyboardInterrupt), _Calls(3).counting():
+        model.fit(X[:, :2], y)
+    assert vars(model) == before
+    np.testing.assert_array_equal(model.predict(X), before["network_"].predict(X).ravel())
+
+
+def test_an_interrupt_after_training_keeps_the_network(monkeypatch):
+    X, y = KINDS["default"](1)[1:]
+    whole = fit(ConvexReLURegressor(alpha=0.1, random_state=0), X, y)
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["convexnn.alpha_max"], "_search", interrupted)
+    model = fit(ConvexReLURegressor(alpha=0.1, random_state=0), X, y)
+    assert model.status_ == "solved"
+    assert model.certificate_.objective == pytest.approx(whole.certificate_.objective, rel=1e-6)
+    assert 0 < model.alpha_max_ <= whole.alpha_max_ * (1 + 1e-9)  # what there was of the search
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_time_at_all_is_the_free_fit(kind):
+    complete = _complete(kind)[0]
+    model, X, y = KINDS[kind](1)
+    if kind == "path":
+        return
+    estimator = getattr(model, "estimator", model)
+    estimator.set_params(time_limit=1e-6)
+    with nullcontext() if kind == "spline" else pytest.warns(ConvergenceWarning):  # which takes no time
+        model.fit(X, y)
+    assert vars(complete).keys() == vars(model).keys()
+    certificate, fitted = model.certificate_, getattr(model, "estimator_", model)
+    assert fitted.status_ in ("solved", "stopped at time_limit=1e-06 s", "user_limit", "optimal")
+    assert 0 <= certificate.lower_bound <= certificate.objective
+    assert np.isfinite(model.predict(X)).all()
+    assert 0 <= model.alpha_max_ <= complete.alpha_max_ * (1 + 1e-9)
+    if model.n_neurons_ == 0 and isinstance(model, ConvexReLURegressor):
+        assert certificate.objective == pytest.approx(0.5 * np.sum((y - y.mean()) ** 2))
+
+
+def test_within_is_never_later_than_the_call_around():
+    assert remaining() == np.inf
+    assert within(100.0, within, 1000.0, remaining) <= 100.0
+    assert within(None, remaining) == np.inf
+    assert within(1e-9, lambda: (time.sleep(1e-3), is_up())[1])
+    assert remaining() == np.inf
