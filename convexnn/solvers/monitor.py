@@ -14,6 +14,7 @@ from ..deadline import (
     despite_interrupt,
     end_now,
     interrupted,
+    is_up,
     plain_interrupts,
     remaining,
     within,
