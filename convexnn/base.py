@@ -25,6 +25,7 @@ from .samples import checked_inputs
 from .solvers.monitor import plain_interrupts
 from .trained import trained_model
 from .training import Training
+from .validation import check_numeric
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,6 +252,7 @@ def flat_inputs(X: ArrayLike, input_shape: tuple[int, ...] | None) -> ArrayLike:
     shape = np.shape(X) if isinstance(X, (list, tuple)) else getattr(X, "shape", ())
     if len(shape) <= 2:
         return X
+    check_numeric("X", X)
     if input_shape is None or shape[1:] != tuple(input_shape):
         raise ValueError(f"X must have shape (n_samples, n_features) or (n_samples, *input_shape); got {shape}")
     return np.reshape(X, (shape[0], -1))

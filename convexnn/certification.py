@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
-from sklearn.utils import check_array
 
 from .architecture import Architecture
 from .arrangements import Arrangements
@@ -24,9 +24,10 @@ from .conv_network import ConvNetwork
 from .conversion import as_network
 from .losses import Logistic, Loss, make_loss
 from .network import Network
+from .samples import checked_inputs
 from .solvers import solve_generation
 from .training import regression_loss
-from .validation import check_choice, check_flag, check_positive
+from .validation import check_array, check_choice, check_flag, check_numeric, check_size
 
 __all__ = ["certify"]
 
@@ -107,9 +108,10 @@ def certify(
     ('global', 0.2)
     """
     check_choice("scope", scope, ("local", "global", "auto"))
-    alpha = check_positive("alpha", alpha)
+    alpha = check_size("alpha", alpha)
     network = _check_network(model, hidden_bias)
-    X = check_array(X, dtype=np.float64, input_name="X")
+    X = _inputs(model, X)
+    check_numeric("y", y, dates=True)
     y, loss = _targets(getattr(model, "estimator_", model) if _is_own(model) else model, y, loss)
     objective = network.objective(X, y, alpha, loss)
     program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept), loss)
@@ -132,6 +134,15 @@ def _check_network(model, hidden_bias):
     if network.W2.shape[1] != 1:
         raise ValueError(f"model must have one output, a classifier two classes; got {network.W2.shape[1]} outputs")
     return network
+
+
+def _inputs(model, X):
+    """Return inputs as an array; raise where a fitted estimator would not predict from them, such as by other names."""
+    if _is_own(model):
+        return getattr(model, "estimator_", model)._checked(X)
+    if isinstance(model, BaseEstimator):
+        return checked_inputs(model, X, reset=False)
+    return check_array(X, input_name="X")
 
 
 def _is_own(model):

@@ -19,11 +19,11 @@ from numbers import Integral
 
 import numpy as np
 from numba import njit
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_random_state, gen_batches
 
 from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements
 from .enumeration import ThinCellsError, cell_points, distinct_walls
-from .validation import check_count
+from .validation import check_array, check_count
 
 __all__ = [
     "enumerate_selections",
@@ -246,7 +246,7 @@ def resolve_selections(X, arrangements, n_patches, random_state=None):
             f'arrangements must be "adaptive", a number of patterns to sample, "all", or an array of gates of shape '
             f"(n_gates, {X.shape[1]}); got {arrangements!r}"
         )
-    gates = check_array(arrangements, dtype=np.float64, input_name="gates", copy=True)
+    gates = check_array(arrangements, input_name="gates", copy=True)
     if gates.shape[1] != X.shape[1]:
         raise ValueError(f"gates must have shape (n_gates, {X.shape[1]}), as the hidden layer; got {gates.shape}")
     return _distinct(X, gates, n_patches)
@@ -298,7 +298,7 @@ def write_row(X, sizes, selected, r, out):
 
 
 def _check_rows(X, n_patches):
-    X = check_array(X, dtype=np.float64, input_name="X")
+    X = check_array(X, input_name="X")
     if len(X) % check_count("n_patches", n_patches):
         raise ValueError(f"X must have a row for each of the {n_patches} patches of every sample; got {len(X)} rows")
     return X

@@ -12,7 +12,7 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .building import build_program
@@ -26,7 +26,7 @@ from .solvers import WARM_STARTED, get_solver, solve_generation
 from .solvers.one_feature import is_spline, solve_one_feature
 from .solvers.uncertified import solve_uncertified
 from .solvers.vector_generation import solve_vector_generation
-from .validation import check_choice, check_count, check_positive
+from .validation import check_array, check_choice, check_count, check_size
 
 __all__ = ["REGRESSOR_LOSSES", "Training", "prepare_training", "regression_loss"]
 
@@ -184,7 +184,7 @@ class Training:
             If an argument is not as described.
         """
         if alphas is not None:
-            alphas = check_array(alphas, dtype=np.float64, ensure_2d=False, input_name="alphas")
+            alphas = check_array(alphas, ensure_2d=False, input_name="alphas")
             if alphas.ndim != 1 or not (alphas > 0).all():
                 raise ValueError(f"alphas must be numbers above 0, in one dimension; got {alphas!r}")
             return np.sort(alphas)[::-1]
@@ -272,7 +272,7 @@ def _check_alpha(alpha):
         return alpha
     if not isinstance(alpha, Real):
         raise TypeError(f'alpha must be a number above 0 or "auto"; got {alpha!r} of type {type(alpha).__name__}')
-    return check_positive("alpha", alpha)
+    return check_size("alpha", alpha)
 
 
 def _patterns(options, architecture):
