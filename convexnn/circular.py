@@ -29,7 +29,7 @@ from .fourier import (
     split_circular,
 )
 from .losses import Loss, Squared
-from .validation import check_array, check_choice, check_size
+from .validation import check_array, check_choice, check_positive
 
 __all__ = [
     "CIRCULAR_ACTIVATIONS",
@@ -214,7 +214,7 @@ class CircularNetwork:
         ValueError
             If X and y do not fit the network and one another.
         """
-        alpha, Z = check_size("alpha", alpha), self.predict(X)
+        alpha, Z = check_positive("alpha", alpha), self.predict(X)
         Z = Z.reshape(len(Z), -1)
         y = check_array(y, input_name="y", ensure_2d=False)
         if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from .losses import Loss, Squared
 from .patches import Patches
-from .validation import check_array, check_choice, check_size
+from .validation import check_array, check_choice, check_positive
 
 __all__ = ["CONV_ACTIVATIONS", "OUTPUT_PENALTIES", "ConvNetwork"]
 
@@ -231,7 +231,7 @@ class ConvNetwork:
         ValueError
             If X and y do not fit the network and one another.
         """
-        alpha, Z = check_size("alpha", alpha), self.predict(X)
+        alpha, Z = check_positive("alpha", alpha), self.predict(X)
         Z = Z.reshape(len(Z), -1)
         y = check_array(y, input_name="y", ensure_2d=False)
         if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:

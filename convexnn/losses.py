@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from .entropy_losses import Logistic, Softmax
 from .loss_base import Loss
 from .loss_fits import fit_squares
-from .validation import check_choice, check_numeric, check_positive, check_size
+from .validation import check_choice, check_numeric, check_size
 
 __all__ = [
     "LOSSES",
@@ -256,7 +256,7 @@ def make_loss(name: str, sample_weight: ArrayLike | None = None, *, delta: float
     if name == "huber":
         options["delta"] = check_size("delta", delta)
     if name == "quantile":
-        options["quantile"] = check_positive("quantile", quantile)
+        options["quantile"] = check_size("quantile", quantile)
         if options["quantile"] >= 1:
             raise ValueError(f"quantile must be a number above 0 and below 1; got {quantile!r}")
     return LOSSES[name](sample_weight=sample_weight, **options)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from .architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES, check_hidden_norm
 from .losses import Loss, Squared
 from .penalties import ElasticNorm
-from .validation import check_array, check_choice, check_size
+from .validation import check_array, check_choice, check_positive
 
 __all__ = ["Network", "activate", "merge_parallel"]
 
@@ -197,7 +197,7 @@ class Network:
         ValueError
             If X and y do not fit the network and one another.
         """
-        alpha = check_size("alpha", alpha)
+        alpha = check_positive("alpha", alpha)
         Z = self._outputs(X)
         y = check_array(y, input_name="y", ensure_2d=False)
         if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .losses import Loss
-from .validation import check_array, check_size
+from .validation import check_array, check_positive
 
 __all__ = ["PolynomialNetwork"]
 
@@ -94,7 +94,7 @@ class PolynomialNetwork:
         """
         Z = self.outputs(X)
         Y = np.asarray(Y, dtype=np.float64).reshape(Z.shape)
-        return loss.value(Y, Z) + check_size("alpha", alpha) * self.penalty()
+        return loss.value(Y, Z) + check_positive("alpha", alpha) * self.penalty()
 
     def outputs(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs as `predict` does, of shape (n_samples, n_outputs) always."""
