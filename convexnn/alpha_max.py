@@ -14,7 +14,7 @@ from .proof import Prover
 from .search import CellSearch
 from .simplify import Simplified
 from .survey import SURVEYED, THIN_DATA, Survey
-from .validation import check_choice, check_flag
+from .validation import check_array, check_choice, check_flag
 from .vector_search import VectorSearch
 
 __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
@@ -216,7 +216,8 @@ def alpha_max(
     """
     check_choice("scope", scope, ("auto", "local", "global"))
     check_flag("return_bounds", return_bounds)
-    architecture = Architecture(activation, hidden_bias, fit_intercept, skip)
+    X = check_array(X, input_name="X")
+    architecture = Architecture(activation, hidden_bias, fit_intercept, skip).solved_for(X)
     program = build_program(X, y, 1.0, arrangements, architecture, random_state)
     if len(program.design.arrangements):
         value = kappa_at_zero(program)

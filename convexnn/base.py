@@ -224,8 +224,8 @@ class ConvexNetworkEstimator(TrainedModel, BaseEstimator):
         """Return the network that the parameters describe, for the features seen."""
         raise NotImplementedError
 
-    def _prepare(self, X, y, sample_weight) -> Training:
-        """Return the problem of the estimator on data."""
+    def _prepare(self, X, y, sample_weight, **known) -> Training:
+        """Return the problem of the estimator on data; of a classifier the `classes` may be known, if y lacks some."""
         raise NotImplementedError
 
 

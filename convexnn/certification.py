@@ -181,6 +181,7 @@ def _has_intercept(model, network, fit_intercept):
 def _program_at(network, X, y, alpha, fit_intercept, loss):
     """Return the program of a network's kind, over the patterns of its neurons, and the network as its blocks."""
     architecture = Architecture("relu", network.hidden_bias, fit_intercept, network.skip is not None)
+    architecture = architecture.solved_for(X)
     layer = architecture.hidden_layer(X)
     blocks = layer.blocks(network.W1, network.b1).T * np.abs(network.W2)
     alive = blocks.any(axis=1)

@@ -67,6 +67,8 @@ class Training:
         What `alpha_max` is, where that is known or not wanted; None searches for it.
     minimal : bool, default=True
         Whether networks are reduced to as few neurons as linear algebra allows.
+    hidden_bias : str, default="penalized"
+        That of the networks, which the program may have in another way (`Architecture.solved_for`).
     """
 
     program: Program
@@ -80,6 +82,7 @@ class Training:
     weights: np.ndarray | None
     known_alpha_max: float | None = None
     minimal: bool = True
+    hidden_bias: str = "penalized"
 
     @cached_property
     def alpha_max(self) -> float:
@@ -149,6 +152,8 @@ class Training:
         """
         samples, program = self.samples, solution.program
         network = recover(solution)
+        if self.hidden_bias != program.architecture.hidden_bias:
+            network = replace(network, hidden_bias=self.hidden_bias)
         if self.minimal:
             network = _smallest(network, samples.X)
         # the network's own objective: in extreme units its rounding differs from the program's
@@ -227,6 +232,7 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     """
     if architecture.activation == "linear" and architecture.hidden_bias == "free":
         architecture = replace(architecture, hidden_bias="none")  # the output bias does what they do
+    given, architecture = architecture, architecture.solved_for(X)
     options = model.get_params(deep=False)
     _check_alpha(options["alpha"])
     arrangements, generated, own = _patterns(options, architecture)
@@ -234,14 +240,15 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     samples = distinct_samples(X, Y, weights)
     rng = check_random_state(options["random_state"])
     loss = make_loss(samples.weights)
-    given = samples.patterns_of(arrangements)
-    program = build_program(samples.X, samples.Y, 1.0, given, architecture, rng, loss)
+    arrangements = samples.patterns_of(arrangements)
+    program = build_program(samples.X, samples.Y, 1.0, arrangements, architecture, rng, loss)
     solver = _solver(program, options["solver"], generated, own)
     limits = {name: options[name] for name in ("tol", "max_iter", "time_limit", "verbose")}
     if generated:
         limits |= {**own, "random_state": rng}
     warm = options["solver"] in WARM_STARTED
-    return Training(program, samples, solver, limits, generated, warm, rng, kept, weights)
+    known = {"hidden_bias": given.hidden_bias}
+    return Training(program, samples, solver, limits, generated, warm, rng, kept, weights, **known)
 
 
 def regression_loss(model):
