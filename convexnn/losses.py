@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from .entropy_losses import Logistic, Softmax
 from .loss_base import Loss
 from .loss_fits import fit_squares
-from .validation import check_choice, check_numeric, check_size
+from .validation import check_choice, check_numeric, check_size, check_sizes
 
 __all__ = [
     "LOSSES",
@@ -252,6 +252,7 @@ def make_loss(name: str, sample_weight: ArrayLike | None = None, *, delta: float
         sample_weight = np.asarray(sample_weight, dtype=float)
         if sample_weight.ndim != 1 or not (np.isfinite(sample_weight) & (sample_weight > 0)).all():
             raise ValueError(f"sample_weight must be a vector of finite numbers above 0; got {sample_weight!r}")
+        check_sizes("sample_weight", sample_weight)
     options = {}
     if name == "huber":
         options["delta"] = check_size("delta", delta)

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
 from .arrangements import Arrangements
-from .validation import SIZES, check_numeric
+from .validation import check_numeric, check_sizes
 
 __all__ = ["Samples", "check_weights", "checked_inputs", "checked_targets", "distinct_samples"]
 
@@ -160,11 +160,7 @@ def check_weights(sample_weight, X, y):
     kept = weights > 0
     if not kept.any():
         raise ValueError("sample_weight must have at least one number above zero; all weights are zero")
-    if not (SIZES[0] <= weights[kept].min() and weights[kept].max() <= SIZES[1]):
-        raise ValueError(
-            f"sample_weight must be 0 or from {SIZES[0]:g} to {SIZES[1]:g}; got {weights[kept].min():g} and "
-            f"{weights[kept].max():g}"
-        )
+    check_sizes("sample_weight", weights[kept])
     return X[kept], y[kept], kept, weights[kept]
 
 

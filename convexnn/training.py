@@ -26,7 +26,7 @@ from .solvers import WARM_STARTED, get_solver, solve_generation
 from .solvers.one_feature import is_spline, solve_one_feature
 from .solvers.uncertified import solve_uncertified
 from .solvers.vector_generation import solve_vector_generation
-from .validation import check_array, check_choice, check_count, check_size
+from .validation import check_array, check_choice, check_count, check_size, check_sizes
 
 __all__ = ["REGRESSOR_LOSSES", "Training", "prepare_training", "regression_loss"]
 
@@ -192,6 +192,7 @@ class Training:
             alphas = check_array(alphas, ensure_2d=False, input_name="alphas")
             if alphas.ndim != 1 or not (alphas > 0).all():
                 raise ValueError(f"alphas must be numbers above 0, in one dimension; got {alphas!r}")
+            check_sizes("alphas", alphas)
             return np.sort(alphas)[::-1]
         n_alphas = check_count("n_alphas", n_alphas)
         if not isinstance(eps, Real) or not 0 < eps < 1:

@@ -15,6 +15,7 @@ __all__ = [
     "check_numeric",
     "check_positive",
     "check_size",
+    "check_sizes",
     "check_verbose",
 ]
 
@@ -119,11 +120,15 @@ def check_positive(name, value):
 def check_size(name, value):
     """Return `value` as `check_positive` does; raise ValueError where its squares may leave floating point."""
     number = check_positive(name, value)
-    if not SIZES[0] <= number <= SIZES[1]:
-        raise ValueError(
-            f"{name} must be from {SIZES[0]:g} to {SIZES[1]:g}; got {value!r}: change the units of the data"
-        )
+    check_sizes(name, np.array([number]))
     return number
+
+
+def check_sizes(name, values):
+    """Raise ValueError unless all of an array of positive numbers have squares in the range of floating point."""
+    outside = values[~((values >= SIZES[0]) & (values <= SIZES[1]))]
+    if len(outside):
+        raise ValueError(f"{name} must be from {SIZES[0]:g} to {SIZES[1]:g}; got {outside[0]:g}: change the units")
 
 
 def check_choice(name, value, choices):
