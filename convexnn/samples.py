@@ -152,8 +152,9 @@ def check_weights(sample_weight, X, y):
     if sample_weight is None:
         return X, y, np.ones(len(X), bool), None
     check_numeric("sample_weight", sample_weight)
-    if np.ndim(sample_weight) == 1 and len(sample_weight) != len(X):
-        raise ValueError(f"sample_weight has {len(sample_weight)} entries; X has {len(X)} rows")
+    shape = np.asarray(sample_weight).shape
+    if len(shape) == 1 and shape[0] != len(X):
+        raise ValueError(f"sample_weight has {shape[0]} entries; X has {len(X)} rows")
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     if not (weights >= 0).all():
         raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
