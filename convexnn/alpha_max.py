@@ -15,7 +15,7 @@ from .proof import Prover
 from .search import CellSearch
 from .simplify import Simplified
 from .survey import SURVEYED, THIN_DATA, Survey
-from .validation import check_choice, check_flag, check_positive
+from .validation import check_array, check_choice, check_flag, check_positive
 from .vector_search import VectorSearch
 
 __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
@@ -226,6 +226,8 @@ def alpha_max(
 
 
 def _alpha_max(X, y, arrangements, architecture, scope, random_state):
+    X = check_array(X, input_name="X")
+    architecture = architecture.solved_for(X)
     program = build_program(X, y, 1.0, arrangements, architecture, random_state)
     if len(program.design.arrangements):
         value = kappa_at_zero(program)

@@ -20,11 +20,11 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_random_state, gen_batches
 
 from .deadline import in_time, is_up, until_up
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
-from .validation import check_count
+from .validation import check_array, check_count
 
 __all__ = [
     "Arrangements",
@@ -98,7 +98,7 @@ class Arrangements:
             If the gates are not finite, are none, or do not have n_features columns.
         """
         X = _check_rows(X)
-        gates = check_array(gates, dtype=np.float64, input_name="gates", copy=True)
+        gates = check_array(gates, input_name="gates", copy=True)
         if gates.shape[1] != X.shape[1]:
             raise ValueError(
                 f"gates must have one column a feature of the hidden layer, shape (n_gates, {X.shape[1]}); "
@@ -381,7 +381,7 @@ def _fits(X, arrangements):
 
 
 def _check_rows(X):
-    return check_array(X, dtype=np.float64, input_name="X")
+    return check_array(X, input_name="X")
 
 
 def _as_keys(bits):

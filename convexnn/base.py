@@ -26,6 +26,7 @@ from .progress import summary
 from .samples import checked_inputs
 from .trained import trained_model
 from .training import Training
+from .validation import check_numeric
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -231,8 +232,8 @@ class ConvexNetworkEstimator(TrainedModel, BaseEstimator):
         """Return the network that the parameters describe, for the features seen."""
         raise NotImplementedError
 
-    def _prepare(self, X, y, sample_weight) -> Training:
-        """Return the problem of the estimator on data."""
+    def _prepare(self, X, y, sample_weight, **known) -> Training:
+        """Return the problem of the estimator on data; of a classifier the `classes` may be known, if y lacks some."""
         raise NotImplementedError
 
 
@@ -259,6 +260,7 @@ def flat_inputs(X: ArrayLike, input_shape: tuple[int, ...] | None) -> ArrayLike:
     shape = np.shape(X) if isinstance(X, (list, tuple)) else getattr(X, "shape", ())
     if len(shape) <= 2:
         return X
+    check_numeric("X", X)
     if input_shape is None or shape[1:] != tuple(input_shape):
         raise ValueError(f"X must have shape (n_samples, n_features) or (n_samples, *input_shape); got {shape}")
     return np.reshape(X, (shape[0], -1))

@@ -24,12 +24,12 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 
 from .architecture import Architecture
 from .network import Network
 from .nonconvex import objective_and_grad, split_weights
-from .validation import check_choice, check_count, check_positive
+from .validation import check_array, check_choice, check_count, check_positive, check_size
 
 __all__ = ["Training", "train_adam", "train_lbfgs", "train_sgd"]
 
@@ -295,9 +295,9 @@ def _adam_step(theta, grad, rate, t, state, beta1=0.9, beta2=0.999, eps=1e-8):
 def _check_problem(X, y, alpha, architecture, n_neurons, gates):
     """Check the data, the regularisation and the network, and lay them out for `objective_and_grad`."""
     architecture = Architecture() if architecture is None else architecture
-    alpha, n_neurons = check_positive("alpha", alpha), check_count("n_neurons", n_neurons)
-    X = check_array(X, dtype=np.float64, order="C", input_name="X")
-    y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False)
+    alpha, n_neurons = check_size("alpha", alpha), check_count("n_neurons", n_neurons)
+    X = check_array(X, order="C", input_name="X")
+    y = check_array(y, input_name="y", ensure_2d=False)
     check_consistent_length(X, y)
     if y.size != len(X):
         raise ValueError(f"y must have one output, shape (n_samples,) or (n_samples, 1); got shape {y.shape}")
@@ -307,7 +307,7 @@ def _check_problem(X, y, alpha, architecture, n_neurons, gates):
     rows, free = (np.ascontiguousarray(part(X)) for part in (architecture.hidden_rows, architecture.free_columns))
     mask = planes = None
     if gates is not None:
-        gates = check_array(gates, dtype=np.float64, input_name="gates")
+        gates = check_array(gates, input_name="gates")
         if gates.shape[1] != rows.shape[1]:
             shape = f"(n_gates, {rows.shape[1]})"
             raise ValueError(f"gates must have one column a hidden feature, shape {shape}; got shape {gates.shape}")

@@ -21,7 +21,7 @@ from .cone_pool import ConePool, Cones
 from .facets import IMPLIED_TOL
 from .moments import bound_cones, compile_kernels, quadratic_rows
 from .threads import one_blas_thread
-from .validation import check_count, check_flag, check_positive
+from .validation import check_count, check_flag, check_numeric, check_positive
 
 __all__ = ["KappaBound", "bound_kappa", "node_seconds"]
 
@@ -171,6 +171,7 @@ def node_seconds(n_rows: int, rank: int) -> float:
 
 def _check_array(name, value, ndim):
     """Return a finite float array of `ndim` dimensions, C-contiguous."""
+    check_numeric(name, value)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of numbers; got dtype {array.dtype}")

@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 
 from .architecture import BIAS_UNIT, Architecture
 from .arrangements import FEWEST_PATTERNS, Arrangements, resolve_arrangements
@@ -20,12 +20,9 @@ from .patchwise import PatchwiseDesign
 from .penalties import ElasticNorm, GroupL2, GroupNorm, Nuclear, group_l1
 from .program import Program
 from .selections import resolve_selections
-from .validation import check_positive
+from .validation import SIZES, check_array, check_size
 
 __all__ = ["build_program"]
-
-# Sizes of data whose products have squares in the range of floating point, with room for small residuals.
-SIZES = (1e-100, 1e100)
 
 
 def build_program(
@@ -79,8 +76,8 @@ def build_program(
     architecture = Architecture() if architecture is None else architecture
     if not isinstance(architecture, Architecture):
         raise TypeError(f"architecture must be an Architecture or None; got {architecture!r}")
-    alpha = check_positive("alpha", alpha)
-    X = check_array(X, dtype=np.float64, input_name="X")
+    alpha = check_size("alpha", alpha)
+    X = check_array(X, input_name="X")
     loss = Squared() if loss is None else loss
     Y = _check_targets(X, y, loss)
     layer = architecture.hidden_layer(X)
@@ -141,19 +138,29 @@ def _norm(architecture, n_features):
 
 
 def _check_targets(X, y, loss):
-    Y = check_array(np.atleast_1d(y), dtype=np.float64, input_name="y", ensure_2d=False)
+    Y = check_array(np.atleast_1d(y), input_name="y", ensure_2d=False)
     Y = Y.reshape(len(Y), -1)
     check_consistent_length(X, Y)
-    sizes = np.array([np.abs(X).max(), np.abs(Y).max()])
-    if not all(size == 0 or SIZES[0] <= size <= SIZES[1] for size in (*sizes, np.exp(np.log(sizes[sizes > 0]).sum()))):
-        raise ValueError(
-            f"the largest entries of X and of y, and their product, must be from {SIZES[0]:g} to {SIZES[1]:g}, for "
-            f"squares to be in the range of floating point; got {sizes[0]:g} and {sizes[1]:g}: change their units"
-        )
     if loss.sample_weight is not None and len(loss.sample_weight) != len(X):
-        raise ValueError(f"loss must have {len(X)} sample weights, as X has samples; got {len(loss.sample_weight)}")
+        raise ValueError(f"loss has {len(loss.sample_weight)} sample weights; X has {len(X)} rows")
+    _check_sizes(X, Y, loss)
     _check_labels(Y, loss)
     return Y
+
+
+def _check_sizes(X, Y, loss):
+    """Raise ValueError where squares of data, weights, gradients of the loss or alpha_max may leave floating point."""
+    x, y = float(np.abs(X).max()), float(np.abs(Y).max())
+    weights = np.ones(1) if loss.sample_weight is None else loss.sample_weight
+    slope = weights.max() * min(y, getattr(loss, "delta", np.inf))
+    sizes = np.array([x, y, weights.min(), weights.max(), slope])
+    products = np.append(sizes, [y * x for y in (y, slope)])
+    if (products[products > 0] < SIZES[0]).any() or (products > SIZES[1]).any():
+        raise ValueError(
+            f"the largest entries of X and y, sample weights, and their products, must be from {SIZES[0]:g} to "
+            f"{SIZES[1]:g}, for squares to be in the range of floating point; got {x:g}, {y:g}, and weights from "
+            f"{weights.min():g} to {weights.max():g}: change their units"
+        )
 
 
 def _check_labels(Y, loss):
@@ -172,7 +179,7 @@ def _resolve(layer, rows, arrangements, architecture, random_state):
     if isinstance(arrangements, Arrangements):
         arrangements = replace(arrangements, gates=arrangements.gates / scale)
     elif np.ndim(arrangements) == 2 and np.shape(arrangements)[1] == len(scale):
-        gates = check_array(arrangements, dtype=np.float64, input_name="gates")
+        gates = check_array(arrangements, input_name="gates")
         arrangements = layer.blocks(gates[:, :-1].T, gates[:, -1]).T / scale
     found = _patterns(rows * scale, arrangements, architecture, random_state)
     return replace(found, gates=found.gates * scale)

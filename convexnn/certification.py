@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
-from sklearn.utils import check_array
 
 from .architecture import Architecture
 from .arrangements import Arrangements
@@ -25,9 +25,10 @@ from .losses import Logistic, Loss, Squared, make_loss
 from .network import Network
 from .quiet import ignoring
 from .rounding import objective_rounding
+from .samples import checked_inputs
 from .solvers import solve_generation
 from .training import regression_loss
-from .validation import check_choice, check_flag, check_positive
+from .validation import check_array, check_choice, check_flag, check_numeric, check_positive, check_size
 
 __all__ = ["certify"]
 
@@ -108,7 +109,7 @@ def certify(
     ('global', 0.2)
     """
     check_choice("scope", scope, ("local", "global", "auto"))
-    alpha = check_positive("alpha", alpha)
+    alpha = check_size("alpha", alpha)
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     options = {"tol": tol, "scope": scope, "time_limit": time_limit, "random_state": random_state, "verbose": verbose}
     return within(time_limit, _certify, model, X, y, alpha, loss, hidden_bias, fit_intercept, options)
@@ -116,7 +117,8 @@ def certify(
 
 def _certify(model, X, y, alpha, loss, hidden_bias, fit_intercept, options):
     network = _check_network(model, hidden_bias)
-    X = check_array(X, dtype=np.float64, input_name="X")
+    X = _inputs(model, X)
+    check_numeric("y", y, dates=True)
     y, loss = _targets(getattr(model, "estimator_", model) if _is_own(model) else model, y, loss)
     objective = network.objective(X, y, alpha, loss)
     program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept), loss)
@@ -137,6 +139,15 @@ def _check_network(model, hidden_bias):
     if network.W2.shape[1] != 1:
         raise ValueError(f"model must have one output, a classifier two classes; got {network.W2.shape[1]} outputs")
     return network
+
+
+def _inputs(model, X):
+    """Return inputs as an array; raise where a fitted estimator would not predict from them, such as by other names."""
+    if _is_own(model):
+        return getattr(model, "estimator_", model)._checked(X)
+    if isinstance(model, BaseEstimator):
+        return checked_inputs(model, X, reset=False)
+    return check_array(X, input_name="X")
 
 
 def _is_own(model):
@@ -175,6 +186,7 @@ def _has_intercept(model, network, fit_intercept):
 def _program_at(network, X, y, alpha, fit_intercept, loss):
     """Return the program of a network's kind, over the patterns of its neurons, and the network as its blocks."""
     architecture = Architecture("relu", network.hidden_bias, fit_intercept, network.skip is not None)
+    architecture = architecture.solved_for(X)
     layer = architecture.hidden_layer(X)
     blocks = layer.blocks(network.W1, network.b1).T * np.abs(network.W2)
     alive = blocks.any(axis=1)

@@ -18,7 +18,6 @@ from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 
 from .fourier import (
     check_shape,
@@ -30,7 +29,7 @@ from .fourier import (
     split_circular,
 )
 from .losses import Loss, Squared
-from .validation import check_choice, check_positive
+from .validation import check_array, check_choice, check_positive
 
 __all__ = [
     "CIRCULAR_ACTIVATIONS",
@@ -157,7 +156,7 @@ class CircularNetwork:
         ValueError
             If X is not finite or has another number of features.
         """
-        X = check_array(X, dtype=np.float64, input_name="X")
+        X = check_array(X, input_name="X")
         if X.shape[1] != len(self.W1):
             raise ValueError(f"X must have {len(self.W1)} features, as the network; got {X.shape[1]}")
         T = X @ self.effective()
@@ -217,7 +216,7 @@ class CircularNetwork:
         """
         alpha, Z = check_positive("alpha", alpha), self.predict(X)
         Z = Z.reshape(len(Z), -1)
-        y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False)
+        y = check_array(y, input_name="y", ensure_2d=False)
         if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:
             raise ValueError(f"y must have shape {Z.shape} to fit X and the network; got {y.shape}")
         loss = Squared() if loss is None else loss

@@ -135,10 +135,10 @@ class ConvexClassifier(ClassifierMixin, ConvexNetworkEstimator):
         tags.classifier_tags.multi_class = self.loss not in ("hinge", "squared_hinge")
         return tags
 
-    def _prepare(self, X, y, sample_weight):
+    def _prepare(self, X, y, sample_weight, classes=None):
         X, y = checked_inputs(self, flat_inputs(X, getattr(self, "input_shape", None)), y)
         X, y, kept, weights = check_weights(sample_weight, X, y)
-        self.classes_, Y, loss = _encoded_labels(y, self.loss)
+        self.classes_, Y, loss = _encoded_labels(y, self.loss, classes)
         return prepare_training(self, X, Y, kept, weights, self._architecture(), partial(make_loss, loss))
 
     def _publish(self, training, solution):
@@ -299,14 +299,17 @@ class ConvexReLUClassifier(ConvexClassifier):
         return dense_architecture(self)
 
 
-def _encoded_labels(y, loss):
+def _encoded_labels(y, loss, classes=None):
     """Return the classes, the targets that a loss takes, and its name: softmax for logistic and several classes.
 
-    Targets are -1 and 1, the second class, for one output, and indicators of the classes for softmax.
+    Where classes are known, y may lack some. Targets are -1 and 1, the second class, for one output, and indicators of
+    the classes for softmax.
     """
     check_choice("loss", loss, CLASSIFIER_LOSSES)
     check_classification_targets(y)
-    classes, index = np.unique(y, return_inverse=True)
+    if classes is None:
+        classes = np.unique(y)
+    index = np.searchsorted(classes, y)
     if len(classes) < 2:
         raise ValueError(
             f"y must have at least two classes with positive sample weights; got one class, {classes[0]!r}"

@@ -16,11 +16,10 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 
 from .losses import Loss, Squared
 from .patches import Patches
-from .validation import check_choice, check_positive
+from .validation import check_array, check_choice, check_positive
 
 __all__ = ["CONV_ACTIVATIONS", "OUTPUT_PENALTIES", "ConvNetwork"]
 
@@ -234,7 +233,7 @@ class ConvNetwork:
         """
         alpha, Z = check_positive("alpha", alpha), self.predict(X)
         Z = Z.reshape(len(Z), -1)
-        y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False)
+        y = check_array(y, input_name="y", ensure_2d=False)
         if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:
             raise ValueError(f"y must have shape {Z.shape} to fit X and the network; got {y.shape}")
         loss = Squared() if loss is None else loss

@@ -15,10 +15,10 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from .network import Network
+from .validation import check_array
 
 __all__ = ["as_network"]
 
@@ -121,7 +121,6 @@ def _from_arrays(arrays):
         if array is None
         else check_array(
             array,
-            dtype=np.float64,
             ensure_2d=False,
             ensure_min_samples=0,
             ensure_min_features=0,

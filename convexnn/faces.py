@@ -24,13 +24,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import nnls
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import gen_batches
 
 from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, pattern_bits
 from .deadline import check
 from .enumeration import ANGLE_TOL, MANY_POINTS, SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
-from .validation import check_count
+from .validation import check_array, check_count
 
 __all__ = ["boundary_patterns", "threshold_kappa"]
 
@@ -93,7 +93,7 @@ def boundary_patterns(X: ArrayLike, max_patterns: int = 1_000_000) -> Arrangemen
     >>> boundary_patterns([[1.0], [-1.0]]).patterns().astype(int).tolist()
     [[0, 1], [1, 0], [1, 1]]
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
+    X = check_array(X, input_name="X")
     max_patterns = check_count("max_patterns", max_patterns)
     walls = distinct_walls(X)
     predicted = count_arrangements(*walls.rows.shape)
@@ -146,7 +146,7 @@ def threshold_kappa(X: ArrayLike, v: ArrayLike, arrangements: Arrangements) -> f
     >>> threshold_kappa(X, [1.0, 2.0], boundary_patterns(X))
     3.0
     """
-    v = check_array(v, dtype=np.float64, input_name="v", ensure_2d=False)
+    v = check_array(v, input_name="v", ensure_2d=False)
     if not len(X) == len(v) == arrangements.n_samples:
         raise ValueError(
             f"v and arrangements must have as many samples as X, {len(X)}; got {len(v)} and {arrangements.n_samples}"

@@ -28,7 +28,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 
 from .architecture import Architecture
 from .arrangements import Arrangements
@@ -40,7 +39,7 @@ from .network import Network
 from .recovery import recover
 from .simplify import Simplified
 from .solvers.monitor import NO_PROGRESS, run_watched
-from .validation import check_choice, check_count, check_flag, check_verbose
+from .validation import check_array, check_choice, check_count, check_flag, check_verbose
 
 __all__ = ["FeatureSparseResult", "feature_sparse_network"]
 
@@ -244,7 +243,7 @@ def _check_gates(gates):
         return gates
     if isinstance(gates, str) or np.ndim(gates) not in (0, 2):
         raise ValueError(f'gates must be an integer, "all", Arrangements or an array with two axes; got {gates!r}')
-    return check_array(gates, dtype=np.float64, input_name="gates") if np.ndim(gates) else check_count("gates", gates)
+    return check_array(gates, input_name="gates") if np.ndim(gates) else check_count("gates", gates)
 
 
 def _check_groups(groups, n_features, n_hidden):

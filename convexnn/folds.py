@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.metrics import check_scoring
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import check_scoring, make_scorer
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 
@@ -36,6 +37,8 @@ class Fold:
         The part of the samples, or of their weight, that is inside.
     scoring : str, callable or None
         The score.
+    name : str
+        What errors call the fold.
     solution : Solution or None, default=None
         That of the last alpha.
     score : float, default=NaN
@@ -47,17 +50,18 @@ class Fold:
     outside: tuple
     share: float
     scoring: str | Callable | None
+    name: str
     solution: Solution | None = None
     score: float = np.nan
 
     @classmethod
-    def of(cls, estimator, X, y, weights, split, scoring, tol):
+    def of(cls, estimator, X, y, weights, split, scoring, tol, name):
         """Return a fold before its first alpha.
 
         Parameters
         ----------
         estimator : estimator
-            Says which network is trained.
+            Says which network is trained; a classifier knows all classes, of which the fold may lack some.
         X, y, weights
             All samples; weights may be None.
         split : tuple of integer arrays
@@ -66,19 +70,33 @@ class Fold:
             The score.
         tol : float
             As of `Training.for_scores`.
+        name : str
+            What errors call the fold.
 
         Returns
         -------
         Fold
             The fold.
+
+        Raises
+        ------
+        ValueError
+            If it has no samples of positive weight to train on, or to score.
         """
+        split = [np.arange(_num_samples(X))[part] for part in split]
+        if weights is not None:  # a class may have no weight at all
+            split = [part[weights[part] > 0] for part in split]
+        for part, kind in zip(split, ("training", "test"), strict=True):
+            if not len(part):
+                raise ValueError(f"cv: {name} has no {kind} samples{'' if weights is None else ' of positive weight'}")
         model = clone(estimator)
         (X_in, X_out), (y_in, y_out), (w_in, w_out) = (
             [None if data is None else _safe_indexing(data, part) for part in split] for data in (X, y, weights)
         )
         share = len(split[0]) / _num_samples(X) if weights is None else w_in.sum() / weights.sum()
-        training = model._prepare(X_in, y_in, w_in).for_scores(tol)
-        return cls(model, training, (X_out, y_out, w_out), share, scoring)
+        known = {"classes": estimator.classes_} if is_classifier(estimator) else {}
+        training = model._prepare(X_in, y_in, w_in, **known).for_scores(tol)
+        return cls(model, training, (X_out, y_out, w_out), share, scoring, name)
 
     def at(self, alpha, seconds=None):
         """Return the fold after the next alpha.
@@ -98,5 +116,25 @@ class Fold:
         fitted, solution = within(seconds, fit_next, self.model, self.training, self.share * alpha, self.solution)
         X, y, weights = self.outside
         weighted = {} if weights is None else {"sample_weight": weights}
-        score = check_scoring(fitted, self.scoring)(fitted, X, y, **weighted)
+        try:
+            score = _scorer(fitted, self.scoring)(fitted, X, y, **weighted)
+        except ValueError as error:
+            raise ValueError(f"scoring={self.scoring!r} fails in {self.described}: {error}") from error
         return replace(self, solution=solution, score=float(score))
+
+    @property
+    def described(self) -> str:
+        """The name, and which classes there are no samples of to score."""
+        classes = getattr(self.model, "classes_", ())
+        lacking = [repr(label) for label in np.setdiff1d(classes, self.outside[1]).tolist()]
+        return f"{self.name}, whose test samples lack class {', '.join(lacking)}" if lacking else self.name
+
+
+def _scorer(fitted, scoring):
+    """Return the scorer of a fitted estimator; one that takes labels is told all classes, as y may lack some."""
+    scorer = check_scoring(fitted, scoring)
+    function = getattr(scorer, "_score_func", None)  # as sklearn.linear_model.LogisticRegressionCV does
+    if function is None or not is_classifier(fitted) or "labels" not in inspect.signature(function).parameters:
+        return scorer
+    options = {"labels": fitted.classes_} | scorer._kwargs
+    return make_scorer(function, greater_is_better=scorer._sign > 0, response_method=scorer._response_method, **options)

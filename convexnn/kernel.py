@@ -25,12 +25,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array
 
 from .arrangements import BLOCK_ENTRIES, Arrangements, pattern_bits
 from .certificate import Certificate, uncontradicted
 from .program import Program
-from .validation import check_count, check_positive
+from .validation import check_array, check_count, check_positive
 
 __all__ = ["GatedRidgeSolution", "gated_kernel", "solve_gated_ridge"]
 
@@ -117,8 +116,8 @@ def gated_kernel(X: ArrayLike, arrangements: Arrangements, X2: ArrayLike | None 
     array([[1., 1.],
            [1., 4.]])
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
-    X2 = None if X2 is None else check_array(X2, dtype=np.float64, input_name="X2")
+    X = check_array(X, input_name="X")
+    X2 = None if X2 is None else check_array(X2, input_name="X2")
     for name, rows in (("X", X), *([] if X2 is None else [("X2", X2)])):
         if rows.shape[1] != arrangements.gates.shape[1]:
             raise ValueError(f"{name} must have {arrangements.gates.shape[1]} columns, as gates; got {rows.shape[1]}")

@@ -85,6 +85,13 @@ class Loss:
         largest = 1.0 if self.sample_weight is None else float(np.max(self.sample_weight, initial=0.0))
         return self.steepest * largest if self.smooth else np.inf
 
+    def size(self, Y: np.ndarray) -> float:
+        """Return the size of gradients: the norm of the weighted targets, as far as gradients go both ways."""
+        lower, upper = self._box(Y)
+        reach = np.minimum(-lower, upper)
+        sizes = np.where(reach > 0, np.minimum(np.abs(Y), reach) if self.smooth else reach, np.abs(Y))
+        return float(np.linalg.norm(self._weights * sizes))
+
     def saturates(self, Y: np.ndarray) -> bool:
         """Return whether the gradient is constant, and the curvature zero, beyond some predictions."""
         return self.clipped and any(np.isfinite(bound).any() for bound in self._box(Y))

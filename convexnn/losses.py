@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from .entropy_losses import Logistic, Softmax
 from .loss_base import Loss
 from .loss_fits import fit_squares
-from .validation import check_choice, check_positive
+from .validation import check_choice, check_numeric, check_size, check_sizes
 
 __all__ = [
     "LOSSES",
@@ -248,14 +248,16 @@ def make_loss(name: str, sample_weight: ArrayLike | None = None, *, delta: float
         raise ValueError('"interpolation" is not a loss: networks that fit exactly are for minimum_norm_interpolation')
     check_choice("name", name, LOSSES)
     if sample_weight is not None:
+        check_numeric("sample_weight", sample_weight)
         sample_weight = np.asarray(sample_weight, dtype=float)
         if sample_weight.ndim != 1 or not (np.isfinite(sample_weight) & (sample_weight > 0)).all():
             raise ValueError(f"sample_weight must be a vector of finite numbers above 0; got {sample_weight!r}")
+        check_sizes("sample_weight", sample_weight)
     options = {}
     if name == "huber":
-        options["delta"] = check_positive("delta", delta)
+        options["delta"] = check_size("delta", delta)
     if name == "quantile":
-        options["quantile"] = check_positive("quantile", quantile)
+        options["quantile"] = check_size("quantile", quantile)
         if options["quantile"] >= 1:
             raise ValueError(f"quantile must be a number above 0 and below 1; got {quantile!r}")
     return LOSSES[name](sample_weight=sample_weight, **options)

@@ -151,10 +151,13 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         X, y = indexable(X, y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         splits = list(check_cv(self.cv, y, classifier=is_classifier(estimator)).split(X, y))
-        folds = [Fold.of(estimator, X, y, weights, split, self.scoring, self.tol) for split in splits]
+        folds = [
+            Fold.of(estimator, X, y, weights, split, self.scoring, self.tol, f"fold {k} of {len(splits)}")
+            for k, split in enumerate(splits, 1)
+        ]
         self.scores_ = within(FOLDS_PART * remaining(), self._follow, folds)
         go_on()  # Ctrl-C ended the search alone
-        self._choose()
+        self._choose(folds)
         self.estimator_ = estimator.set_params(alpha=float(self.alpha_))
         start = within(START_PART * remaining(), self._start, training)
         go_on()
@@ -205,14 +208,15 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
                         break
         return start
 
-    def _choose(self):
+    def _choose(self, folds):
         """Set the scores of the alphas, and the alpha that the rule takes."""
         scores = self.scores_
         self.mean_scores_, self.std_scores_ = scores.mean(axis=1), scores.std(axis=1)
         if np.isnan(self.mean_scores_).all():
+            undefined = np.flatnonzero(np.isnan(scores[0]))
             raise ValueError(
-                f"cv must leave test folds that scoring={self.scoring!r} can score; all scores are NaN in "
-                f"{np.isnan(scores).all(axis=0).sum()} of {scores.shape[1]} folds"
+                f"cv must leave test folds that scoring={self.scoring!r} can score; scores are NaN in "
+                f"{len(undefined)} of {len(folds)} folds, such as {folds[undefined[0]].described}"
             )
         self.best_index_ = int(np.nanargmax(self.mean_scores_))
         if self.rule == "one_standard_error" and scores.shape[1] > 1:

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 
 from .architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES, check_hidden_norm
 from .losses import Loss, Squared
 from .penalties import ElasticNorm
-from .validation import check_choice, check_positive
+from .validation import check_array, check_choice, check_positive
 
 __all__ = ["Network", "activate", "merge_parallel"]
 
@@ -200,7 +199,7 @@ class Network:
         """
         alpha = check_positive("alpha", alpha)
         Z = self._outputs(X)
-        y = check_array(y, dtype=np.float64, input_name="y", ensure_2d=False)
+        y = check_array(y, input_name="y", ensure_2d=False)
         if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:
             raise ValueError(f"y must have shape {Z.shape} to fit X and the network; got {y.shape}")
         loss = Squared() if loss is None else loss
@@ -211,7 +210,7 @@ class Network:
         return Z if self.skip is None else Z + self._check_X(X) @ self.skip
 
     def _check_X(self, X):
-        X = check_array(X, dtype=np.float64, input_name="X")
+        X = check_array(X, input_name="X")
         if X.shape[1] != len(self.W1):
             raise ValueError(f"X must have {len(self.W1)} features, as the network; got {X.shape[1]}")
         return X

@@ -12,9 +12,8 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 
-from .validation import check_choice, check_count
+from .validation import check_array, check_choice, check_count
 
 __all__ = ["POOLINGS", "Patches"]
 
@@ -110,7 +109,7 @@ class Patches:
         ValueError
             If X is not finite or has another number of features.
         """
-        X = check_array(X, dtype=np.float64, input_name="X")
+        X = check_array(X, input_name="X")
         if X.shape[1] != self.n_features:
             raise ValueError(
                 f"X must have {self.n_features} features, as input_shape {self.input_shape}; got {X.shape[1]}"

@@ -34,7 +34,7 @@ from .program import Solution
 from .progress import Progress
 from .quiet import ignoring
 from .training import Training
-from .validation import check_positive
+from .validation import check_numeric, check_positive
 
 if TYPE_CHECKING:
     from .plotting import RegularizationPathDisplay
@@ -249,6 +249,7 @@ def regularization_path(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {callback!r}")
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
+    check_numeric("y_val", y_val, dates=True)
     scorer = check_scoring(estimator, scoring)
     own = "accuracy" if is_classifier(estimator) else "r2"
     estimator._validate_params()

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 
 from .certificate import Certificate, uncontradicted
 from .deadline import remaining, within
@@ -40,7 +40,7 @@ from .free_columns import FreeColumns, proved_value
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
 from .quiet import ignoring
-from .validation import check_flag, check_positive
+from .validation import check_array, check_flag, check_positive, check_size
 
 __all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
 
@@ -137,10 +137,10 @@ def solve_polynomial(
     >>> round(solution.certificate.objective, 6)  # 1/2 (5 a - 3)^2 + a at a = 14 / 25
     0.58
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
-    Y = check_array(np.reshape(Y, (len(Y), -1)), dtype=np.float64, input_name="Y")
+    X = check_array(X, input_name="X")
+    Y = check_array(np.reshape(Y, (len(Y), -1)), input_name="Y")
     check_consistent_length(X, Y)
-    alpha, tol = check_positive("alpha", alpha), check_positive("tol", tol)
+    alpha, tol = check_size("alpha", alpha), check_positive("tol", tol)
     basis = np.full((len(Y), 1), len(Y) ** -0.5)[:, : int(check_flag("fit_intercept", fit_intercept))]
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     coefficients = _check_coefficients(coefficients)

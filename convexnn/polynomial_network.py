@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array
 
 from .losses import Loss
-from .validation import check_positive
+from .validation import check_array, check_positive
 
 __all__ = ["PolynomialNetwork"]
 
@@ -99,7 +98,7 @@ class PolynomialNetwork:
 
     def outputs(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs as `predict` does, of shape (n_samples, n_outputs) always."""
-        X = check_array(X, dtype=np.float64, input_name="X")
+        X = check_array(X, input_name="X")
         if X.shape[1] != len(self.W1):
             raise ValueError(f"X must have {len(self.W1)} features, as the network; got {X.shape[1]}")
         a, b, c = self.coefficients

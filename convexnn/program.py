@@ -159,10 +159,18 @@ class Program:
             neglected=self.neglected / unit_x,
         )
 
+    def in_weights(self) -> tuple[Self, float]:
+        """Return the program with sample weights of about one, and their unit, which its objective and alpha are in."""
+        weights = self.loss.sample_weight
+        if weights is None:
+            return self, 1.0
+        unit = float(2.0 ** np.round(np.log2(weights.max())))  # to divide by it costs no digits
+        return replace(self, loss=replace(self.loss, sample_weight=weights / unit), alpha=self.alpha / unit), unit
+
     def project_dual(self, V: np.ndarray) -> np.ndarray:
-        """Project V onto {F'V = 0} and the domain of the dual; what is only rounding of Y becomes zero."""
+        """Project V onto {F'V = 0} and the domain of the dual; what is only rounding becomes zero."""
         V = self.loss.project_dual(self.Y, V, self.free_basis[0])
-        if not np.linalg.norm(V) > RESIDUAL_TOL * np.linalg.norm(self.Y):
+        if not np.linalg.norm(V) > RESIDUAL_TOL * self.loss.size(self.Y):
             return np.zeros_like(V)
         if self.free_columns.is_stiff:  # the basis spans the columns to a few digits only
             change = self.free_columns.correction(V, *dual_domain(self.loss, self.Y))

@@ -324,7 +324,10 @@ def _why_zero(alpha, alpha_max):
     if alpha is None or alpha_max is None:
         return f"{text} A smaller alpha makes neurons active."
     if alpha_max == 0:
-        return f"{text} At no alpha would a neuron lower the objective."
+        return (
+            f"{text} At no alpha would a neuron lower the objective. That is up to rounding: standardise features that "
+            "vary, but hardly beside their mean or the hidden bias."
+        )
     if alpha >= alpha_max:
         return f"{text} alpha is not below alpha_max: choose a smaller one, such as {0.01 * alpha_max:.2g}."
     return f"{text} What neurons could gain at this alpha is within the gap: choose a smaller alpha, or a smaller tol."

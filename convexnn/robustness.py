@@ -8,10 +8,10 @@ with general activation functions, NeurIPS (the bound of margins).
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from .network import Network
-from .validation import check_choice, check_count, check_positive
+from .validation import check_array, check_choice, check_count, check_numeric, check_positive
 
 __all__ = ["MARGIN_LOSSES", "check_radius", "margin_loss", "robust_loss", "robust_margin_bound"]
 
@@ -177,7 +177,8 @@ def _check_data(network, X, y, radius):
         raise ValueError(
             f'network must have activation "relu" and one output; got {network.activation!r}, {network.W2.shape[1]}'
         )
-    X, y = check_array(X, dtype=np.float64, input_name="X"), np.ravel(y)
+    check_numeric("y", y)
+    X, y = check_array(X, input_name="X"), np.ravel(y)
     if len(y) != len(X) or not np.isin(y, (-1.0, 1.0)).all():
         raise ValueError(f"y must have labels -1 and 1, one for each of the {len(X)} rows of X")
     return X, y.astype(np.float64), check_radius(radius)

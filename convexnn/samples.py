@@ -12,11 +12,9 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
 from .arrangements import Arrangements
+from .validation import check_numeric, check_sizes
 
 __all__ = ["Samples", "check_weights", "checked_inputs", "checked_targets", "distinct_samples"]
-
-# Kinds of arrays of dates and of times.
-DATES = ("M", "m")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +94,9 @@ def checked_inputs(model, X, *targets, **options):
     TypeError, ValueError
         If they are not finite numbers of the shapes wanted.
     """
-    _refuse_dates(X)
+    check_numeric("X", X)
+    for y in targets:
+        check_numeric("y", y, dates=not options.get("y_numeric", False))
     try:
         return validate_data(model, X, *targets, dtype=np.float64, **options)
     except ValueError as error:
@@ -108,20 +108,6 @@ def checked_inputs(model, X, *targets, **options):
             "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer at the start of a Pipeline; missing values are "
             "filled in there by sklearn.impute.SimpleImputer"
         ) from error
-
-
-def _refuse_dates(X):
-    """Raise ValueError where inputs are dates: numpy takes them for numbers of nanoseconds."""
-    if hasattr(X, "columns"):
-        columns = [name for name in X.columns if np.asarray(X[name][:1]).dtype.kind in DATES]
-        where = f" in column {', '.join(map(repr, columns))}"
-    else:
-        columns, where = getattr(getattr(X, "dtype", None), "kind", None) in DATES, ""
-    if columns:
-        raise ValueError(
-            f"X must be numbers, and has dates{where}: make numbers of them that mean something, such as days since "
-            "the first, or the month"
-        )
 
 
 def _text_of(X):
@@ -165,12 +151,17 @@ def check_weights(sample_weight, X, y):
     """
     if sample_weight is None:
         return X, y, np.ones(len(X), bool), None
+    check_numeric("sample_weight", sample_weight)
+    shape = np.asarray(sample_weight).shape
+    if len(shape) == 1 and shape[0] != len(X):
+        raise ValueError(f"sample_weight has {shape[0]} entries; X has {len(X)} rows")
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
     if not (weights >= 0).all():
         raise ValueError(f"sample_weight must not be negative; got {weights.min()}")
     kept = weights > 0
     if not kept.any():
         raise ValueError("sample_weight must have at least one number above zero; all weights are zero")
+    check_sizes("sample_weight", weights[kept])
     return X[kept], y[kept], kept, weights[kept]
 
 

@@ -19,13 +19,13 @@ from functools import partial
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_random_state, gen_batches
 
 from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements
 from .deadline import in_time, is_up, until_up
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
-from .validation import check_count
+from .validation import check_array, check_count
 
 __all__ = [
     "enumerate_selections",
@@ -250,7 +250,7 @@ def resolve_selections(X, arrangements, n_patches, random_state=None):
             f'arrangements must be "adaptive", a number of patterns to sample, "all", or an array of gates of shape '
             f"(n_gates, {X.shape[1]}); got {arrangements!r}"
         )
-    gates = check_array(arrangements, dtype=np.float64, input_name="gates", copy=True)
+    gates = check_array(arrangements, input_name="gates", copy=True)
     if gates.shape[1] != X.shape[1]:
         raise ValueError(f"gates must have shape (n_gates, {X.shape[1]}), as the hidden layer; got {gates.shape}")
     return _distinct(X, gates, n_patches)
@@ -302,7 +302,7 @@ def write_row(X, sizes, selected, r, out):
 
 
 def _check_rows(X, n_patches):
-    X = check_array(X, dtype=np.float64, input_name="X")
+    X = check_array(X, input_name="X")
     if len(X) % check_count("n_patches", n_patches):
         raise ValueError(f"X must have a row for each of the {n_patches} patches of every sample; got {len(X)} rows")
     return X

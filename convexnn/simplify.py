@@ -14,7 +14,7 @@ class Simplified:
     """An equal `program` that is easier to solve, and the way there and back.
 
     It is in coordinates of the row space of X, its targets are what the free fit F beta leaves of Y (a large mean would
-    cost digits), and X and Y have sizes of about one, by powers of two.
+    cost digits), and X, Y and sample weights have sizes of about one, by powers of two.
 
     Parameters
     ----------
@@ -38,13 +38,14 @@ class Simplified:
         if program.loss.translation_invariant:
             program, self.offset = program.centred(beta), beta
             self.free_map = self.free_map @ program.free_basis[1]
+        program, unit_weight = program.in_weights()
         units = 1.0 if program.design.units is None else program.design.units
         unit_x, self.unit_y = _power_of_two(program.design.X * units), 1.0
         if program.loss.degree is not None:
             self.unit_y = _power_of_two(program.Y)
         self.program = program.rescaled(unit_x, self.unit_y)
         self.unit_w = self.unit_y / unit_x
-        self.unit_loss = self.unit_y ** (program.loss.degree or 0)
+        self.unit_loss = unit_weight * self.unit_y ** (program.loss.degree or 0)
         self.unit_alpha = self.unit_loss / self.unit_w
 
     def simplify(self, W):

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 
 from .certificate import Certificate, uncontradicted
 from .free_columns import FreeColumns, proved_value
@@ -40,7 +40,7 @@ from .losses import Loss, Squared
 from .network import Network
 from .quiet import ignoring
 from .spline_fit import fit_squared_outputs, responses, spline_objective, split_spline
-from .validation import check_flag, check_positive
+from .validation import check_array, check_flag, check_positive, check_size
 
 __all__ = ["SplineSolution", "solve_spline"]
 
@@ -142,12 +142,12 @@ def solve_spline(
     >>> solution.Z[:, 0].round(3), solution.certificate.scope
     (array([0.   , 0.005, 1.   , 1.995]), 'global')
     """
-    x = check_array(np.reshape(x, (len(x), -1)), dtype=np.float64, input_name="x")
+    x = check_array(np.reshape(x, (len(x), -1)), input_name="x")
     if x.shape[1] != 1:
         raise ValueError(f"x must have one feature, shape (n_samples,) or (n_samples, 1); got shape {x.shape}")
-    Y = check_array(np.reshape(Y, (len(Y), -1)), dtype=np.float64, input_name="Y")
+    Y = check_array(np.reshape(Y, (len(Y), -1)), input_name="Y")
     check_consistent_length(x, Y)
-    alpha, skip, tol = check_positive("alpha", alpha), check_flag("skip", skip), check_positive("tol", tol)
+    alpha, skip, tol = check_size("alpha", alpha), check_flag("skip", skip), check_positive("tol", tol)
     x, unit = x[:, 0], np.ptp(x) or 1.0  # in x / unit the kinks are in units of 1 / unit, and so is alpha
     scaled, first, place = np.unique((x - x.min()) / unit, return_index=True, return_inverse=True)
     if len(scaled) == 1:

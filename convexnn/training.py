@@ -14,7 +14,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .building import build_program
@@ -32,7 +32,7 @@ from .solvers.monitor import REFUTED
 from .solvers.one_feature import is_spline, solve_one_feature
 from .solvers.uncertified import solve_uncertified
 from .solvers.vector_generation import solve_vector_generation
-from .validation import check_choice, check_count, check_positive
+from .validation import check_array, check_choice, check_count, check_size, check_sizes
 
 __all__ = ["REGRESSOR_LOSSES", "Training", "prepare_training", "regression_loss"]
 
@@ -77,6 +77,8 @@ class Training:
         What `alpha_max` is, where that is known or not wanted; None searches for it.
     minimal : bool, default=True
         Whether networks are reduced to as few neurons as linear algebra allows.
+    hidden_bias : str, default="penalized"
+        That of the networks, which the program may have in another way (`Architecture.solved_for`).
     """
 
     program: Program
@@ -90,6 +92,7 @@ class Training:
     weights: np.ndarray | None
     known_alpha_max: float | None = None
     minimal: bool = True
+    hidden_bias: str = "penalized"
 
     @cached_property
     def alpha_max(self) -> float:
@@ -164,6 +167,8 @@ class Training:
         """
         samples, program = self.samples, solution.program
         network = recover(solution)
+        if self.hidden_bias != program.architecture.hidden_bias:
+            network = replace(network, hidden_bias=self.hidden_bias)
         if self.minimal and affords(len(samples.X) * network.W2.size * network.n_neurons):
             network = _smallest(network, samples.X)
         # the network's own objective: in extreme units its rounding differs from the program's
@@ -212,9 +217,10 @@ class Training:
             If an argument is not as described.
         """
         if alphas is not None:
-            alphas = check_array(alphas, dtype=np.float64, ensure_2d=False, input_name="alphas")
+            alphas = check_array(alphas, ensure_2d=False, input_name="alphas")
             if alphas.ndim != 1 or not (alphas > 0).all():
                 raise ValueError(f"alphas must be numbers above 0, in one dimension; got {alphas!r}")
+            check_sizes("alphas", alphas)
             return np.sort(alphas)[::-1]
         n_alphas = check_count("n_alphas", n_alphas)
         if not isinstance(eps, Real) or not 0 < eps < 1:
@@ -255,6 +261,7 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     """
     if architecture.activation == "linear" and architecture.hidden_bias == "free":
         architecture = replace(architecture, hidden_bias="none")  # the output bias does what they do
+    given, architecture = architecture, architecture.solved_for(X)
     options = model.get_params(deep=False)
     _check_alpha(options["alpha"])
     arrangements, generated, own = _patterns(options, architecture)
@@ -262,14 +269,15 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     samples = distinct_samples(X, Y, weights)
     rng = check_random_state(options["random_state"])
     loss = make_loss(samples.weights)
-    given = samples.patterns_of(arrangements)
-    program = build_program(samples.X, samples.Y, 1.0, given, architecture, rng, loss)
+    arrangements = samples.patterns_of(arrangements)
+    program = build_program(samples.X, samples.Y, 1.0, arrangements, architecture, rng, loss)
     solver = _solver(program, options["solver"], generated, own)
     limits = {name: options[name] for name in ("tol", "max_iter", "time_limit", "verbose")}
     if generated:
         limits |= {**own, "random_state": rng}
     warm = options["solver"] in WARM_STARTED
-    return Training(program, samples, solver, limits, generated, warm, rng, kept, weights)
+    known = {"hidden_bias": given.hidden_bias}
+    return Training(program, samples, solver, limits, generated, warm, rng, kept, weights, **known)
 
 
 def regression_loss(model):
@@ -300,7 +308,7 @@ def _check_alpha(alpha):
         return alpha
     if not isinstance(alpha, Real):
         raise TypeError(f'alpha must be a number above 0 or "auto"; got {alpha!r} of type {type(alpha).__name__}')
-    return check_positive("alpha", alpha)
+    return check_size("alpha", alpha)
 
 
 def _patterns(options, architecture):

@@ -1,10 +1,100 @@
 """Checks of arguments: each error names the parameter, the value received and what is accepted."""
 
+from datetime import date, time, timedelta
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn import utils
 
-__all__ = ["check_choice", "check_count", "check_flag", "check_positive", "check_verbose"]
+__all__ = [
+    "SIZES",
+    "check_array",
+    "check_choice",
+    "check_count",
+    "check_flag",
+    "check_numeric",
+    "check_positive",
+    "check_size",
+    "check_sizes",
+    "check_verbose",
+]
+
+# Sizes of numbers whose products have squares in the range of floating point, with room for small residuals.
+SIZES = (1e-100, 1e100)
+# Entries of object arrays that are dates, beside those of datetime, and missing ones: by the names of their types.
+DATES, MISSING = ("datetime64", "timedelta64", "Period"), ("NAType",)
+ADVICE = {
+    "dates": "make numbers of them that mean something, such as days since the first, or the month",
+    "missing values": "fill them in, such as by sklearn.impute.SimpleImputer, or leave out their samples",
+    "complex numbers": "make columns of their real and imaginary parts, or of their moduli and phases",
+    "masked values": "fill them in (numpy.ma.filled), or leave out their samples",
+}
+
+
+def check_array(values, *, input_name, **options):
+    """Return values as float64, checked as scikit-learn's function of this name does, and by `check_numeric`."""
+    check_numeric(input_name, values)
+    return utils.check_array(values, dtype=np.float64, input_name=input_name, **options)
+
+
+def check_numeric(name, values, dates=False):
+    """Raise ValueError where values are masked or missing, have named fields, or are dates that are not allowed.
+
+    A DataFrame or an array of any shape; it may be text, or else not be numbers, which is found elsewhere.
+    """
+    fields = getattr(getattr(values, "dtype", None), "names", None)
+    if fields:
+        raise ValueError(
+            f"{name} must be numbers, and has fields, {', '.join(map(repr, fields))}: make columns of them, such as by "
+            "numpy.lib.recfunctions.structured_to_unstructured"
+        )
+    if hasattr(values, "columns"):
+        if hasattr(values, "sparse"):
+            raise TypeError(f"{name} must be dense, and its columns are sparse: use {name}.sparse.to_dense()")
+        found = [(_strange(values[column], dates), f" in column {column!r}") for column in values.columns]
+    else:
+        found = [(_strange(values, dates), "")]
+    for kind, advice in ADVICE.items():
+        where = ", ".join(place for other, place in found if other == kind).replace(", in column", ",")
+        if any(other == kind for other, _ in found):
+            raise ValueError(f"{name} must be numbers, and has {kind}{where}: {advice}")
+
+
+def _strange(values, dates):
+    """Return which of `ADVICE` values are, None where there is nothing to say."""
+    if _is_masked(values):
+        return "masked values"
+    dtype = getattr(values, "dtype", None)
+    kind = getattr(dtype, "kind", "O")
+    if kind in "Mm":
+        return None if dates and isinstance(dtype, np.dtype) else "dates"
+    if kind != "O" or hasattr(values, "nnz"):  # or sparse
+        return None
+    kinds = set(map(type, _entries(values)))
+    if any(kind.__name__ in MISSING for kind in kinds):
+        return "missing values"
+    if any(issubclass(kind, (complex, np.complexfloating)) for kind in kinds):
+        return "complex numbers"
+    if any(kind.__name__ in DATES or issubclass(kind, (date, time, timedelta)) for kind in kinds):
+        return "dates"
+    return None
+
+
+def _entries(values):
+    """Return the entries of an object array, or of nested lists; none where there is no such array."""
+    try:
+        values = np.asarray(values)
+    except (TypeError, ValueError):  # ragged lists, which are an error elsewhere
+        return ()
+    return values.ravel() if values.dtype.kind in "OMm" else ()
+
+
+def _is_masked(values):
+    """Return whether an array has masked entries, or a list has one that does."""
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.is_masked(values)
+    nested = isinstance(values, (list, tuple)) and not np.isscalar(next(iter(values), 0.0))
+    return nested and any(map(_is_masked, values))
 
 
 def check_count(name, value, least=1):
@@ -25,6 +115,20 @@ def check_positive(name, value):
     if not np.isfinite(number) or number <= 0:
         raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
     return number
+
+
+def check_size(name, value):
+    """Return `value` as `check_positive` does; raise ValueError where its squares may leave floating point."""
+    number = check_positive(name, value)
+    check_sizes(name, np.array([number]))
+    return number
+
+
+def check_sizes(name, values):
+    """Raise ValueError unless all of an array of positive numbers have squares in the range of floating point."""
+    outside = values[~((values >= SIZES[0]) & (values <= SIZES[1]))]
+    if len(outside):
+        raise ValueError(f"{name} must be from {SIZES[0]:g} to {SIZES[1]:g}; got {outside[0]:g}: change the units")
 
 
 def check_choice(name, value, choices):

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.inspection import partial_dependence, permutation_importance
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegressionCV
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -254,3 +254,61 @@ def test_it_has_to_be_fitted():
     for name in ("predict", "predict_proba", "decision_function"):
         with pytest.raises(NotFittedError):
             getattr(ConvexReLUClassifierCV(), name)(X)
+
+
+RARE = np.array(["a", "a", "b"] * 9 + ["a", "b", "c"])
+RARE_X = np.random.default_rng(1).standard_normal((30, 2))
+GAPS = [(np.flatnonzero(RARE == "a"), np.flatnonzero(RARE != "a")), (np.arange(29), np.arange(29, 30))]
+
+
+@pytest.mark.parametrize("scoring", [None, "neg_log_loss", "neg_brier_score", "balanced_accuracy", "f1_macro"])
+@pytest.mark.parametrize("cv", [3, GAPS, KFold(6)])
+@pytest.mark.filterwarnings("ignore")
+def test_folds_that_lack_a_class_are_scored_over_all(scoring, cv):
+    """As scikit-learn's own search does: the network of a fold has an output for each class of the data."""
+    own = ConvexReLUClassifier(output_penalty="l1", random_state=0)
+    search = ConvexReLUClassifierCV(own, n_alphas=2, eps=0.1, cv=cv, scoring=scoring).fit(RARE_X, RARE)
+    reference = LogisticRegressionCV(cv=cv, scoring=scoring, max_iter=5, use_legacy_attributes=False).fit(RARE_X, RARE)
+    assert list(search.classes_) == list(reference.classes_) == ["a", "b", "c"]
+    assert np.isfinite(search.scores_).all()
+
+
+@pytest.mark.parametrize("loss", ["logistic", "softmax", "hinge", "squared_hinge"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_class_of_one_sample_is_in_one_fold(loss):
+    """Without it a network predicts the other class, at almost no loss."""
+    y = np.r_[np.zeros(19, int), 1]
+    own = ConvexReLUClassifier(loss=loss, random_state=0)
+    search = ConvexReLUClassifierCV(own, n_alphas=2, eps=0.1, cv=KFold(4), scoring="accuracy").fit(RARE_X[:20], y)
+    assert search.scores_[:, 3].tolist() == [0.8, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("y", "scoring", "cv", "weights", "message"),
+    [
+        (
+            RARE == "c",
+            "roc_auc",
+            KFold(3),
+            None,
+            "in 2 of 3 folds, such as fold 1 .*lack class True",
+        ),
+        (RARE, "roc_auc_ovr", KFold(3), None, "such as fold 1 of 3, whose test samples lack class 'c'"),
+        (RARE, None, [([], [0, 1]), ([0, 1, 2], [3])], None, "cv: fold 1 of 2 has no training samples"),
+        (RARE, None, [(np.arange(30), [])], None, "cv: fold 1 of 1 has no test samples"),
+        (RARE, None, KFold(2), np.r_[np.ones(15), np.zeros(15)], "fold 1 of 2 has no training samples of positive"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_folds_without_a_score_are_named(y, scoring, cv, weights, message):
+    search = ConvexReLUClassifierCV(n_alphas=2, eps=0.1, cv=cv, scoring=scoring)
+    with pytest.raises(ValueError, match=message):
+        search.fit(RARE_X, y, weights)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_class_without_weight_is_none():
+    weights = (RARE != "c").astype(float)
+    search = ConvexReLUClassifierCV(n_alphas=2, eps=0.1, cv=3, scoring="neg_log_loss").fit(RARE_X, RARE, weights)
+    assert list(search.classes_) == ["a", "b"]
+    assert np.isfinite(search.scores_).all()

@@ -11,7 +11,6 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import validate_data
 
 from ..arrangements import count_arrangements
 from ..enumeration import distinct_walls
@@ -328,7 +327,7 @@ def _hidden_rows(estimator, network, X):
     if not isinstance(network, Network) or network.activation == "linear":
         kind = f"{type(network).__name__} of activation {network.activation!r}"
         raise ValueError(f"estimator must have a dense network with an arrangement; got a {kind}")
-    X = validate_data(estimator, X, reset=False, dtype=np.float64)
+    X = estimator._checked(X)
     rows = X if network.hidden_bias == "none" else np.column_stack([X, np.ones(len(X))])
     if rows.shape[1] not in (2, 3):
         bias = "no hidden bias" if network.hidden_bias == "none" else "a hidden bias"

@@ -8,7 +8,7 @@ import numpy as np
 from ..conv_network import ConvNetwork
 from ..explanation import explain
 from ..network import Network
-from ..validation import check_count
+from ..validation import check_count, check_numeric
 from .neurons import fitted_model
 from .style import DARK, GREY, NEGATIVE, POSITIVE, blend, counted, frame, single_axes
 
@@ -214,6 +214,7 @@ def _one_input(x, input_shape):
         return x.to_frame().T  # a row of a DataFrame keeps the names of its features
     if hasattr(x, "columns"):
         return x
+    check_numeric("x", x)
     array = np.asarray(x)
     alone = array.ndim == 1 or (input_shape is not None and array.shape == tuple(input_shape))
     return array[None] if alone else array

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from ..network import Network
-from ..validation import check_choice, check_count
+from ..validation import check_choice, check_count, check_numeric
 from .function_panels import plot_curves, plot_surface
 from .lines import clip_lines, count_regions
 from .neurons import feature_names, fitted_model, neuron_groups, neuron_sizes, neuron_walls, output_names
@@ -217,6 +217,7 @@ def _check_data(estimator, X, y):
     X = estimator._checked(X)
     if y is None:
         return X, None
+    check_numeric("y", y, dates=True)
     y = np.asarray(y)
     if len(y) != len(X):
         raise ValueError(f"y must have one row for each of the {len(X)} samples of X; got {len(y)}")

@@ -265,6 +265,7 @@ def _solve(program, solver, options, verbose, best):
         centred, offset, free_map = program.centred(best[1]), best[1], program.free_basis[1]
     if program.loss.degree is not None:
         unit_y = np.sqrt(np.mean(centred.Y**2)) or 1.0
+    centred, unit_weight = centred.in_weights()
     unit_b = BIAS_UNIT if program.architecture.hidden_bias == "free" else 1.0
     centred = _with_bias_in_units(centred, unit_b)
     unit_x = np.sqrt(np.mean(np.sum(centred.design.X**2, axis=1))) or 1.0
@@ -298,7 +299,7 @@ def _solve(program, solver, options, verbose, best):
     if "beta" in values:
         beta = beta + free_map @ values["beta"].reshape(-1, n_outputs) * unit_y
     W = polish(program, W, beta)
-    unit_v = 1.0 if program.loss.degree is None else unit_y ** (program.loss.degree - 1)
+    unit_v = unit_weight * (1.0 if program.loss.degree is None else unit_y ** (program.loss.degree - 1))
     V = reference.constraints["fit"].dual_value.reshape(-1, n_outputs) * unit_v
     certificate, dual = program.certified(W, beta, V)
     if certificate.objective > best[2].objective:
