@@ -23,6 +23,7 @@ LAYERS = [
         "certificate",
         "cone_pool",
         "enumeration",
+        "files",
         "loss_tools",
         "nonconvex",
         "penalties",
@@ -82,6 +83,7 @@ LAYERS = [
         "baselines",
         "conversion",
         "group_pricing",
+        "intact",
         "minimal",
         "polynomial",
         "recovery",
@@ -176,7 +178,7 @@ def test_public_names_have_numpydoc_docstrings(thing):
 
 
 # Helpers of the package, not of its users: one line says what they do.
-INTERNAL = {"convexnn.validation", "convexnn.enumeration", "convexnn.signals", "convexnn.cli_reports"}
+INTERNAL = {"convexnn.validation", "convexnn.enumeration", "convexnn.signals", "convexnn.cli_reports", "convexnn.files", "convexnn.intact"}
 
 
 @pytest.mark.parametrize("name", ["convexnn", *MODULES])

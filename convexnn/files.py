@@ -1,0 +1,107 @@
+"""Files that are written as a whole or not at all, and arrays that are read only after a look at their sizes."""
+
+import errno
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from math import prod
+from pathlib import Path
+from secrets import token_hex
+from typing import IO, Any
+
+import numpy as np
+
+__all__ = ["UNPACKED", "read_arrays", "replacing"]
+
+# Bytes that arrays may unpack to in any case; and how many times the size of the file they may where they are more.
+UNPACKED, RATIO = 2**28, 100
+KINDS = "biufUSmM"
+
+
+@contextmanager
+def replacing(path: str | os.PathLike, mode: str = "wb", **options: Any) -> Iterator[IO]:
+    """Open a file that takes the place of `path` once it is written; on any failure `path` stays as it was.
+
+    It is written beside `path`, in the same folder. Permissions are those of the file that is replaced, or ordinary
+    ones; where `path` is a link, what it leads to is replaced. Devices and pipes are written as they are.
+    """
+    target = Path(os.path.realpath(path))
+    known = target.exists()
+    if known and not target.is_file():
+        with open(path, mode, **options) as file:
+            yield file
+        return
+    if known:
+        open(path, "r+b").close()  # a file that may not be written may not be replaced
+    temporary = target.with_name(f".{token_hex(8)}.tmp{target.suffix}")
+    try:
+        with open(temporary, mode.replace("w", "x"), **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if known:
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        os.replace(temporary, target)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
+        raise
+
+
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz file; no memory is taken that the sizes in the file do not agree on.
+
+    Raises OSError where the file cannot be opened, and ValueError for whatever is wrong in it: no array is unpacked
+    before all sizes are known to add up to no more than `UNPACKED`, or a multiple of the size of the file.
+    """
+    with open(os.fspath(path), "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                _check_members(members, os.fstat(file.fileno()).st_size)
+                return {info.filename.removesuffix(".npy"): _read_array(archive, info) for info in members}
+        except Exception as error:  # there is no end to what zipfile raises on damaged files
+            if isinstance(error, OSError) and error.errno == errno.EIO:
+                raise
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _check_members(members, size):
+    names = [info.filename for info in members]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise ValueError(f"two members are named {twice!r}")
+    for info in members:
+        if not info.filename.endswith(".npy"):
+            raise ValueError(f"member {info.filename!r} is no array")
+        if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"member {info.filename!r} is encrypted, or packed by another method than deflate")
+    unpacked = sum(info.file_size for info in members)
+    if unpacked > max(UNPACKED, RATIO * size):
+        raise ValueError(f"its {size} bytes unpack to {unpacked}")
+
+
+def _read_array(archive, info):
+    """Return an array whose header agrees with the size of its member."""
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in readers:
+            raise ValueError(f"member {info.filename!r} is of version {version} of the format of arrays")
+        shape, _, dtype = readers[version](member)
+        count, rest = prod(shape), info.file_size - member.tell()
+        if dtype.kind not in KINDS or dtype.itemsize == 0:
+            raise ValueError(f"member {info.filename!r} is an array of dtype {dtype}")
+        if min(shape, default=0) < 0 or count * dtype.itemsize != rest:
+            raise ValueError(
+                f"member {info.filename!r} has {rest} bytes for an array of shape {shape} and dtype {dtype}"
+            )
+    with archive.open(info) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        member.read()  # to the end, where the checksum is compared
+    if dtype.kind == "U":
+        array.tolist()  # raises where there is no such character
+    return array
