@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from .conv_network import ConvNetwork
+from .files import replacing
 from .network import THRESHOLD_TOL
 from .onnx_graph import onnx_model
 from .trained import trained_model, two_layers
@@ -128,7 +129,8 @@ def to_onnx(model: object, path: str | PathLike, *, dtype: str = "float64") -> N
     estimator, network = _exported(model)
     proto = onnx_model(onnx, estimator, network, dtype)
     onnx.checker.check_model(proto, full_check=True)
-    onnx.save(proto, path)
+    with replacing(path) as file:
+        onnx.save(proto, file)
 
 
 def to_mlp(model: object) -> MLPRegressor | MLPClassifier:

@@ -66,7 +66,8 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         except Exception as error:  # there is no end to what zipfile raises on damaged files
             if isinstance(error, OSError) and error.errno == errno.EIO:
                 raise
-            raise ValueError(f"{type(error).__name__}: {error}") from error
+            place = isinstance(error, OSError)
+            raise ValueError("its directory leads out of it" if place else f"{error}") from error
 
 
 def _check_members(members, size):

@@ -130,7 +130,9 @@ def _check_history(history):
     for record in history if isinstance(history, list) else [history]:
         known = isinstance(record, dict) and all(_is_number(record.get(name)) for name in numbers)
         if not known or not isinstance(record.get("scope"), str):
-            raise ValueError(f"history_ must be a list of records of {', '.join(numbers)} and scope; got {_short(record)}")
+            raise ValueError(
+                f"history_ must be a list of records of {', '.join(numbers)} and scope; got {_short(record)}"
+            )
 
 
 def _check_arrangements(given):

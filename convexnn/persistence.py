@@ -50,6 +50,8 @@ ESTIMATORS = {
 }
 # How deep lists and objects may be inside of one another: what is deeper could not be read.
 DEEPEST = 100
+# Characters of what a damaged file says that an error repeats.
+LONGEST = 300
 KEPT = (
     "None, booleans, numbers, strings, lists, tuples, dictionaries with keys that are strings, arrays of these, "
     "RandomState and Arrangements"
@@ -157,14 +159,18 @@ def load(path: str | PathLike) -> Any:
         members = read_arrays(path)
     except ValueError as error:
         raise ValueError(
-            f"path must be a file of convexnn.save; {fspath(path)!r} is not, or is damaged ({error})"
+            f"path must be a file of convexnn.save; {fspath(path)!r} is not, or is damaged ({_words(error)})"
         ) from error
     try:
         metadata = _parse(members)
-        made_by, later = metadata["convexnn_version"], metadata["format"] > FORMAT
-    except (KeyError, TypeError, ValueError, IndexError, RecursionError, MemoryError) as error:
-        raise ValueError(f"path must be a file of convexnn.save; {fspath(path)!r} holds no model ({error})") from error
-    if later:
+    except RecursionError as error:
+        raise ValueError(f"path must be a file of convexnn.save; {fspath(path)!r} is too deep") from error
+    except (ValueError, MemoryError) as error:
+        raise ValueError(
+            f"path must be a file of convexnn.save; {fspath(path)!r} holds no model ({_words(error)})"
+        ) from error
+    made_by = metadata["convexnn_version"]
+    if metadata["format"] > FORMAT:
         raise ValueError(
             f"{fspath(path)!r} is of format {metadata['format']}, written by convexnn {made_by}; this is convexnn "
             f"{version('convexnn')}, which reads formats up to {FORMAT}: install a later version"
@@ -172,7 +178,7 @@ def load(path: str | PathLike) -> Any:
     try:
         return _decode_model(metadata, members)
     except Exception as error:  # values of wrong types end in errors of all kinds
-        raise ValueError(f"{fspath(path)!r}, written by convexnn {made_by}, cannot be read: {error}") from error
+        raise ValueError(f"{fspath(path)!r}, written by convexnn {made_by}, cannot be read: {_words(error)}") from error
 
 
 def _parse(members):
@@ -181,12 +187,23 @@ def _parse(members):
     def refuse(text):
         raise ValueError(f"{text} is no number of JSON")
 
-    text = members["metadata"]
-    if text.shape or text.dtype.kind != "U":
-        raise ValueError(f"metadata must be one text; got an array of shape {text.shape} and dtype {text.dtype}")
+    text = members.get("metadata")
+    if text is None or text.shape or text.dtype.kind != "U":
+        raise ValueError("its member 'metadata' must be one text")
     metadata = json.loads(str(text), parse_constant=refuse)
     _check_depth(metadata)
+    wanted = {"format": int, "convexnn_version": str}
+    if not isinstance(metadata, dict) or not all(type(metadata.get(name)) is kind for name, kind in wanted.items()):
+        raise ValueError("its metadata must have a format, a whole number, and a convexnn_version, a text")
     return metadata
+
+
+def _words(error):
+    """Say what is wrong with a value, after the error that it led to."""
+    text = str(error) if len(str(error)) <= LONGEST else f"{str(error)[:LONGEST]}..."
+    if isinstance(error, KeyError):
+        return f"{text} is missing"
+    return text if isinstance(error, ValueError) else f"a value is of a wrong type ({text})"
 
 
 def _check_depth(metadata):
@@ -254,12 +271,19 @@ def _encode_fit(estimator, arrays):
 
 
 def _decode_fit(kind, metadata, members):
-    parameters = {key: _decode(value, members) for key, value in metadata["parameters"].items()}
-    estimator = kind(**parameters)
-    for key, value in metadata["attributes"].items():
+    parts = {}
+    for part in ("parameters", "attributes"):
+        parts[part] = {}
+        for key, value in metadata[part].items():
+            try:
+                parts[part][key] = _decode(value, members)
+            except Exception as error:
+                raise ValueError(f"{key}: {_words(error)}") from error
+    estimator = kind(**parts["parameters"])
+    for key, value in parts["attributes"].items():
         if not key.endswith("_") or key.startswith("_"):
             raise ValueError(f"{key!r} is no attribute of a fit")
-        setattr(estimator, key, _decode(value, members))
+        setattr(estimator, key, value)
     return estimator
 
 
@@ -324,6 +348,8 @@ def _decode(value, members):
         return [_decode(item, members) for item in value]
     if not isinstance(value, dict):
         return value
+    if len(value) != 1:
+        raise ValueError(f"an object of the metadata must have one key, its kind; got {len(value)}")
     ((kind, content),) = value.items()
     if kind == "array":
         return members[content] if isinstance(content, str) else _ordered(members[content[0]], content[1])
@@ -337,6 +363,8 @@ def _decode(value, members):
         return _scalar(content[0], _decode(content[1], members))
     if kind == "random_state":
         return _random_state(_decode(content, members))
+    if kind != "dict" and kind not in CLASSES:
+        raise ValueError(f"{kind!r} is no kind of value")
     content = {key: _decode(item, members) for key, item in content.items()}
     return content if kind == "dict" else _instance(CLASSES[kind], content)
 
@@ -357,7 +385,8 @@ def _scalar(name, value):
     dtype = np.dtype(name)
     if dtype.kind not in "biuf" or not isinstance(value, (bool, int, float)):
         raise ValueError(f"a scalar must be a number; got {name!r}")
-    return dtype.type(value)
+    with np.errstate(over="ignore"):
+        return dtype.type(value)
 
 
 def _random_state(state):

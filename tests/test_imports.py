@@ -178,7 +178,14 @@ def test_public_names_have_numpydoc_docstrings(thing):
 
 
 # Helpers of the package, not of its users: one line says what they do.
-INTERNAL = {"convexnn.validation", "convexnn.enumeration", "convexnn.signals", "convexnn.cli_reports", "convexnn.files", "convexnn.intact"}
+INTERNAL = {
+    "convexnn.validation",
+    "convexnn.enumeration",
+    "convexnn.signals",
+    "convexnn.cli_reports",
+    "convexnn.files",
+    "convexnn.intact",
+}
 
 
 @pytest.mark.parametrize("name", ["convexnn", *MODULES])
