@@ -210,7 +210,7 @@ def _certify(args):
 
 
 def _ecg(args):
-    signal = load_ecg(args.source)
+    signal = load_ecg(args.source, channel=args.channel)
     data = ecg_windows(signal, window=args.window, horizon=args.horizon, train=args.train)
     estimator = _estimator(args, "regression").set_params(skip=True)
     rows = []

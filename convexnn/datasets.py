@@ -123,6 +123,8 @@ def split_signal(signal: Signal | ArrayLike, train: float | int = 0.7) -> tuple[
     """
     values = as_samples(signal)
     n_train, n_samples = 0, values.shape[0]
+    if n_samples < 2:
+        raise ValueError("signal must have at least two samples, to train and to test on; got one")
     if isinstance(train, Integral) and not isinstance(train, bool):
         n_train = int(train)
     elif isinstance(train, Real) and 0 < train < 1:

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
-__all__ = ["UNPACKED", "read_arrays", "replacing"]
+__all__ = ["UNPACKED", "read_array", "read_arrays", "replacing"]
 
 # Bytes that arrays may unpack to in any case; and how many times the size of the file they may where they are more.
 UNPACKED, RATIO = 2**28, 100
@@ -62,7 +62,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
                 _check_members(members, os.fstat(file.fileno()).st_size)
-                return {info.filename.removesuffix(".npy"): _read_array(archive, info) for info in members}
+                return {info.filename.removesuffix(".npy"): _read_member(archive, info) for info in members}
         except Exception as error:  # there is no end to what zipfile raises on damaged files
             if isinstance(error, OSError) and error.errno == errno.EIO:
                 raise
@@ -85,24 +85,31 @@ def _check_members(members, size):
         raise ValueError(f"its {size} bytes unpack to {unpacked}")
 
 
-def _read_array(archive, info):
-    """Return an array whose header agrees with the size of its member."""
+def _read_member(archive, info):
     with archive.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in readers:
-            raise ValueError(f"member {info.filename!r} is of version {version} of the format of arrays")
-        shape, _, dtype = readers[version](member)
-        count, rest = prod(shape), info.file_size - member.tell()
-        if dtype.kind not in KINDS or dtype.itemsize == 0:
-            raise ValueError(f"member {info.filename!r} is an array of dtype {dtype}")
-        if min(shape, default=0) < 0 or count * dtype.itemsize != rest:
-            raise ValueError(
-                f"member {info.filename!r} has {rest} bytes for an array of shape {shape} and dtype {dtype}"
-            )
-    with archive.open(info) as member:
-        array = np.lib.format.read_array(member, allow_pickle=False)
-        member.read()  # to the end, where the checksum is compared
-    if dtype.kind == "U":
+        try:
+            array = read_array(member, info.file_size)
+        except ValueError as error:
+            raise ValueError(f"member {info.filename!r}: {error}") from error
+    if array.dtype.kind not in KINDS:
+        raise ValueError(f"member {info.filename!r} is an array of dtype {array.dtype}")
+    if array.dtype.kind == "U":
         array.tolist()  # raises where there is no such character
+    return array
+
+
+def read_array(file: IO[bytes], size: int) -> np.ndarray:
+    """Read an array from a file of so many bytes; raise ValueError, before memory is taken, where it needs more."""
+    try:
+        version = np.lib.format.read_magic(file)
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = readers[version](file)
+    except Exception as error:  # headers are parsed as Python
+        raise ValueError(f"it has no header of an array: {error}") from error
+    count, rest = prod(shape), size - file.tell()
+    if min(shape, default=0) < 0 or max(shape, default=0) >= 2**62 or count * max(dtype.itemsize, 1) > rest:
+        raise ValueError(f"it has {rest} bytes for an array of shape {shape} and dtype {dtype}")
+    file.seek(0)
+    array = np.lib.format.read_array(file, allow_pickle=False)
+    file.read()  # to the end, where archives compare a checksum
     return array
