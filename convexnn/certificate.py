@@ -47,6 +47,10 @@ class Certificate:
     rounding: float = 0.0
     proved_bound: float = 0.0
 
+    def __post_init__(self):
+        for name in ("objective", "lower_bound", "rounding", "proved_bound"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # scalars of numpy
+
     @property
     def gap(self) -> float:
         """Relative gap |objective - lower_bound| / objective, of the kind that `scope` says.

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted
 
 from .arrangements import Arrangements
 from .certificate import Certificate
@@ -33,7 +32,7 @@ from .files import UNPACKED, read_arrays, replacing
 from .intact import check_estimator, check_network, check_scaler
 from .network import Network
 from .patches import Patches
-from .trained import NETWORKS, trained_model
+from .trained import NETWORKS, split_pipeline, trained_model
 
 __all__ = ["load", "save"]
 
@@ -102,7 +101,7 @@ def save(model: object, path: str | PathLike) -> None:
     """
     if not fspath(path).endswith(".npz"):
         raise ValueError(f'path must end in ".npz"; got {fspath(path)!r}')
-    steps, model = _split(model)
+    steps, model = split_pipeline(model)
     estimator, network = trained_model(model)
     arrays = _Arrays()
     metadata = {"format": FORMAT, "convexnn_version": version("convexnn")}
@@ -285,16 +284,6 @@ def _decode_fit(kind, metadata, members):
             raise ValueError(f"{key!r} is no attribute of a fit")
         setattr(estimator, key, value)
     return estimator
-
-
-def _split(model):
-    """Return the steps of a pipeline of a StandardScaler and an estimator, and the latter; of others none, and them."""
-    if not isinstance(model, Pipeline):
-        return [], model
-    if len(model.steps) != 2 or type(model.steps[0][1]) is not StandardScaler:
-        raise TypeError("model must not be a Pipeline, but for one of a StandardScaler and an estimator of convexnn")
-    check_is_fitted(model.steps[0][1])
-    return model.steps, model.steps[1][1]
 
 
 class _Arrays:

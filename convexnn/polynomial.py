@@ -37,7 +37,7 @@ from sklearn.utils import check_array, check_consistent_length
 from .certificate import Certificate
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
-from .validation import check_flag, check_positive
+from .validation import check_flag, check_positive, shown
 
 __all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
 
@@ -261,7 +261,9 @@ def _largest_value(values, q):
 def _check_coefficients(coefficients):
     values = np.asarray(coefficients, dtype=np.float64)
     if values.shape != (3,) or not np.isfinite(values).all() or not values.any():
-        raise ValueError(f"coefficients must be three finite numbers (a, b, c), not all zero; got {coefficients!r}")
+        raise ValueError(
+            f"coefficients must be three finite numbers (a, b, c), not all zero; got {shown(coefficients)}"
+        )
     return tuple(values.tolist())
 
 
