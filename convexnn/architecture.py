@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .patches import Patches
-from .validation import check_choice, check_flag
+from .validation import check_choice, check_flag, shown
 
 __all__ = [
     "ACTIVATIONS",
@@ -197,7 +197,7 @@ class Architecture:
         check_flag("skip", self.skip)
         slope = self.negative_slope
         if isinstance(slope, bool) or not isinstance(slope, Real) or not -np.inf < slope < 1:
-            raise ValueError(f"negative_slope must be a finite number below 1; got {slope!r}")
+            raise ValueError(f"negative_slope must be a finite number below 1; got {shown(slope)}")
         free = self.hidden_bias == "free"
         if free and not self.fit_intercept:
             raise ValueError('fit_intercept must be True with hidden_bias="free", which includes a free output bias')
@@ -369,5 +369,6 @@ def check_hidden_norm(norm: str | float, names: tuple[str, ...] = ("l2", "l1")) 
     if isinstance(norm, Real) and not isinstance(norm, (bool, np.bool_)) and 0 < norm < 1:
         return float(norm)
     raise ValueError(
-        f"hidden_norm must be one of {', '.join(map(repr, names))}, or a number strictly between 0 and 1; got {norm!r}"
+        f"hidden_norm must be one of {', '.join(map(repr, names))}, or a number strictly between 0 and 1; "
+        f"got {shown(norm)}"
     )

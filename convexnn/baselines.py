@@ -29,7 +29,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from .architecture import Architecture
 from .network import Network
 from .nonconvex import objective_and_grad, split_weights
-from .validation import check_array, check_choice, check_count, check_positive, check_size
+from .validation import check_array, check_choice, check_count, check_positive, check_size, shown
 
 __all__ = ["Training", "train_adam", "train_lbfgs", "train_sgd"]
 
@@ -137,7 +137,7 @@ def train_sgd(
     100
     """
     if not isinstance(momentum, Real) or isinstance(momentum, bool) or not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be a number of at least 0 and below 1; got {momentum!r}")
+        raise ValueError(f"momentum must be a number of at least 0 and below 1; got {shown(momentum)}")
     problem = _check_problem(X, y, alpha, architecture, n_neurons, gates)
     options = _check_options(learning_rate, schedule, batch_size, n_epochs, time_limit)
     return _train(problem, partial(_momentum_step, momentum=momentum), SGD_RATES, options, random_state)

@@ -102,6 +102,10 @@ class Certificate:
         bounds = {"lower_bound": lower, "proved_bound": proved, "provisional": provisional}
         return replace(self, objective=objective, rounding=rounding, **bounds)
 
+    def __post_init__(self):
+        for name in ("objective", "lower_bound", "rounding", "proved_bound"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # scalars of numpy
+
     @property
     def gap(self) -> float:
         """Relative gap (objective - lower_bound) / objective, of the kind that `scope` says.

@@ -11,7 +11,7 @@ from .architecture import Architecture
 from .circular import CIRCULAR_ACTIVATIONS
 from .classifiers import ConvexClassifier
 from .estimators import ConvexRegressor
-from .validation import check_count
+from .validation import check_count, shown
 
 __all__ = ["CircularCNNClassifier", "CircularCNNRegressor"]
 
@@ -245,7 +245,7 @@ def _architecture(model):
     """Return the architecture that the parameters of an estimator describe, for the features it was given."""
     shape = (model.n_features_in_,) if model.input_shape is None else model.input_shape
     if not isinstance(shape, (tuple, list)) or len(shape) not in (1, 2):
-        raise ValueError(f"input_shape must be (length,) or (height, width); got {shape!r}")
+        raise ValueError(f"input_shape must be (length,) or (height, width); got {shown(shape)}")
     shape = tuple(check_count("input_shape", size) for size in shape)
     if prod(shape) != model.n_features_in_:
         raise ValueError(f"X must have {prod(shape)} features, as input_shape {shape}; got {model.n_features_in_}")

@@ -18,7 +18,7 @@ from .estimators import dense_architecture
 from .losses import make_loss
 from .samples import check_weights, checked_inputs
 from .training import prepare_training
-from .validation import check_choice
+from .validation import check_choice, shown
 
 __all__ = ["CLASSIFIER_LOSSES", "ConvexClassifier", "ConvexReLUClassifier"]
 
@@ -312,7 +312,7 @@ def _encoded_labels(y, loss, classes=None):
     index = np.searchsorted(classes, y)
     if len(classes) < 2:
         raise ValueError(
-            f"y must have at least two classes with positive sample weights; got one class, {classes[0]!r}"
+            f"y must have at least two classes with positive sample weights; got one class, {shown(classes[0])}"
         )
     if loss == "logistic" and len(classes) > 2:
         loss = "softmax"

@@ -37,6 +37,7 @@ from .cli_reports import (
 from .datasets import ecg_windows, load_ecg
 from .deadline import plain_interrupts
 from .estimators import ConvexReLURegressor
+from .files import replacing
 from .model_selection import ConvexReLUClassifierCV, ConvexReLURegressorCV
 from .path import regularization_path
 from .persistence import load, save
@@ -147,7 +148,7 @@ def _predict(args):
         columns |= {f"probability {c}": p for c, p in zip(model.classes_, model.predict_proba(X).T, strict=True)}
     rows = list(zip(*(values.tolist() for values in columns.values()), strict=True))
     if args.output:
-        with open(args.output, "w", newline="", encoding="utf-8") as file:
+        with replacing(args.output, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([list(columns), *rows])
     if args.json:
         print_report(args, {"model": args.model, "data": {"file": args.data, "n_rows": len(table)}} | columns, None)
@@ -209,7 +210,7 @@ def _certify(args):
 
 
 def _ecg(args):
-    signal = load_ecg(args.source)
+    signal = load_ecg(args.source, channel=args.channel)
     data = ecg_windows(signal, window=args.window, horizon=args.horizon, train=args.train)
     estimator = _estimator(args, "regression").set_params(skip=True)
     rows = []
@@ -324,7 +325,8 @@ def _draw(result, path):
     import matplotlib as mpl
 
     mpl.use("agg")
-    result.plot().figure_.savefig(path, dpi=150, bbox_inches="tight")
+    with replacing(path) as file:
+        result.plot().figure_.savefig(file, format=Path(path).suffix[1:], dpi=150, bbox_inches="tight")
 
 
 def _exit_code(estimator):
@@ -345,5 +347,9 @@ def _check_writable(path, *suffixes):
         raise OSError(f"{path} is a folder, not a file")
     if not folder.is_dir():
         raise OSError(f"{path} can not be written: there is no folder {str(folder)!r}")
-    if not os.access(path if Path(path).exists() else folder, os.W_OK):
+    target = Path(os.path.realpath(path))
+    needed = [target] if target.exists() else []
+    if not target.exists() or target.is_file():  # a new file is written beside the old one, and takes its place
+        needed.append(target.parent)
+    if not all(os.access(place, os.W_OK) for place in needed):
         raise OSError(f"{path} can not be written: no permission")

@@ -163,6 +163,13 @@ def _add_ecg(parser):
         "samples; errors are on the rest as well."
     )
     parser.add_argument("--source", default="auto", help="auto, embedded, scipy, or a .csv, .npy or WFDB file")
+    parser.add_argument(
+        "--channel",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        default="auto",
+        metavar="NAME|N",
+        help="column or channel, by name or number from 0 (default: the first that is no time)",
+    )
     parser.add_argument("--window", type=_count, default=15, metavar="N", help="samples of a window (default: 15)")
     parser.add_argument("--horizon", type=_count, default=1, metavar="N", help="samples ahead (default: 1)")
     parser.add_argument("--train", type=_count, default=700, metavar="N", help="samples to train on (default: 700)")

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from .losses import Loss, Squared
 from .patches import Patches
-from .validation import check_array, check_choice, check_positive
+from .validation import check_array, check_choice, check_positive, shown
 
 __all__ = ["CONV_ACTIVATIONS", "OUTPUT_PENALTIES", "ConvNetwork"]
 
@@ -253,9 +253,9 @@ class ConvNetwork:
 
 def _check_slope(slope, activation):
     if not isinstance(slope, Real) or isinstance(slope, (bool, np.bool_)):
-        raise TypeError(f"negative_slope must be a number; got {slope!r} of type {type(slope).__name__}")
+        raise TypeError(f"negative_slope must be a number; got {shown(slope)} of type {type(slope).__name__}")
     if not np.isfinite(slope):
-        raise ValueError(f"negative_slope must be finite; got {slope!r}")
+        raise ValueError(f"negative_slope must be finite; got {shown(slope)}")
     accepted = (0.0, -1.0) if activation == "abs" else (0.0,)
     if activation != "leaky_relu" and slope not in accepted:
-        raise ValueError(f'negative_slope must be {accepted[-1]} for activation "{activation}"; got {slope!r}')
+        raise ValueError(f'negative_slope must be {accepted[-1]} for activation "{activation}"; got {shown(slope)}')

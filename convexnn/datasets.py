@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from .signals import Signal, as_samples, load_ecg
-from .validation import check_count, check_flag
+from .validation import check_count, check_flag, shown
 
 __all__ = ["Signal", "WindowedSplit", "ecg_windows", "load_ecg", "make_windows", "planted_network", "split_signal"]
 
@@ -123,12 +123,16 @@ def split_signal(signal: Signal | ArrayLike, train: float | int = 0.7) -> tuple[
     """
     values = as_samples(signal)
     n_train, n_samples = 0, values.shape[0]
+    if n_samples < 2:
+        raise ValueError("signal must have at least two samples, to train and to test on; got one")
     if isinstance(train, Integral) and not isinstance(train, bool):
         n_train = int(train)
     elif isinstance(train, Real) and 0 < train < 1:
         n_train = round(float(train) * n_samples)
     if not 0 < n_train < n_samples:
-        raise ValueError(f"train must be an int from 1 to {n_samples - 1} or a fraction rounding to one; got {train!r}")
+        raise ValueError(
+            f"train must be an int from 1 to {n_samples - 1} or a fraction rounding to one; got {shown(train)}"
+        )
     parts = np.split(values, [n_train])
     return tuple(replace(signal, values=part) if isinstance(signal, Signal) else part.copy() for part in parts)
 
@@ -216,7 +220,7 @@ def planted_network(
     sizes = {"n_samples": n_samples, "n_features": n_features, "n_neurons": n_neurons}
     n_samples, n_features, n_neurons = (check_count(name, size) for name, size in sizes.items())
     if not isinstance(noise, Real) or isinstance(noise, bool) or not 0 <= noise < np.inf:
-        raise ValueError(f"noise must be a finite number of at least 0; got {noise!r}")
+        raise ValueError(f"noise must be a finite number of at least 0; got {shown(noise)}")
     rng = random_state if isinstance(random_state, np.random.Generator) else check_random_state(random_state)
     X = rng.standard_normal((n_samples, n_features))
     W = rng.standard_normal((n_features, n_neurons)) / np.sqrt(n_features)

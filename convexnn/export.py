@@ -17,9 +17,10 @@ import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from .conv_network import ConvNetwork
+from .files import replacing
 from .network import THRESHOLD_TOL
 from .onnx_graph import onnx_model
-from .trained import trained_model, two_layers
+from .trained import split_pipeline, trained_model, two_layers
 from .validation import check_choice
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def to_torch(model: object) -> "torch.nn.Module":
 
     Parameters
     ----------
-    model : estimator or network
-        A fitted estimator of this package (of cross-validation: its `estimator_`), or a network.
+    model : estimator, Pipeline or network
+        A fitted estimator of this package (of cross-validation: its `estimator_`), alone or after a StandardScaler in a
+        pipeline, whose scaling the module does; or a network.
 
     Returns
     -------
@@ -69,10 +71,12 @@ def to_torch(model: object) -> "torch.nn.Module":
     )
     """
     torch = _optional("torch", "torch")
-    network = _exported(model)[1]
+    steps, model = split_pipeline(model)
+    network, scaler = _exported(model)[1], steps[0][1] if steps else None
     plain = {"relu": [torch.nn.ReLU()], "leaky_relu": [], "linear": []}
-    if isinstance(network, ConvNetwork) or network.skip is not None or network.activation not in plain:
-        return _graph_module(torch, network)
+    unlike = isinstance(network, ConvNetwork) or network.skip is not None or network.activation not in plain
+    if unlike or scaler is not None:
+        return _graph_module(torch, network, scaler)
     bias = None if network.hidden_bias == "none" else network.b1
     layers = [_layer(torch, network.W1, bias), *plain[network.activation], _layer(torch, network.W2, network.b2)]
     if network.activation == "leaky_relu":
@@ -91,8 +95,9 @@ def to_onnx(model: object, path: str | PathLike, *, dtype: str = "float64") -> N
 
     Parameters
     ----------
-    model : estimator or network
-        A fitted estimator of this package (of cross-validation: its `estimator_`), or a network.
+    model : estimator, Pipeline or network
+        A fitted estimator of this package (of cross-validation: its `estimator_`), alone or after a StandardScaler in a
+        pipeline, whose scaling is part of the file; or a network.
     path : str or path-like
         Where to write.
     dtype : {"float64", "float32"}, default="float64"
@@ -125,10 +130,12 @@ def to_onnx(model: object, path: str | PathLike, *, dtype: str = "float64") -> N
     """
     check_choice("dtype", dtype, ("float64", "float32"))
     onnx = _optional("onnx", "onnx")
+    steps, model = split_pipeline(model)
     estimator, network = _exported(model)
-    proto = onnx_model(onnx, estimator, network, dtype)
+    proto = onnx_model(onnx, estimator, network, dtype, steps[0][1] if steps else None)
     onnx.checker.check_model(proto, full_check=True)
-    onnx.save(proto, path)
+    with replacing(path) as file:
+        onnx.save(proto, file)
 
 
 def to_mlp(model: object) -> MLPRegressor | MLPClassifier:
@@ -213,7 +220,7 @@ def _check_perceptron(estimator, network):
         raise ValueError(f"{wanted}loss={estimator.loss!r}")
 
 
-def _graph_module(torch, network):
+def _graph_module(torch, network, scaler=None):
     """Return a network that is no plain Sequential, as the graph of its operations."""
     root, graph = torch.nn.Module(), torch.fx.Graph()
 
@@ -221,7 +228,14 @@ def _graph_module(torch, network):
         root.add_module(name, layer)
         return torch.fx.Proxy(graph.call_module(name, (inputs.node,)))
 
-    rows = inputs = torch.fx.Proxy(graph.placeholder("X"))
+    rows = torch.fx.Proxy(graph.placeholder("X"))
+    if scaler is not None:
+        d = scaler.n_features_in_
+        root.register_buffer("mean", torch.tensor(scaler.mean_ if scaler.with_mean else np.zeros(d)))
+        root.register_buffer("scale", torch.tensor(scaler.scale_ if scaler.with_std else np.ones(d)))
+        mean, scale = (torch.fx.Proxy(graph.get_attr(name)) for name in ("mean", "scale"))
+        rows = (rows.reshape(-1, d) - mean) / scale
+    inputs = rows
     make, convolutional = _layer, isinstance(network, ConvNetwork)
     if convolutional:
         inputs, make = rows.reshape(-1, *network.patches.input_shape), _convolution

@@ -23,7 +23,7 @@ from math import prod
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .validation import check_count
+from .validation import check_count, shown
 
 __all__ = [
     "check_shape",
@@ -271,7 +271,7 @@ def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
         If it is not of one or two positive sizes.
     """
     if not isinstance(shape, (tuple, list)) or len(shape) not in (1, 2):
-        raise ValueError(f"shape must be (length,) or (height, width); got {shape!r}")
+        raise ValueError(f"shape must be (length,) or (height, width); got {shown(shape)}")
     return tuple(check_count("shape", size) for size in shape)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from .entropy_losses import Logistic, Softmax
 from .loss_base import Loss
 from .loss_fits import fit_squares
-from .validation import check_choice, check_numeric, check_size, check_sizes
+from .validation import check_choice, check_numeric, check_size, check_sizes, shown
 
 __all__ = [
     "LOSSES",
@@ -259,5 +259,5 @@ def make_loss(name: str, sample_weight: ArrayLike | None = None, *, delta: float
     if name == "quantile":
         options["quantile"] = check_size("quantile", quantile)
         if options["quantile"] >= 1:
-            raise ValueError(f"quantile must be a number above 0 and below 1; got {quantile!r}")
+            raise ValueError(f"quantile must be a number above 0 and below 1; got {shown(quantile)}")
     return LOSSES[name](sample_weight=sample_weight, **options)

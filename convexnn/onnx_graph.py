@@ -1,6 +1,6 @@
 """Trained networks as ONNX graphs, from operators that onnxruntime has in single and in double precision.
 
-    X -> t = X W1 + b1 -> act(t) -> pooling -> prediction = act(t) W2 + b2 (+ X skip)
+    X (-> (X - mean) / scale) -> t = X W1 + b1 -> act(t) -> pooling -> prediction = act(t) W2 + b2 (+ X skip)
 
 Convolutions are products with the patches, which are gathered from the input: onnxruntime has none in double precision.
 """
@@ -20,7 +20,7 @@ __all__ = ["onnx_model"]
 OPERATOR_SET, FORMAT_VERSION = 18, 8
 
 
-def onnx_model(onnx, estimator, network, dtype):
+def onnx_model(onnx, estimator, network, dtype, scaler=None):
     """Build the ONNX model of a network.
 
     Parameters
@@ -33,6 +33,8 @@ def onnx_model(onnx, estimator, network, dtype):
         The network, of at least one neuron.
     dtype : {"float64", "float32"}
         Type of the input and of the weights.
+    scaler : StandardScaler or None, default=None
+        A fitted scaler that inputs pass first.
 
     Returns
     -------
@@ -55,19 +57,20 @@ def onnx_model(onnx, estimator, network, dtype):
     ['MatMul', 'Add', 'Relu', 'MatMul', 'Add', 'Reshape']
     """
     graph, helper = _Graph(onnx, np.dtype(dtype)), onnx.helper
-    Z, c = _outputs(graph, network), len(network.b2)
+    inputs, c = "X" if scaler is None else _scaled(graph, scaler), len(network.b2)
+    Z = _outputs(graph, network, inputs)
     classes = getattr(estimator, "classes_", None)
     outputs = [_prediction(graph, Z, c)] if classes is None else _classification(graph, Z, c, estimator)
     d = network.patches.n_features if isinstance(network, ConvNetwork) else len(network.W1)
-    inputs = [helper.make_tensor_value_info("X", graph.type, ["n_samples", d])]
+    given = [helper.make_tensor_value_info("X", graph.type, ["n_samples", d])]
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "convexnn", inputs, outputs, graph.constants),
+        helper.make_graph(graph.nodes, "convexnn", given, outputs, graph.constants),
         producer_name="convexnn",
         producer_version=version("convexnn"),
         opset_imports=[helper.make_opsetid("", OPERATOR_SET)],
         ir_version=FORMAT_VERSION,
     )
-    helper.set_model_props(model, _metadata(estimator, network))
+    helper.set_model_props(model, _metadata(estimator, network, scaler))
     return model
 
 
@@ -97,10 +100,16 @@ class _Graph:
         return name
 
 
-def _outputs(graph, network):
+def _scaled(graph, scaler):
+    """Add the scaling of the inputs."""
+    X = graph.add("Sub", "X", scaler.mean_) if scaler.with_mean else "X"
+    return graph.add("Div", X, scaler.scale_) if scaler.with_std else X
+
+
+def _outputs(graph, network, X):
     """Add the network, and return the name of its outputs, of shape (n_samples, n_outputs)."""
     convolutional = isinstance(network, ConvNetwork)
-    inputs = _patches(graph, network.patches) if convolutional else "X"
+    inputs = _patches(graph, network.patches, X) if convolutional else X
     t = graph.add("Add", graph.add("MatMul", inputs, network.W1), network.b1)
     hidden = _activation(graph, network, inputs, t)
     if convolutional:
@@ -113,16 +122,16 @@ def _outputs(graph, network):
     Z = graph.add("Add", graph.add("MatMul", hidden, W2), network.b2)
     if getattr(network, "skip", None) is None:
         return Z
-    return graph.add("Add", Z, graph.add("MatMul", "X", network.skip))
+    return graph.add("Add", Z, graph.add("MatMul", X, network.skip))
 
 
-def _patches(graph, patches):
+def _patches(graph, patches, X):
     """Add the patches of the inputs, of shape (n_samples, n_patches, patch_size)."""
     d = patches.n_features
     # the feature that stands at each place of each patch; at places of padding a column of zeros behind them
     places = patches.extract(np.arange(1.0, d + 1)[None])[0].astype(np.int64)
     places = np.where(places > 0, places - 1, d)
-    inputs = graph.add("Pad", "X", np.array([0, 0, 0, 1])) if (places == d).any() else "X"
+    inputs = graph.add("Pad", X, np.array([0, 0, 0, 1])) if (places == d).any() else X
     return graph.add("Gather", inputs, places, axis=1)
 
 
@@ -134,7 +143,7 @@ def _activation(graph, network, inputs, t):
         return graph.add("Mul", t, graph.add("Cast", graph.add("GreaterOrEqual", gates, zero), to=graph.type))
     if network.activation == "threshold":
         lengths = np.sqrt(np.sum(network.W1**2, axis=0) + network.b1**2)
-        squares = graph.add("ReduceSum", graph.add("Mul", "X", "X"), np.array([1]), keepdims=1)
+        squares = graph.add("ReduceSum", graph.add("Mul", inputs, inputs), np.array([1]), keepdims=1)
         sizes = graph.add("Sqrt", graph.add("Add", squares, np.ones(())))
         wall = graph.add("Mul", sizes, -THRESHOLD_TOL * lengths)
         return graph.add("Cast", graph.add("GreaterOrEqual", t, wall), to=graph.type)
@@ -189,10 +198,10 @@ def _labels(classes):
         return classes.astype(object)
     if classes.dtype.kind not in "biuf":
         raise ValueError(f"classes_ must be numbers, booleans or strings for ONNX; got dtype {classes.dtype}")
-    return classes
+    return classes.astype(classes.dtype.newbyteorder("="))
 
 
-def _metadata(estimator, network):
+def _metadata(estimator, network, scaler):
     """Return the metadata of the file, all of them strings."""
     data = {"convexnn_version": version("convexnn"), "activation": network.activation}
     if estimator is None:
@@ -207,6 +216,7 @@ def _metadata(estimator, network):
     }
     if hasattr(estimator, "classes_"):
         data["classes"] = json.dumps(estimator.classes_.tolist())
-    if hasattr(estimator, "feature_names_in_"):
-        data["feature_names"] = json.dumps(estimator.feature_names_in_.tolist())
+    first = estimator if scaler is None else scaler
+    if hasattr(first, "feature_names_in_"):
+        data["feature_names"] = json.dumps(first.feature_names_in_.tolist())
     return data

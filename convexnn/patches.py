@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-from .validation import check_array, check_choice, check_count
+from .validation import check_array, check_choice, check_count, shown
 
 __all__ = ["POOLINGS", "Patches"]
 
@@ -61,7 +61,7 @@ class Patches:
     def __post_init__(self):
         shape = self.input_shape
         if not isinstance(shape, (tuple, list)) or len(shape) not in (2, 3):
-            raise ValueError(f"input_shape must be (channels, length) or (channels, height, width); got {shape!r}")
+            raise ValueError(f"input_shape must be (channels, length) or (channels, height, width); got {shown(shape)}")
         object.__setattr__(self, "input_shape", tuple(check_count("input_shape", size) for size in shape))
         for name, least in (("kernel_size", 1), ("stride", 1), ("padding", 0)):
             object.__setattr__(self, name, _per_axis(name, getattr(self, name), len(shape) - 1, least))
@@ -169,5 +169,7 @@ def _per_axis(name, value, n_axes, least):
     """Return one count for each spatial axis."""
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * n_axes
     if len(sizes) != n_axes:
-        raise ValueError(f"{name} must be an integer or {n_axes} of them, one for each spatial axis; got {value!r}")
+        raise ValueError(
+            f"{name} must be an integer or {n_axes} of them, one for each spatial axis; got {shown(value)}"
+        )
     return tuple(check_count(name, size, least) for size in sizes)

@@ -13,8 +13,6 @@ classes in `CLASSES`.
 """
 
 import json
-import zipfile
-import zlib
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import version
@@ -25,29 +23,34 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted
 
 from .arrangements import Arrangements
 from .certificate import Certificate
 from .circular import CircularNetwork
 from .conv_network import ConvNetwork
+from .files import UNPACKED, read_arrays, replacing
+from .intact import check_estimator, check_network, check_scaler
 from .network import Network
 from .patches import Patches
-from .trained import trained_model
+from .trained import NETWORKS, split_pipeline, trained_model
 
 __all__ = ["load", "save"]
 
 # The format that is written; files of later ones are refused.
 FORMAT = 1
 CLASSES = {kind.__name__: kind for kind in (Network, ConvNetwork, CircularNetwork, Certificate, Arrangements, Patches)}
-ESTIMATORS = (
-    "ConvexReLURegressor",
-    "ConvexReLUClassifier",
-    "ConvexCNNRegressor",
-    "ConvexCNNClassifier",
-    "CircularCNNRegressor",
-    "CircularCNNClassifier",
-)
+ESTIMATORS = {
+    "ConvexReLURegressor": Network,
+    "ConvexReLUClassifier": Network,
+    "ConvexCNNRegressor": ConvNetwork,
+    "ConvexCNNClassifier": ConvNetwork,
+    "CircularCNNRegressor": CircularNetwork,
+    "CircularCNNClassifier": CircularNetwork,
+}
+# How deep lists and objects may be inside of one another: what is deeper could not be read.
+DEEPEST = 100
+# Characters of what a damaged file says that an error repeats.
+LONGEST = 300
 KEPT = (
     "None, booleans, numbers, strings, lists, tuples, dictionaries with keys that are strings, arrays of these, "
     "RandomState and Arrangements"
@@ -55,7 +58,7 @@ KEPT = (
 
 
 def save(model: object, path: str | PathLike) -> None:
-    """Write a trained model to one .npz file.
+    """Write a trained model to one .npz file, as a whole or not at all: a file of that name is replaced at the end.
 
     All parameters and all attributes of the fit are written: `load` returns an estimator that is fitted, with equal
     predictions, certificate, history and explanations. A RandomState among the parameters is written with its state at
@@ -74,7 +77,10 @@ def save(model: object, path: str | PathLike) -> None:
     TypeError
         If `model` is none of these, or has a parameter or attribute that JSON and arrays cannot hold.
     ValueError
-        If the path does not end in ".npz".
+        If the path does not end in ".npz", or the model could not be loaded again: its weights are not finite, or its
+        attributes do not fit together.
+    OSError
+        If the file cannot be written. One that was there before stays as it was.
     sklearn.exceptions.NotFittedError
         If an estimator is not fitted.
 
@@ -95,7 +101,7 @@ def save(model: object, path: str | PathLike) -> None:
     """
     if not fspath(path).endswith(".npz"):
         raise ValueError(f'path must end in ".npz"; got {fspath(path)!r}')
-    steps, model = _split(model)
+    steps, model = split_pipeline(model)
     estimator, network = trained_model(model)
     arrays = _Arrays()
     metadata = {"format": FORMAT, "convexnn_version": version("convexnn")}
@@ -106,9 +112,13 @@ def save(model: object, path: str | PathLike) -> None:
         metadata |= {"kind": "network", "network": arrays.encode(network, "model")}
     else:
         metadata |= _encode_estimator(estimator, arrays)
+    _check_depth(metadata)
+    _check_model(network if estimator is None else estimator, steps)
     members = {"metadata": np.array(json.dumps(metadata, indent=1, allow_nan=False)), **arrays.members}
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **members)
+    # large arrays of zeros could be packed so small that `load` takes them for a trap
+    small = sum(array.nbytes for array in members.values()) <= UNPACKED // 2
+    with replacing(path) as file:
+        (np.savez_compressed if small else np.savez)(file, **members)
 
 
 def load(path: str | PathLike) -> Any:
@@ -145,30 +155,92 @@ def load(path: str | PathLike) -> Any:
     array([2., 3.])
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            members = {name: file[name] for name in file.files}
-    except (TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"path must be a file of convexnn.save; {fspath(path)!r} is not, or is damaged") from error
+        members = read_arrays(path)
+    except ValueError as error:
+        raise ValueError(
+            f"path must be a file of convexnn.save; {fspath(path)!r} is not, or is damaged ({_words(error)})"
+        ) from error
     try:
-        metadata = json.loads(str(members["metadata"][()]))
-        made_by, later = metadata["convexnn_version"], metadata["format"] > FORMAT
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"path must be a file of convexnn.save; {fspath(path)!r} holds no model") from error
-    if later:
+        metadata = _parse(members)
+    except RecursionError as error:
+        raise ValueError(f"path must be a file of convexnn.save; {fspath(path)!r} is too deep") from error
+    except (ValueError, MemoryError) as error:
+        raise ValueError(
+            f"path must be a file of convexnn.save; {fspath(path)!r} holds no model ({_words(error)})"
+        ) from error
+    made_by = metadata["convexnn_version"]
+    if metadata["format"] > FORMAT:
         raise ValueError(
             f"{fspath(path)!r} is of format {metadata['format']}, written by convexnn {made_by}; this is convexnn "
             f"{version('convexnn')}, which reads formats up to {FORMAT}: install a later version"
         )
     try:
-        network = metadata["kind"] == "network"
-        model = _decode(metadata["network"], members) if network else _decode_estimator(metadata, members)
-        if "pipeline" not in metadata:
-            return model
-        first, last = metadata["pipeline"]["names"]
-        scaler = _decode_fit(StandardScaler, metadata["pipeline"]["scaler"], members)
-        return Pipeline([(first, scaler), (last, model)])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{fspath(path)!r}, written by convexnn {made_by}, cannot be read: {error}") from error
+        return _decode_model(metadata, members)
+    except Exception as error:  # values of wrong types end in errors of all kinds
+        raise ValueError(f"{fspath(path)!r}, written by convexnn {made_by}, cannot be read: {_words(error)}") from error
+
+
+def _parse(members):
+    """Return the metadata of a file: strict JSON, not too deep."""
+
+    def refuse(text):
+        raise ValueError(f"{text} is no number of JSON")
+
+    text = members.get("metadata")
+    if text is None or text.shape or text.dtype.kind != "U":
+        raise ValueError("its member 'metadata' must be one text")
+    metadata = json.loads(str(text), parse_constant=refuse)
+    _check_depth(metadata)
+    wanted = {"format": int, "convexnn_version": str}
+    if not isinstance(metadata, dict) or not all(type(metadata.get(name)) is kind for name, kind in wanted.items()):
+        raise ValueError("its metadata must have a format, a whole number, and a convexnn_version, a text")
+    return metadata
+
+
+def _words(error):
+    """Say what is wrong with a value, after the error that it led to."""
+    text = str(error) if len(str(error)) <= LONGEST else f"{str(error)[:LONGEST]}..."
+    if isinstance(error, KeyError):
+        return f"{text} is missing"
+    return text if isinstance(error, ValueError) else f"a value is of a wrong type ({text})"
+
+
+def _check_depth(metadata):
+    """Raise ValueError where lists and dictionaries are too deep inside of one another."""
+    level = [metadata]
+    for _ in range(DEEPEST):
+        parts = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list))]
+        level = [item for part in parts for item in part]
+        if not level:
+            return
+    raise ValueError(f"parameters and attributes must not be more than {DEEPEST} lists and dictionaries deep")
+
+
+def _check_model(model, steps):
+    """Raise ValueError unless a model predicts finite values: what is written or read has to."""
+    name = type(model).__name__
+    d = check_estimator(model, ESTIMATORS[name]) if name in ESTIMATORS else check_network(model)
+    if steps:
+        (first, scaler), (last, _) = steps
+        if not isinstance(first, str) or not isinstance(last, str) or first == last:
+            raise ValueError(f"names of the steps must be two different texts; got {first!r} and {last!r}")
+        if check_scaler(scaler) != d:
+            raise ValueError(f"the scaler must have {d} features, as the network; got {scaler.n_features_in_}")
+
+
+def _decode_model(metadata, members):
+    network = metadata["kind"] == "network"
+    model = _decode(metadata["network"], members) if network else _decode_estimator(metadata, members)
+    if network and not isinstance(model, NETWORKS):
+        raise ValueError(f"network must be a network; got {type(model).__name__}")
+    if "pipeline" not in metadata:
+        _check_model(model, [])
+        return model
+    first, last = metadata["pipeline"]["names"]
+    scaler = _decode_fit(StandardScaler, metadata["pipeline"]["scaler"], members)
+    steps = [(first, scaler), (last, model)]
+    _check_model(model, steps)
+    return Pipeline(steps)
 
 
 def _encode_estimator(estimator, arrays):
@@ -183,7 +255,11 @@ def _decode_estimator(metadata, members):
     name = metadata["kind"]
     if name not in ESTIMATORS:
         raise ValueError(f"there is no estimator {name!r}")
-    return _decode_fit(getattr(import_module("convexnn"), name), metadata, members)
+    estimator = _decode_fit(getattr(import_module("convexnn"), name), metadata, members)
+    missing = set(estimator.get_params(deep=False)).difference(metadata["parameters"])
+    if missing and metadata["convexnn_version"] == version("convexnn"):  # others may know fewer parameters
+        raise ValueError(f"parameters lack {', '.join(sorted(missing))}")
+    return estimator
 
 
 def _encode_fit(estimator, arrays):
@@ -194,23 +270,20 @@ def _encode_fit(estimator, arrays):
 
 
 def _decode_fit(kind, metadata, members):
-    parameters = {key: _decode(value, members) for key, value in metadata["parameters"].items()}
-    estimator = kind(**parameters)
-    for key, value in metadata["attributes"].items():
+    parts = {}
+    for part in ("parameters", "attributes"):
+        parts[part] = {}
+        for key, value in metadata[part].items():
+            try:
+                parts[part][key] = _decode(value, members)
+            except Exception as error:
+                raise ValueError(f"{key}: {_words(error)}") from error
+    estimator = kind(**parts["parameters"])
+    for key, value in parts["attributes"].items():
         if not key.endswith("_") or key.startswith("_"):
             raise ValueError(f"{key!r} is no attribute of a fit")
-        setattr(estimator, key, _decode(value, members))
+        setattr(estimator, key, value)
     return estimator
-
-
-def _split(model):
-    """Return the steps of a pipeline of a StandardScaler and an estimator, and the latter; of others none, and them."""
-    if not isinstance(model, Pipeline):
-        return [], model
-    if len(model.steps) != 2 or type(model.steps[0][1]) is not StandardScaler:
-        raise TypeError("model must not be a Pipeline, but for one of a StandardScaler and an estimator of convexnn")
-    check_is_fitted(model.steps[0][1])
-    return model.steps, model.steps[1][1]
 
 
 class _Arrays:
@@ -264,23 +337,57 @@ def _decode(value, members):
         return [_decode(item, members) for item in value]
     if not isinstance(value, dict):
         return value
+    if len(value) != 1:
+        raise ValueError(f"an object of the metadata must have one key, its kind; got {len(value)}")
     ((kind, content),) = value.items()
     if kind == "array":
         return members[content] if isinstance(content, str) else _ordered(members[content[0]], content[1])
     if kind == "objects":
         return _objects(content[0], [_decode(item, members) for item in content[1]])
     if kind == "float":
-        return float(content)
+        return {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}[content]
     if kind == "tuple":
         return tuple(_decode(item, members) for item in content)
     if kind == "numpy":
-        return np.dtype(content[0]).type(_decode(content[1], members))
+        return _scalar(content[0], _decode(content[1], members))
     if kind == "random_state":
-        random_state = np.random.RandomState()
-        random_state.set_state(_decode(content, members))
-        return random_state
+        return _random_state(_decode(content, members))
+    if kind != "dict" and kind not in CLASSES:
+        raise ValueError(f"{kind!r} is no kind of value")
     content = {key: _decode(item, members) for key, item in content.items()}
-    return content if kind == "dict" else CLASSES[kind](**content)
+    return content if kind == "dict" else _instance(CLASSES[kind], content)
+
+
+def _instance(kind, content):
+    """Return an object of a class; the weights of networks must be arrays of double precision."""
+    made = kind(**content)
+    if isinstance(made, NETWORKS):
+        for name, value in content.items():
+            wrong = not isinstance(value, np.ndarray) or value.dtype != np.float64
+            if wrong and isinstance(getattr(made, name), np.ndarray):
+                raise ValueError(f"{name} must be an array of float64; got {getattr(value, 'dtype', type(value))}")
+    return made
+
+
+def _scalar(name, value):
+    """Return a scalar of numpy; of numbers and booleans only, as others take the value for a size."""
+    dtype = np.dtype(name)
+    if dtype.kind not in "biuf" or not isinstance(value, (bool, int, float)):
+        raise ValueError(f"a scalar must be a number; got {name!r}")
+    with np.errstate(over="ignore"):
+        return dtype.type(value)
+
+
+def _random_state(state):
+    """Return a RandomState; numpy does not look whether the place in its numbers is one."""
+    key, pos = state["state"]["key"], state["state"]["pos"]
+    if key.shape != (624,) or key.dtype != np.uint32 or type(pos) is not int or not 0 <= pos <= 624:
+        raise ValueError("the state of a RandomState must be 624 numbers and a place in them")
+    if state["has_gauss"] not in (0, 1) or not isfinite(state["gauss"]):
+        raise ValueError("the state of a RandomState must have one finite Gaussian number, or none")
+    random_state = np.random.RandomState()
+    random_state.set_state(state)
+    return random_state
 
 
 def _ordered(array, axes):

@@ -40,7 +40,7 @@ from .free_columns import FreeColumns, proved_value
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
 from .quiet import ignoring
-from .validation import check_array, check_flag, check_positive, check_size
+from .validation import check_array, check_flag, check_positive, check_size, shown
 
 __all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
 
@@ -265,7 +265,9 @@ def _largest_value(values, q):
 def _check_coefficients(coefficients):
     values = np.asarray(coefficients, dtype=np.float64)
     if values.shape != (3,) or not np.isfinite(values).all() or not values.any():
-        raise ValueError(f"coefficients must be three finite numbers (a, b, c), not all zero; got {coefficients!r}")
+        raise ValueError(
+            f"coefficients must be three finite numbers (a, b, c), not all zero; got {shown(coefficients)}"
+        )
     return tuple(values.tolist())
 
 

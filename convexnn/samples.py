@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
 from .arrangements import Arrangements
-from .validation import check_numeric, check_sizes
+from .validation import check_numeric, check_sizes, shown
 
 __all__ = ["Samples", "check_weights", "checked_inputs", "checked_targets", "distinct_samples"]
 
@@ -190,7 +190,9 @@ def checked_targets(model, X, y, sample_weight):
         If the data are not finite numbers of these shapes.
     """
     if _has_text(y):
-        raise ValueError(f"y must be numbers, and has text ({np.asarray(y).ravel()[0]!r}); a classifier takes classes")
+        raise ValueError(
+            f"y must be numbers, and has text ({shown(np.asarray(y).ravel()[0])}); a classifier takes classes"
+        )
     X, y = checked_inputs(model, X, y, y_numeric=True, multi_output=True)
     y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
     return check_weights(sample_weight, X, y.reshape(len(y), -1))

@@ -3,12 +3,14 @@
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from .circular import CircularNetwork
 from .conv_network import ConvNetwork
 from .network import Network
 
-__all__ = ["NETWORKS", "trained_model", "two_layers"]
+__all__ = ["NETWORKS", "split_pipeline", "trained_model", "two_layers"]
 
 NETWORKS = (Network, ConvNetwork, CircularNetwork)
 
@@ -59,6 +61,42 @@ def trained_model(model: object) -> tuple:
     if isinstance(model, BaseEstimator) and type(model).__module__.split(".")[0] == "convexnn":
         raise NotFittedError(f"model must be fitted; this {name} is not")
     raise TypeError(f"model must be a fitted estimator of convexnn or a network; got an object of type {name}")
+
+
+def split_pipeline(model: object) -> tuple:
+    """Return the steps of a pipeline of a StandardScaler and an estimator, and the latter; of others none, and them.
+
+    Parameters
+    ----------
+    model : object
+        What a user wants to keep or export.
+
+    Returns
+    -------
+    steps : list of (str, estimator)
+        The two steps; empty where the model is no pipeline.
+    model : object
+        The last step, or the model.
+
+    Raises
+    ------
+    TypeError
+        If the model is another pipeline.
+    sklearn.exceptions.NotFittedError
+        If the scaler is not fitted.
+
+    Examples
+    --------
+    >>> from convexnn.trained import split_pipeline
+    >>> split_pipeline("model")
+    ([], 'model')
+    """
+    if not isinstance(model, Pipeline):
+        return [], model
+    if len(model.steps) != 2 or type(model.steps[0][1]) is not StandardScaler:
+        raise TypeError("model must not be a Pipeline, but for one of a StandardScaler and an estimator of convexnn")
+    check_is_fitted(model.steps[0][1])
+    return model.steps, model.steps[1][1]
 
 
 def two_layers(network: Network | ConvNetwork | CircularNetwork) -> Network | ConvNetwork:

@@ -32,7 +32,7 @@ from .solvers.monitor import REFUTED
 from .solvers.one_feature import is_spline, solve_one_feature
 from .solvers.uncertified import solve_uncertified
 from .solvers.vector_generation import solve_vector_generation
-from .validation import check_array, check_choice, check_count, check_size, check_sizes
+from .validation import check_array, check_choice, check_count, check_size, check_sizes, shown
 
 __all__ = ["REGRESSOR_LOSSES", "Training", "prepare_training", "regression_loss"]
 
@@ -224,7 +224,7 @@ class Training:
             return np.sort(alphas)[::-1]
         n_alphas = check_count("n_alphas", n_alphas)
         if not isinstance(eps, Real) or not 0 < eps < 1:
-            raise ValueError(f"eps must be a number above 0 and below 1; got {eps!r}")
+            raise ValueError(f"eps must be a number above 0 and below 1; got {shown(eps)}")
         return (self.alpha_max or 1.0) * np.geomspace(1.0, eps, n_alphas)
 
 
@@ -307,7 +307,7 @@ def _check_alpha(alpha):
     if isinstance(alpha, str) and alpha == "auto":
         return alpha
     if not isinstance(alpha, Real):
-        raise TypeError(f'alpha must be a number above 0 or "auto"; got {alpha!r} of type {type(alpha).__name__}')
+        raise TypeError(f'alpha must be a number above 0 or "auto"; got {shown(alpha)} of type {type(alpha).__name__}')
     return check_size("alpha", alpha)
 
 
@@ -323,7 +323,7 @@ def _patterns(options, architecture):
             raise ValueError(
                 f'{name} must be {default!r} but for "adaptive" arrangements of networks whose patterns are generated '
                 '(activation "relu", "leaky_relu" or "abs", hidden_norm="l2", no max pooling); '
-                f"got {own[name]!r}"
+                f"got {shown(own[name])}"
             )
     return arrangements, adaptive, own
 

@@ -10,12 +10,17 @@ import onnx
 import onnxruntime
 import pytest
 from networks import NETWORKS, make_network, without_neurons
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from convexnn import (
     CircularCNNClassifier,
+    CircularCNNRegressor,
     ConvexCNNClassifier,
+    ConvexCNNRegressor,
     ConvexReLUClassifier,
     ConvexReLURegressor,
     Network,
@@ -287,3 +292,66 @@ def test_models_that_are_refused(export):
         export(ConvexReLURegressor())
     with pytest.raises(TypeError, match="got an object of type Ridge"):
         export(Ridge())
+
+
+FEW = {"alpha": 0.05, "arrangements": 10, "random_state": 0}
+PIPELINES = {
+    "regressor": ConvexReLURegressor(skip=True, **FEW),
+    "plain": ConvexReLURegressor(**FEW),
+    "gated": ConvexReLURegressor(activation="gated_relu", **FEW),
+    "threshold": ConvexReLURegressor(activation="threshold", **FEW),
+    "circular": CircularCNNRegressor(**FEW),
+    "cnn": ConvexCNNRegressor((1, 3), 2, padding=1, **FEW),
+}
+
+
+def scaled_pipeline(name, **options):
+    """Return a fitted pipeline of a scaler and an estimator, and inputs in units far from 1."""
+    inputs = X * [1e3, 1e-3, 1.0] + [5e3, 0.0, -2.0]
+    return make_pipeline(StandardScaler(**options), clone(PIPELINES[name])).fit(inputs, y), inputs
+
+
+@pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipelines_of_a_scaler_in_onnx(name, options, tmp_path):
+    model, inputs = scaled_pipeline(name, **options)
+    to_onnx(model, tmp_path / "model.onnx")
+    assert_close(run_onnx(tmp_path / "model.onnx", inputs)["prediction"], model.predict(inputs), 1e-10)
+
+
+@pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipelines_of_a_scaler_in_torch(name, options):
+    torch = pytest.importorskip("torch")
+    model, inputs = scaled_pipeline(name, **options)
+    with torch.no_grad():
+        values = to_torch(model)(torch.tensor(inputs)).numpy()
+    assert_close(values[:, 0], model.predict(inputs), 1e-10)
+
+
+def test_a_pipeline_of_a_classifier_in_onnx_knows_names_and_classes(tmp_path):
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame(5.0 + 100.0 * X, columns=["a", "b", "c"])
+    estimator = ConvexReLUClassifier(output_penalty="l1", **FEW)
+    model = make_pipeline(StandardScaler(), estimator).fit(table, np.array(["p", "q", "r"])[THREE])
+    to_onnx(model, tmp_path / "model.onnx")
+    found = run_onnx(tmp_path / "model.onnx", table)
+    assert found["label"].tolist() == model.predict(table).tolist()
+    assert_close(found["probabilities"], model.predict_proba(table), 1e-10)
+    names = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}["feature_names"]
+    assert json.loads(names) == ["a", "b", "c"]
+
+
+def test_other_pipelines_are_refused(tmp_path):
+    estimator = ConvexReLURegressor(0.05, arrangements=10, random_state=0)
+    for model in (make_pipeline(MinMaxScaler(), estimator), make_pipeline(StandardScaler(), Ridge())):
+        with pytest.raises(TypeError, match=r"must not be a Pipeline, but for one of|got an object of type Ridge"):
+            to_onnx(model.fit(X, y), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("dtype", [">i4", ">f8", ">u2", ">U1", "|b1", "<f2"])
+def test_labels_of_any_byte_order_in_onnx(dtype, tmp_path):
+    labels = np.array([0, 1]).astype(dtype)[(y > 0).astype(int)]
+    model = ConvexReLUClassifier(0.05, arrangements=10, random_state=0).fit(X.astype(">f8"), labels)
+    to_onnx(model, tmp_path / "model.onnx")
+    assert run_onnx(tmp_path / "model.onnx", X)["label"].tolist() == model.predict(X).tolist()

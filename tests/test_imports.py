@@ -25,6 +25,7 @@ LAYERS = [
         "certificate",
         "cone_pool",
         "enumeration",
+        "files",
         "free_columns",
         "loss_tools",
         "nonconvex",
@@ -85,6 +86,7 @@ LAYERS = [
         "baselines",
         "conversion",
         "group_pricing",
+        "intact",
         "minimal",
         "polynomial",
         "recovery",
@@ -179,7 +181,14 @@ def test_public_names_have_numpydoc_docstrings(thing):
 
 
 # Helpers of the package, not of its users: one line says what they do.
-INTERNAL = {"convexnn.validation", "convexnn.enumeration", "convexnn.signals", "convexnn.cli_reports"}
+INTERNAL = {
+    "convexnn.validation",
+    "convexnn.enumeration",
+    "convexnn.signals",
+    "convexnn.cli_reports",
+    "convexnn.files",
+    "convexnn.intact",
+}
 
 
 @pytest.mark.parametrize("name", ["convexnn", *MODULES])

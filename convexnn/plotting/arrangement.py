@@ -17,7 +17,7 @@ from ..enumeration import distinct_walls
 from ..network import Network, activate
 from ..validation import check_count
 from .neurons import feature_names, fitted_model, neuron_groups, neuron_sizes, output_names
-from .style import DARK, GREY, blend, class_colors, counted, single_axes
+from .style import DARK, GREY, blend, class_colors, counted, plain, short, single_axes
 from .weight_space import (
     cell_image,
     cells_around,
@@ -261,7 +261,9 @@ class ArrangementDisplay:
             extent = (centre[0] - 1, centre[0] + 1, -1, 1)
             self.ax_.imshow(image, origin="lower", extent=extent, interpolation="nearest", zorder=1)
             self.ax_.plot(*(circle() + centre).T, color=GREY, linewidth=0.8)
-            self.ax_.text(centre[0], 1.1, f"{self.names[2]} {'>' if side > 0 else '<'} 0", ha="center", va="bottom")
+            self.ax_.text(
+                centre[0], 1.1, f"{plain(self.names[2])} {'>' if side > 0 else '<'} 0", ha="center", va="bottom"
+            )
             self._names(centre[0], *self.names[:2])
         halves = [half + place for k in drawn for half, place in zip(great_circle(self.rows[k]), CENTRES, strict=True)]
         self._walls(halves, np.repeat(drawn, 2))
@@ -291,7 +293,7 @@ class ArrangementDisplay:
                 if not chosen.any():
                     continue
                 style = {"s": areas[chosen], "color": color, "edgecolor": "white", "linewidth": 0.8, "zorder": 4}
-                words = f"neuron{' on a wall' * walls}, {label}"
+                words = f"neuron{' on a wall' * walls}, {plain(label)}"
                 self.neurons_.append(self.ax_.scatter(*places[chosen].T, marker=marker, label=words, **style))
                 if self.rows.shape[1] == 2 and len(self.sizes) <= MOST_RAYS:
                     for x, y in places[chosen]:
@@ -299,8 +301,8 @@ class ArrangementDisplay:
 
     def _names(self, centre, horizontal, vertical):
         """Write the names of the two directions of a disc beside it."""
-        self.ax_.text(centre, -1.1, f"{horizontal} $\\rightarrow$", ha="center", va="top")
-        self.ax_.text(centre - 1.1, 0, f"{vertical} $\\rightarrow$", ha="right", va="center", rotation=90)
+        self.ax_.text(centre, -1.1, f"{plain(horizontal)} $\\rightarrow$", ha="center", va="top")
+        self.ax_.text(centre - 1.1, 0, f"{plain(vertical)} $\\rightarrow$", ha="right", va="center", rotation=90)
 
 
 def _target_colors(ax, targets, side):
@@ -315,7 +317,10 @@ def _target_colors(ax, targets, side):
     classes, index = np.unique(targets, return_inverse=True)
     colors = class_colors(len(classes))
     if type_of_target(targets) in ("binary", "multiclass") and colors is not None:
-        legend = [(f"wall of class {name}", blend(color, 0.6)) for name, color in zip(classes, colors, strict=True)]
+        legend = [
+            (f"wall of class {plain(short(name))}", blend(color, 0.6))
+            for name, color in zip(classes, colors, strict=True)
+        ]
         return [blend(colors[k], 0.6) for k in index], legend
     scale = ScalarMappable(Normalize(np.min(targets), np.max(targets)), colormaps["viridis"])
     ax.figure.colorbar(scale, ax=ax, location=side, shrink=0.5, aspect=25, label="wall of a sample: target y")

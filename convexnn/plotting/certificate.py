@@ -8,7 +8,7 @@ import numpy as np
 
 from ..certificate import Certificate
 from .neurons import fitted_model
-from .style import CYCLE, DARK, LEAST_GAP, blend, percent, single_axes
+from .style import CYCLE, DARK, LEAST_GAP, blend, percent, plain, single_axes
 
 __all__ = ["CertificateDisplay"]
 
@@ -136,7 +136,7 @@ class CertificateDisplay:
         ax.set_xticks(ticks, [percent(tick) for tick in ticks])
         ax.minorticks_off()
         ax.set_xlabel("relative distance below the objective")
-        ax.set_yticks(range(n), list(self.certificates))
+        ax.set_yticks(range(n), [plain(name) for name in self.certificates])
         ax.set_ylim(n - 0.3, -0.7)
         ax.tick_params(axis="y", length=0)
         ax.spines[["top", "right", "left"]].set_visible(False)

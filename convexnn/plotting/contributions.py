@@ -10,7 +10,7 @@ from ..explanation import explain
 from ..network import Network
 from ..validation import check_count, check_numeric
 from .neurons import fitted_model
-from .style import DARK, GREY, NEGATIVE, POSITIVE, blend, counted, frame, single_axes
+from .style import DARK, GREY, NEGATIVE, POSITIVE, blend, counted, frame, plain, short, single_axes
 
 __all__ = ["ContributionsDisplay"]
 
@@ -174,11 +174,11 @@ class ContributionsDisplay:
             ax.plot([end, end], [k - 0.35 * (k > 0), k + 1 + 0.35 * (k < n)], color=GREY, linewidth=0.8, zorder=3)
         ax.plot(ends[[0, -1]], [0, n + 1], "D", color=DARK, markersize=6, zorder=4)
         self._write(ends, decimals)
-        ax.set_yticks(np.arange(n + 2), ["output bias", *self.labels, "sum"])
+        ax.set_yticks(np.arange(n + 2), ["output bias", *map(plain, self.labels), "sum"])
         ax.set_ylim(n + 1.6, -0.6)
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-        ax.set_xlabel(self.name)
+        ax.set_xlabel(plain(self.name))
         off = self.n_neurons - self.n_active
         words = f"{counted(self.n_active, self.unit)} active" + (f", {off} off" if off else "")
         ax.set_title(words, loc="left")
@@ -228,14 +228,14 @@ def _output_weights(estimator, predictions, output):
     if classes is not None and len(classes) == 2:
         if output is not None:
             raise ValueError(f"output must be None for two classes; got {output!r}")
-        return np.array([-1.0, 1.0])[-n_outputs:], f"decision function (above 0: {classes[1]})"
+        return np.array([-1.0, 1.0])[-n_outputs:], f"decision function (above 0: {short(classes[1])})"
     if output is None and classes is not None:
         output = int(predictions.argmax())
     if output is None and n_outputs > 1:
         raise ValueError(f"output must be one of 0 to {n_outputs - 1} for several outputs; got None")
     weights = np.eye(n_outputs)[output or 0]
     if classes is not None:
-        return weights, f"output of class {classes[output]}"
+        return weights, f"output of class {short(classes[output])}"
     return weights, "network output" if n_outputs == 1 else f"output {output}"
 
 
@@ -245,4 +245,4 @@ def _features(estimator, network, x, j):
         return ""
     first, second = np.argsort(-np.abs(network.W1[:, j] * x))[:2]
     names = estimator.feature_names_in_
-    return f": {names[first]}, {names[second]}"
+    return f": {short(names[first])}, {short(names[second])}"

@@ -21,6 +21,7 @@ from .style import (
     inside_legend,
     log_scale,
     panel_axes,
+    plain,
 )
 
 __all__ = ["ConvergenceDisplay"]
@@ -217,7 +218,7 @@ class ConvergenceDisplay:
         colors = (RUN_COLORS[k % len(RUN_COLORS)] for k in range(len(self.runs)))
         for (name, group), color in zip(self.runs.items(), colors, strict=False):
             for k, (times, objectives) in enumerate(group):
-                label = (f"{name}, {len(group)} runs" if len(group) > 1 else name) + words
+                label = plain(f"{name}, {len(group)} runs" if len(group) > 1 else name) + words
                 style = {"color": color, "linewidth": 1.1, "label": None if k else label}
                 self.run_lines_[name] += ax.plot(times, values_of(objectives), **style)
 

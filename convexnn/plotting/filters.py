@@ -9,7 +9,7 @@ from ..circular import CircularNetwork
 from ..conv_network import ConvNetwork
 from ..validation import check_choice, check_count
 from .neurons import fitted_model, neuron_groups, neuron_sizes, output_names
-from .style import CYCLE, GREY, NEGATIVE, POSITIVE, frame, panel_axes
+from .style import CYCLE, GREY, NEGATIVE, POSITIVE, frame, panel_axes, plain
 
 __all__ = ["FiltersDisplay"]
 
@@ -147,7 +147,7 @@ class FiltersDisplay:
         self.axes_ = panel_axes(ax, len(rows) * n, n, size).reshape(len(rows), n)
         self.figure_ = self.axes_[0, 0].figure
         for one, title in zip(self.axes_[0], self.titles, strict=True):
-            one.set_title(title, fontsize="small")
+            one.set_title(plain(title), fontsize="small")
         for line, row in zip(self.axes_, rows, strict=True):
             if images:
                 self._plot_images(line) if row == "filters" else self._plot_spectrum_images(line)

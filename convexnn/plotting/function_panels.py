@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .style import CYCLE, DARK, GREY, LIGHT, NEGATIVE, POSITIVE, blend, class_colors, counted, frame
+from .style import CYCLE, DARK, GREY, LIGHT, NEGATIVE, POSITIVE, blend, class_colors, counted, frame, plain, short
 
 __all__ = ["plot_curves", "plot_surface"]
 
@@ -34,7 +34,7 @@ def plot_curves(display: Any, knots: bool) -> None:
     display.knot_points_ = _plot_knots(display) if knots and len(display.knots_) else []
     words = counted(display.network.n_neurons, "neuron"), counted(len(display.knots_), "knot")
     ax.set_title(f"{words[0]}, {words[1]} in view", loc="left")
-    ax.set_xlabel(display.names[0])
+    ax.set_xlabel(plain(display.names[0]))
     ax.set_ylabel(_value_label(display))
     ax.set_xlim(grid[0], grid[-1])
 
@@ -60,8 +60,8 @@ def plot_surface(display: Any, normals: np.ndarray, sizes: np.ndarray, lines: bo
     display.points_ = _surface_data(display, scale)
     words = counted(display.network.n_neurons, "neuron"), counted(display.n_regions_, "activation region")
     ax.set_title(f"{words[0]}, {words[1]} in view", loc="left")
-    ax.set_xlabel(display.names[0])
-    ax.set_ylabel(display.names[1])
+    ax.set_xlabel(plain(display.names[0]))
+    ax.set_ylabel(plain(display.names[1]))
     ax.set(xlim=(horizontal[0], horizontal[-1]), ylim=(vertical[0], vertical[-1]))
 
 
@@ -74,7 +74,7 @@ def _curve_colors(display):
 def _curve_label(display, k):
     if display.values.shape[1] == 1:
         return "network"
-    return f"class {display.outputs[k]}" if display.classes is not None else f"output {display.outputs[k]}"
+    return f"{'output' if display.classes is None else 'class'} {plain(display.outputs[k])}"
 
 
 def _value_label(display):
@@ -82,8 +82,8 @@ def _value_label(display):
         return "network output"
     several = display.values.shape[-1] > 1
     if display.response == "decision_function":
-        return "decision function" if several else f"decision function (above 0: {display.outputs[0]})"
-    return "probability" if several else f"probability of {display.outputs[0]}"
+        return "decision function" if several else f"decision function (above 0: {plain(display.outputs[0])})"
+    return "probability" if several else f"probability of {plain(display.outputs[0])}"
 
 
 def _plot_knots(display):
@@ -122,7 +122,7 @@ def _curve_data(display, colors):
         heights, place = (index if display.response == "predict_proba" else 2 * index - 1), ax.transData
     for k, name in enumerate(display.classes):
         chosen = index == k
-        label = f"class {name}" if len(display.classes) == 2 else None
+        label = f"class {plain(short(name))}" if len(display.classes) == 2 else None
         dots = ax.scatter(x[chosen], heights[chosen], color=shades[k], transform=place, label=label, **style)
     return dots
 
@@ -186,7 +186,7 @@ def _plot_lines(display, normals, sizes):
     drawn, few = set(), len(display.segments_) <= MOST_MARKS
     for (start, end), j in zip(display.segments_, display.segment_neurons_, strict=True):
         label, _, direction = styles[groups[j]]
-        label = f"neuron, {label}" if len(styles) == 2 and styles[1][2] < 0 else "neuron"
+        label = f"neuron, {plain(label)}" if len(styles) == 2 and styles[1][2] < 0 else "neuron"
         width = (0.6 + 1.2 * sizes[j] / largest) * (1.0 if few else 0.5)
         dashes = "-" if direction > 0 else (0, (5, 2))
         new = None if label in drawn else label
@@ -220,5 +220,5 @@ def _surface_data(display, scale):
     shades = class_colors(len(display.classes)) or [CYCLE[k % len(CYCLE)] for k in range(len(display.classes))]
     for name, shade in zip(display.classes, shades, strict=True):
         chosen = display.y == name
-        dots = ax.scatter(*display.X[chosen].T, color=shade, label=f"class {name}", **style)
+        dots = ax.scatter(*display.X[chosen].T, color=shade, label=f"class {plain(short(name))}", **style)
     return dots

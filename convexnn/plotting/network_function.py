@@ -12,7 +12,7 @@ from ..validation import check_choice, check_count, check_numeric
 from .function_panels import plot_curves, plot_surface
 from .lines import clip_lines, count_regions
 from .neurons import feature_names, fitted_model, neuron_groups, neuron_sizes, neuron_walls, output_names
-from .style import inside_legend, single_axes
+from .style import inside_legend, short, single_axes
 
 __all__ = ["NetworkFunctionDisplay"]
 
@@ -294,7 +294,7 @@ def _respond(estimator, response, grid):
     values = np.full((len(mesh), found.shape[1]), np.nan)
     values[known] = found
     shape = [len(axis) for axis in reversed(grid)]
-    names = [str(name) for name in getattr(estimator, "classes_", range(found.shape[1]))]
+    names = [short(name) for name in getattr(estimator, "classes_", range(found.shape[1]))]
     return values.reshape(*shape, -1), names[-found.shape[1] :]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..circular import CircularNetwork
 from ..network import Network
 from ..trained import trained_model
-from .style import CYCLE, GREY, NEGATIVE, POSITIVE
+from .style import CYCLE, GREY, NEGATIVE, POSITIVE, short
 
 __all__ = [
     "feature_names",
@@ -69,7 +69,7 @@ def feature_names(estimator: Any, n_features: int) -> list:
         The names.
     """
     if hasattr(estimator, "feature_names_in_"):
-        return [str(name) for name in estimator.feature_names_in_]
+        return [short(name) for name in estimator.feature_names_in_]
     return ["x"] if n_features == 1 else [f"x{k}" for k in range(n_features)]
 
 
@@ -90,7 +90,7 @@ def output_names(estimator: Any, n_outputs: int) -> list:
     """
     classes = getattr(estimator, "classes_", ())
     if len(classes) == n_outputs:
-        return [f"class {name}" for name in classes]
+        return [f"class {short(name)}" for name in classes]
     return [f"output {k}" for k in range(n_outputs)]
 
 

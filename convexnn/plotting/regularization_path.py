@@ -27,6 +27,7 @@ from .style import (
     log_scale,
     panel_axes,
     percent,
+    plain,
 )
 
 __all__ = ["RegularizationPathDisplay", "match_neurons"]
@@ -241,7 +242,7 @@ class RegularizationPathDisplay:
                 # one artist for a group: a column of NaN ends each line
                 heights = np.pad(chosen, [(0, 0), (0, 1)], constant_values=np.nan).ravel()
                 places = np.tile(np.append(self.alphas, np.nan), len(chosen))
-                self.norm_lines_ += ax.plot(places, heights, color=color, label=label, alpha=0.7, **style)
+                self.norm_lines_ += ax.plot(places, heights, color=color, label=plain(label), alpha=0.7, **style)
         both = any(direction < 0 for _, _, direction in self.groups)
         if both:
             ax.axhline(0, color=DARK, linewidth=0.8, zorder=1)
@@ -281,7 +282,7 @@ class RegularizationPathDisplay:
                 ax.plot(self.alphas[best], sign * scores[best], "*", color=NEGATIVE, markersize=12, label=label)
         better = "lower is better" if error else "higher is better"
         ax.set_title("Error" if error else "Score", loc="left")
-        ax.set_ylabel(f"{name} ({better})")
+        ax.set_ylabel(f"{plain(name)} ({better})")
         inside_legend(ax)
 
     def _plot_objective(self, ax):

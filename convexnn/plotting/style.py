@@ -4,6 +4,7 @@ Blue is positive and orange-red negative everywhere: output weights, contributio
 is imported where something is drawn, so that the package loads without it.
 """
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,8 @@ __all__ = [
     "log_scale",
     "panel_axes",
     "percent",
+    "plain",
+    "short",
     "single_axes",
 ]
 
@@ -50,6 +53,11 @@ PROVISIONAL_WORDS = "provisional, by a short search"
 # Smaller gaps are rounding; they are drawn here.
 LEAST_GAP = 1e-12
 SCOPE_MARKERS = {"sampled": "s", "local": "o", "global": "D"}
+# What TeX reads as commands.
+TEX = {letter: f"\\{letter}" for letter in "$%&#_{}"}
+TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+# Longer names lose their middle.
+LONGEST_NAME = 40
 
 
 def single_axes(ax: "Axes | None", size: tuple) -> "Axes":
@@ -232,6 +240,44 @@ def percent(value: float) -> str:
     if value < 1e-3:
         return f"{value:.0e}".replace("e-0", "e-")
     return f"{100 * value:.2g}%" if value < 1 else f"{100 * value:.0f}%"
+
+
+def plain(text: Any) -> str:
+    """Return text so that matplotlib draws it letter by letter: names with dollars are no formulas.
+
+    Parameters
+    ----------
+    text : object
+        The text, or what it is of.
+
+    Returns
+    -------
+    str
+        The text, escaped.
+    """
+    from matplotlib import rcParams
+
+    text = str(text).encode("utf-8", "replace").decode("utf-8")
+    text = f" {text}" if text.startswith("_") else text  # legends leave out what begins with _
+    return text.translate(str.maketrans(TEX)) if rcParams["text.usetex"] else text.replace("$", r"\$")
+
+
+def short(name: Any) -> str:
+    """Return a name in one line that is not too long.
+
+    Parameters
+    ----------
+    name : object
+        Name of a feature or a class.
+
+    Returns
+    -------
+    str
+        The name; a long one without its middle.
+    """
+    name = re.sub(r"\s", " ", str(name))
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
 
 
 def blend(color: Any, share: float) -> tuple:

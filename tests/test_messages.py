@@ -1,0 +1,58 @@
+"""Numbers and texts in messages are written as people write them, whatever library they come from."""
+
+import numpy as np
+import pytest
+
+from convexnn import Certificate, ConvexReLUClassifier, ConvexReLURegressor, Network
+from convexnn.baselines import train_adam
+from convexnn.datasets import make_windows, planted_network, split_signal
+from convexnn.patches import Patches
+from convexnn.validation import shown
+
+X = np.random.default_rng(0).standard_normal((12, 2))
+TEXTS = {
+    "3.5": np.float64(3.5),
+    "-1": np.int8(-1),
+    "True": np.bool_(True),
+    "'a'": np.str_("a"),
+    "(1, 2.0)": (np.int64(1), np.float32(2)),
+    "(1,)": (np.uint8(1),),
+    "[nan, 'b']": [np.float64("nan"), "b"],
+    "0.5": np.longdouble(0.5),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_shown(text):
+    assert shown(TEXTS[text]) == text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: ConvexReLUClassifier().fit(X, np.zeros(12, int)),
+        lambda: ConvexReLUClassifier().fit(X, np.full(12, "a")),
+        lambda: ConvexReLURegressor().fit(X, ["1"] * 12),
+        lambda: ConvexReLURegressor().fit(X, np.full(12, "1")),
+        lambda: make_windows(X[:, 0], window=np.float64(3.0)),
+        lambda: make_windows(X[:, 0], horizon=np.int64(0)),
+        lambda: split_signal(X[:, 0], np.float64(1.5)),
+        lambda: planted_network(3, 2, noise=np.float64(-1)),
+        lambda: Patches((np.int64(1), np.int64(4)), np.float64(2)),
+        lambda: Patches((np.int64(1),), 2),
+        lambda: train_adam(X, X[:, 0], np.float64(-0.5)),
+        lambda: Network(X, X[0], X, X[0], hidden_norm=np.float64(1.5)),
+    ],
+)
+def test_messages_have_no_scalars_of_numpy(wrong):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        wrong()
+    assert "np." not in str(caught.value)
+
+
+def test_certificates_hold_plain_numbers():
+    certificate = Certificate(np.float64(2.0), np.float32(1.5), "local", proved_bound=np.int64(1))
+    assert (
+        repr(certificate)
+        == "Certificate(objective=2.0, lower_bound=1.5, scope='local', rounding=0.0, proved_bound=1.0)"
+    )
