@@ -1,4 +1,7 @@
-"""The smallest alpha at which no neuron is active: alpha_max = kappa(-grad L(0))."""
+"""The smallest alpha at which no neuron is active: alpha_max = kappa(-grad L(0)).
+
+A loss with kinks has many gradients there; then it is the least kappa of all of them (`zero_dual`).
+"""
 
 from typing import NamedTuple
 
@@ -16,6 +19,7 @@ from .simplify import Simplified
 from .survey import SURVEYED, THIN_DATA, Survey
 from .validation import check_choice, check_flag
 from .vector_search import VectorSearch
+from .zero_dual import least_kappa, neurons_of_search, neurons_of_vectors
 
 __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
 
@@ -33,8 +37,8 @@ class AlphaMax(NamedTuple):
     Parameters
     ----------
     value : float
-        The largest value of kappa(-grad L(0)) that was found: below it some neuron is active, for certain, if the loss
-        is smooth. A loss with kinks has many subgradients there, and the value is that of one: alpha_max may be lower.
+        The largest value of kappa(-grad L(0)) that was found, for the gradient, of a loss with kinks the subgradient,
+        of least kappa: below it some neuron is active.
     upper : float
         A proved upper bound: at and above it no neuron is active; inf where nothing was proved.
     scope : {"sampled", "local", "global"}
@@ -58,8 +62,6 @@ class AlphaMax(NamedTuple):
 def kappa_at_zero(program: Program) -> float:
     """Compute the smallest alpha at which the zero network solves a program over its patterns.
 
-    If the loss has kinks it is such an alpha, not always the smallest.
-
     Parameters
     ----------
     program : Program
@@ -68,7 +70,7 @@ def kappa_at_zero(program: Program) -> float:
     Returns
     -------
     float
-        kappa(-grad L(0)) over the patterns; 0 if the free part fits exactly.
+        kappa(-grad L(0)) over the patterns, the least of a loss with kinks; 0 if the free part fits exactly.
 
     Examples
     --------
@@ -78,6 +80,8 @@ def kappa_at_zero(program: Program) -> float:
     >>> round(kappa_at_zero(build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 1.0, "all", plain)), 7)
     10.6301458
     """
+    if program.fits_freely:
+        return 0.0
     V = program.dual_at_zero()
     norm = program.kappa(V)
     return norm if norm > program.dual_rounding(V) else 0.0
@@ -116,22 +120,28 @@ def alpha_max_over_all(
     >>> alpha_max_over_all(program, random_state=0).scope
     'global'
     """
-    if not program.dual_at_zero().any():  # what is rounding beside y is not beside what the free part leaves of y
+    if program.fits_freely:  # what is rounding beside y is not beside what the free part leaves of y
         return AlphaMax(0.0, 0.0, "global")
     simplified = Simplified(program, program.zero()[1])
     problem = simplified.program
-    V, rng = problem.dual_at_zero(), check_random_state(random_state)
+    rng = check_random_state(random_state)
     if program.coupled:
-        search, none = VectorSearch(problem.design, rng), np.zeros((0, problem.design.X.shape[1]))
-        value = search.maxima(V, 0.0, none, search.n_starts).values.max(initial=0.0)
+        zero = least_kappa(problem, problem.any_dual_at_zero(), neurons_of_vectors(problem, VectorSearch(problem.design, rng)))
+        value = zero.value if zero.value > problem.dual_rounding(zero.V) else 0.0
         return AlphaMax(float(value * simplified.unit_alpha), np.inf, "local")
     upper, kind = np.inf, "local"
+    V = problem.any_dual_at_zero()
     many = V.shape[1] > 1 or problem.design.X.size > THIN_DATA  # of searches, or of cells
-    if scope == "local" and many and not problem.selects:
+    proved = problem.loss.smooth
+    if not proved:
+        searches = [CellSearch(problem.design, rng, problem.selects) for _ in V.T]
+        zero = least_kappa(problem, V, neurons_of_search(problem, searches, STARTS[:1] if scope == "local" else STARTS))
+        V, value, proved = zero.V, zero.value, zero.lower >= (1 - PROVED_TOL) * zero.value
+    elif scope == "local" and many and not problem.selects:
         value = _survey(problem, V, rng)
     else:
-        searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
-        value = max(found for found, _ in searches)
+        found = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
+        value, searches = max(value for value, _ in found), [search for _, search in found]
     if scope != "local" and not problem.selects:
         limits = {"time_limit": time_limit}
         if scope == "auto":
@@ -140,12 +150,11 @@ def alpha_max_over_all(
         threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
         bounds = [
             prover.bound(V[:, [c]], threshold, starts=search.found, refute=False, **limits)
-            for c, (_, search) in enumerate(searches)
+            for c, search in enumerate(searches)
         ]
         value = max(value, *(bound.lower for bound in bounds))
         upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)
         slack = 2 * PROVED_TOL + problem.relaxation - 1.0
-        proved = program.loss.smooth  # of a loss with kinks only `upper` is
         kind = "global" if proved and upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0
     return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)

@@ -29,6 +29,7 @@ from .enumeration import interior_gates
 from .group_pricing import kappa_groups
 from .pricing import kappa
 from .selection_cones import SelectionCones
+from .zero_dual import least_kappa, neurons_of_blocks
 
 __all__ = ["Program", "Solution"]
 
@@ -150,13 +151,21 @@ class Program:
     def project_dual(self, V: np.ndarray) -> np.ndarray:
         """Project V onto {F'V = 0} and the domain of the dual; what is only rounding of Y becomes zero."""
         V = self.loss.project_dual(self.Y, V, self.free_basis[0])
-        return V if np.linalg.norm(V) > RESIDUAL_TOL * np.linalg.norm(self.Y) else np.zeros_like(V)
+        return V if np.linalg.norm(V) > RESIDUAL_TOL * self._dual_size else np.zeros_like(V)
+
+    @cached_property
+    def _dual_size(self):
+        """The size of the gradient at zero predictions, of whose rounding a dual vector may consist."""
+        return np.linalg.norm(self.loss.grad(self.Y, np.zeros_like(self.Y)))
 
     @property
     def rounding(self) -> float:
         """Difference of objective and bound that is rounding where both should be zero."""
-        size = self.loss.value(self.Y, np.zeros_like(self.Y))
-        return float(size * RESIDUAL_TOL**2) if np.isfinite(size) else 0.0
+        if self.loss.clipped:  # residuals are rounding of Y
+            size = max(self.loss.value(self.Y, (1 + part) * self.Y) for part in (-RESIDUAL_TOL, RESIDUAL_TOL))
+        else:
+            size = self.loss.value(self.Y, np.zeros_like(self.Y)) * RESIDUAL_TOL**2
+        return float(size) if np.isfinite(size) else 0.0
 
     def dual_value(self, V: np.ndarray, norm: float) -> float:
         """Return the largest D(t V) with t kappa <= alpha, for norm >= kappa(V): a lower bound of the optimum.
@@ -223,10 +232,33 @@ class Program:
         """Return the largest dual norm over the blocks of this program, on their cones, of s_b X'D_b V."""
         return (kappa if self.by_prox else kappa_groups)(self.design, self.cones, self.penalty, V)
 
-    def dual_at_zero(self) -> np.ndarray:
-        """Return -grad L at the best free fit, the dual vector of the zero network; kappa of it is alpha_max."""
-        W, beta = self.zero()
-        return self.project_dual(-self.loss.stationary_grad(self.Y, self.predict(W, beta), self.free_basis[0]))
+    def dual_at_zero(self, enough: float = 0.0) -> np.ndarray:
+        """Return the dual vector of the zero network, where the loss has kinks the one of least kappa over its patterns.
+
+        kappa of it is alpha_max, over these patterns. With `enough` above 0 any of a kappa of at most this will do.
+        """
+        V = self.any_dual_at_zero()
+        return V if self.loss.smooth else least_kappa(self, V, neurons_of_blocks(self), enough=enough).V
+
+    def any_dual_at_zero(self) -> np.ndarray:
+        """Return a dual vector of the zero network, the only one if the loss is smooth."""
+        return self.project_dual(-self._grad_at_zero)
+
+    @cached_property
+    def fits_freely(self) -> bool:
+        """Whether the free columns fit exactly, up to rounding: there is nothing left for neurons."""
+        return self.loss.value(self.Y, self.free @ self.zero()[1]) <= self.rounding
+
+    @cached_property
+    def duals_at_zero(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds of the dual vectors of the zero network, -dL at the best free fit: one vector if the loss is smooth."""
+        beta = self.zero()[1]
+        kinks, (lower, upper) = self.loss.kinks(self.Y, self.free @ beta), self.loss.domain(self.Y)
+        return np.where(kinks, -upper, -self._grad_at_zero), np.where(kinks, -lower, -self._grad_at_zero)
+
+    @cached_property
+    def _grad_at_zero(self):
+        return self.loss.stationary_grad(self.Y, self.free @ self.zero()[1], self.free_basis[0])
 
     @property
     def by_prox(self) -> bool:
