@@ -215,7 +215,9 @@ class Program:
     def certified(self, W: np.ndarray, beta: np.ndarray, V: np.ndarray | None = None) -> tuple[Certificate, np.ndarray]:
         """Return the certificate of `certificate`, and the dual vector of its bound."""
         best = -np.inf, None
-        for candidate in [-self.loss.grad(self.Y, self.predict(W, beta))] + ([] if V is None else [V]):
+        kinks_at_zero = not (W.any() or self.loss.smooth)
+        own = self.dual_at_zero(self.alpha) if kinks_at_zero else -self.loss.grad(self.Y, self.predict(W, beta))
+        for candidate in [own] + ([] if V is None else [V]):
             dual = self.project_dual(candidate)
             norm = self.kappa(dual) + self.dual_rounding(dual)
             bound = self.dual_value(dual, norm)

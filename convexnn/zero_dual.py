@@ -79,12 +79,13 @@ def least_kappa(program, V, neurons, *, enough=0.0, over=lambda: False):
     bounds = program.duals_at_zero
     free = (bounds[0] < bounds[1]).ravel()
     value, fits = neurons(V, 0.0, np.inf)
+    least = TOL * value  # beside which the rest is rounding
     best, level, rows = (value, V), 0.0, np.zeros((0, V.size))
     if not free.any():
         return ZeroDual(V, value, value)
     master = _Master(*bounds, free, program.free_basis[0])
     for _ in range(ROUNDS):
-        if best[0] <= max(enough, (1 + TOL) * level) or 0.0 < enough < level or over():
+        if best[0] <= max(enough, (1 + TOL) * level, least) or 0.0 < enough < level or over():
             break
         rows = np.concatenate([rows, fits.reshape(len(fits), V.size)])
         found = master.solve(rows)
@@ -101,7 +102,7 @@ def least_kappa(program, V, neurons, *, enough=0.0, over=lambda: False):
             cut = fits.reshape(len(fits), V.size) @ point.ravel() > (1 + TOL) * level
             if best[0] < before or cut.any():
                 break
-    return ZeroDual(best[1], best[0], min(level, best[0]))
+    return ZeroDual(best[1], best[0] if best[0] > least else 0.0, min(level, best[0]))
 
 
 def neurons_of_blocks(program):

@@ -53,8 +53,12 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
         _compile(compile_kernels, progress)
         monitor = Monitor(program, max_iter, time_limit, callback, progress, scope)
         try:
-            with plain_interrupts(), one_blas_thread():
-                iterate(monitor)
+            if program.fits_freely:  # the zero network, at a bound of 0
+                monitor.scope = "global" if scope == "local" else monitor.scope
+                monitor.record(0)
+            else:
+                with plain_interrupts(), one_blas_thread():
+                    iterate(monitor)
         except KeyboardInterrupt:
             monitor.status = "interrupted"
         return monitor.solution(tol)

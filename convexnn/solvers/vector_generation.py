@@ -38,6 +38,7 @@ from ..patchwise import DirectedDesign
 from ..simplify import Simplified
 from ..validation import check_choice
 from ..vector_search import VectorMaxima, VectorSearch, compile_vector_search, join_vector_maxima
+from ..zero_dual import least_kappa, neurons_of_vectors
 from .descent import descend_factors
 from .factors import solve_factors
 from .monitor import check_blocks, run_watched
@@ -213,6 +214,7 @@ class _VectorGeneration:
         self.program = self.simplified.program
         self.search = VectorSearch(self.program.design, rng)
         self.gap, self.mu, self.V, self.step = 1.0, None, None, 0.0
+        self.zero = self.program.any_dual_at_zero()
         no_outputs, (n_rows, d) = np.zeros((0, whole.Y.shape[1])), self.program.design.X.shape
         self.pool = VectorMaxima(np.zeros(0), np.zeros((0, d)), no_outputs, np.zeros((0, n_rows), bool))
 
@@ -338,7 +340,12 @@ class _VectorGeneration:
 
         Leaves in `climbed` the maxima that the neurons belong to.
         """
-        program, neurons, search, V = self.program, self.neurons, self.search, self.V
+        program, neurons, search = self.program, self.neurons, self.search
+        if not (len(neurons) or program.loss.smooth):  # many dual vectors: the best one proves most
+            known = neurons_of_vectors(program, search, self.monitor.over)
+            self.zero = least_kappa(program, self.zero, known, enough=program.alpha, over=self.monitor.over).V
+            self.V = self.zero
+        V = self.V
         units = neurons.A / np.linalg.norm(neurons.A, axis=1, keepdims=True)
         directions = neurons.U / np.linalg.norm(neurons.U, axis=1, keepdims=True)
         limits = {"over": self.monitor.over, "progress": CLIMB_PART * self.tol}

@@ -150,7 +150,8 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         point = solve_inner(sub, point, LAST_PART * last, observe)
     gaps = []
     while True:
-        V = program.project_dual(point.V)
+        kinks_at_zero = not (point.W.any() or program.loss.smooth)
+        V = program.dual_at_zero(program.alpha) if kinks_at_zero else program.project_dual(point.V)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(point.W.any(axis=1)), int(program.design.n_blocks**0.5))
         prices = price(products, program.cones, program.penalty, V, program.alpha, limit, tight)
         slack = program.dual_rounding(V, products.X.dtype) + program.dual_neglected(V)
