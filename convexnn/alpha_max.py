@@ -25,8 +25,12 @@ __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
 
 # Starts of the searches, in units of the usual number; the second is for values that are to be right.
 STARTS = (1, 4)
+# The same for losses with kinks, which take many searches.
+KINKED_STARTS = (0.1, 1, 4)
 # Relative distance of the bounds at which they are one, and the cones that an unasked proof may take.
 PROVED_TOL, PROOF_NODES = 1e-9, 200_000
+# The same for values that are only searched for, of losses with kinks.
+LOCAL_TOL = 1e-5
 # Seconds that an unasked proof may take.
 PROOF_SECONDS = 1.0
 
@@ -135,7 +139,8 @@ def alpha_max_over_all(
     proved = problem.loss.smooth
     if not proved:
         searches = [CellSearch(problem.design, rng, problem.selects) for _ in V.T]
-        zero = least_kappa(problem, V, neurons_of_search(problem, searches, STARTS[:1] if scope == "local" else STARTS))
+        neurons = neurons_of_search(problem, searches, KINKED_STARTS[: 2 if scope == "local" else 3])
+        zero = least_kappa(problem, V, neurons, tol=LOCAL_TOL if scope == "local" else PROVED_TOL)
         V, value, proved = zero.V, zero.value, zero.lower >= (1 - PROVED_TOL) * zero.value
     elif scope == "local" and many and not problem.selects:
         value = _survey(problem, V, rng)

@@ -28,12 +28,12 @@ from .search import REMEMBERED, join_maxima
 
 __all__ = ["ZeroDual", "least_kappa", "neurons_of_blocks", "neurons_of_search", "neurons_of_vectors"]
 
-# Relative distance of the bounds at which they are one, and linear programs that are solved at most.
+# Relative distance of the bounds at which they are one by default, and linear programs that are solved at most.
 TOL, ROUNDS = 1e-9, 300
 # Blocks whose neurons join at a time.
 JOINING = 50
 # Rows that are slack by this part leave, once there are so many entries.
-SLACK_PART, MANY_ENTRIES = 0.2, 2_000_000
+SLACK_PART, MANY_ENTRIES = 0.1, 100_000
 
 
 class ZeroDual(NamedTuple):
@@ -54,7 +54,7 @@ class ZeroDual(NamedTuple):
     lower: float
 
 
-def least_kappa(program, V, neurons, *, enough=0.0, over=lambda: False):
+def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False):
     """Find the dual vector of the zero network with the least kappa.
 
     Parameters
@@ -64,10 +64,13 @@ def least_kappa(program, V, neurons, *, enough=0.0, over=lambda: False):
     V : ndarray of shape (n_samples, n_outputs)
         A dual vector of the zero network, to start from.
     neurons : callable
-        Called as neurons(V, level, best); returns the largest of level and kappa(V), exact if it is below `best`, and
-        fits (n_neurons, n_samples, n_outputs) of unit neurons, among them one that attains it.
+        Called as neurons(V, level, best); returns the largest of level and kappa(V), and fits (n_neurons, n_samples,
+        n_outputs) of unit neurons, among them one that attains it. It may be less than kappa(V) where it is above the
+        level, and need not be exact above `best`.
     enough : float, default=0.0
         The search ends where the least kappa is known to be at most this, or above it.
+    tol : float, default=1e-9
+        Relative distance of the bounds at which they are one.
     over : callable, default: never
         Asked between rounds whether to stop.
 
@@ -79,13 +82,18 @@ def least_kappa(program, V, neurons, *, enough=0.0, over=lambda: False):
     bounds = program.duals_at_zero
     free = (bounds[0] < bounds[1]).ravel()
     value, fits = neurons(V, 0.0, np.inf)
-    least = TOL * value  # beside which the rest is rounding
+    least = max(TOL * value, program.dual_rounding(V))  # beside which the rest is rounding
     best, level, rows = (value, V), 0.0, np.zeros((0, V.size))
     if not free.any():
         return ZeroDual(V, value, value)
     master = _Master(*bounds, free, program.free_basis[0])
     for _ in range(ROUNDS):
-        if best[0] <= max(enough, (1 + TOL) * level, least) or 0.0 < enough < level or over():
+        if best[0] <= max(enough, (1 + tol) * level, least):
+            value, fits = neurons(best[1], best[0], np.inf)  # by all that a search can do
+            if value <= max(enough, (1 + tol) * best[0], least):
+                break
+            best = value, best[1]
+        if 0.0 < enough < level or over():
             break
         rows = np.concatenate([rows, fits.reshape(len(fits), V.size)])
         found = master.solve(rows)
@@ -134,8 +142,8 @@ def neurons_of_search(program, searches, factors, over=lambda: False):
         Whose patterns are not used.
     searches : list of CellSearch
         One an output.
-    factors : tuple of int
-        Starts in units of the usual number, of searches that follow where one finds nothing.
+    factors : tuple of float
+        Starts in units of the usual number, of searches of which each follows one that finds nothing above the level.
     over : callable, default: never
         Asked now and then whether to stop.
     """
@@ -152,7 +160,7 @@ def neurons_of_search(program, searches, factors, over=lambda: False):
                 if len(maxima.above(most)):
                     break
                 most = (1 + TOL) * level
-                maxima = search.maxima(v, level, none, none[:, 0], factor * search.n_starts, over)
+                maxima = search.maxima(v, level, none, none[:, 0], int(factor * search.n_starts), over)
             search.found, search.found_signs = maxima.directions[:REMEMBERED], maxima.signs[:REMEMBERED]
             maxima = maxima.above(level).select(slice(JOINING))
             values.extend(maxima.values)

@@ -308,7 +308,7 @@ class _Generation:
         program, pool = self.program, self.pool
         (rows, outputs), parts = pool.pairs, []
         if not (len(rows) or program.loss.smooth):  # many dual vectors: the best one proves most
-            neurons = neurons_of_search(program, self.searches, (1,), self.monitor.over)
+            neurons = neurons_of_search(program, self.searches, (0.1, 1), self.monitor.over)
             self.zero = least_kappa(program, self.zero, neurons, enough=program.alpha, over=self.monitor.over).V
             self.V = self.zero
         V = self.V
