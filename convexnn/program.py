@@ -27,6 +27,7 @@ from .cones import make_cones
 from .design import Design
 from .enumeration import interior_gates
 from .group_pricing import kappa_groups
+from .loss_fits import SEPARATED_TOL
 from .pricing import kappa
 from .selection_cones import SelectionCones
 from .zero_dual import least_kappa, neurons_of_blocks
@@ -166,6 +167,12 @@ class Program:
         else:
             size = self.loss.value(self.Y, np.zeros_like(self.Y)) * RESIDUAL_TOL**2
         return float(size) if np.isfinite(size) else 0.0
+
+    @cached_property
+    def separated(self) -> bool:
+        """Whether the free columns separate the labels: the loss has no minimum, and tends to 0."""
+        zero = self.loss.value(self.Y, np.zeros_like(self.Y))
+        return not self.loss.clipped and self.loss.value(self.Y, self.free @ self.zero()[1]) <= SEPARATED_TOL * zero
 
     def dual_value(self, V: np.ndarray, norm: float) -> float:
         """Return the largest D(t V) with t kappa <= alpha, for norm >= kappa(V): a lower bound of the optimum.

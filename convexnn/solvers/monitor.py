@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # What solvers say that cannot go on.
 NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inner solver)"
+# What is said where the optimum is 0, and no network attains it.
+NO_MINIMUM = "stopped at a loss without a minimum (bias and skip separate the classes, so that it tends to 0)"
 
 
 def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit, callback, verbose, scope=None):
@@ -53,8 +55,9 @@ def run_watched(iterate, program, compile_kernels, *, tol, max_iter, time_limit,
         _compile(compile_kernels, progress)
         monitor = Monitor(program, max_iter, time_limit, callback, progress, scope)
         try:
-            if program.fits_freely:  # the zero network, at a bound of 0
+            if program.fits_freely or program.separated:  # the zero network, at a bound of 0
                 monitor.scope = "global" if scope == "local" else monitor.scope
+                monitor.status = NO_MINIMUM if program.separated else ""
                 monitor.record(0)
             else:
                 with plain_interrupts(), one_blas_thread():
