@@ -121,11 +121,12 @@ def neurons_of_blocks(program):
     def neurons(V, level, best):
         if program.by_prox:
             bound, blocks = price(design, cones, penalty, V, level, design.n_blocks, tight)
-            blocks = blocks[:JOINING]
-            P = cones.project(design.rmatvec(V, blocks), blocks, tight[blocks])
-            U = penalty.steepest(P)
         else:
             bound, blocks = price_groups(design, cones, penalty, V, level, JOINING)
+        blocks = blocks[:JOINING]
+        if penalty.rotation_invariant:
+            U = penalty.steepest(cones.project(design.rmatvec(V, blocks), blocks, tight[blocks]))
+        else:
             U = steepest_blocks(design, cones, penalty, V, blocks)
         fits = [design.matvec(U[[k]], blocks[[k]]) for k in range(len(blocks))]
         return bound, np.array(fits).reshape(len(fits), *V.shape)
