@@ -5,6 +5,7 @@ A `Training` is the convex program of an estimator on its distinct samples (`sam
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -12,6 +13,7 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
@@ -143,21 +145,35 @@ class Training:
         ----------
         model : estimator
             Gets `network_`, `certificate_`, `alpha_`, `alpha_max_`, `arrangements_`, `n_neurons_`, `n_iter_`,
-            `history_`, `dual_`, `status_` and `tol_`.
+            `history_`, `dual_`, `status_` and `tol_`. The network is that without neurons where rounding makes it better.
         solution : Solution
             As `solve` returned it.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the gap of the network is above the tolerance, unlike that of its program.
         """
-        samples, program = self.samples, solution.program
+        samples, program, status = self.samples, solution.program, solution.status
         network = recover(solution)
         if self.minimal:
             network = _smallest(network, samples.X)
         # the network's own objective: in extreme units its rounding differs from the program's
         objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)
-        model.network_, model.certificate_ = network, replace(solution.certificate, objective=objective)
+        W, beta = program.zero()
+        if network.n_neurons and not objective <= program.objective(W, beta):  # rounding: worse than no neuron
+            network = recover(replace(solution, W=W, beta=beta))
+            objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)
+        certificate = replace(solution.certificate, objective=objective)
+        if solution.converged and not certificate.gap <= self.options["tol"]:
+            status = "stopped by rounding: the predictions of the network are not those of its program"
+            message = f"the solver was {status}; its relative gap is {certificate.gap:.2e}"
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+        model.network_, model.certificate_ = network, certificate
         model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max
         model.arrangements_ = samples.patterns_of_all(program.design.arrangements)
         model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
-        model.status_, model.tol_ = solution.status, self.options["tol"]
+        model.status_, model.tol_ = status, self.options["tol"]
         model.dual_ = np.zeros((len(self.kept), solution.dual.shape[1]))
         model.dual_[self.kept] = samples.dual_of_all(solution.dual, self.weights)
 
