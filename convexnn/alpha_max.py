@@ -130,7 +130,9 @@ def alpha_max_over_all(
     problem = simplified.program
     rng = check_random_state(random_state)
     if program.coupled:
-        zero = least_kappa(problem, problem.any_dual_at_zero(), neurons_of_vectors(problem, VectorSearch(problem.design, rng)))
+        zero = least_kappa(
+            problem, problem.any_dual_at_zero(), neurons_of_vectors(problem, VectorSearch(problem.design, rng))
+        )
         value = zero.value if zero.value > problem.dual_rounding(zero.V) else 0.0
         return AlphaMax(float(value * simplified.unit_alpha), np.inf, "local")
     upper, kind = np.inf, "local"

@@ -28,7 +28,16 @@ from scipy import sparse
 from .cones import FreeCones
 from .pricing import EXCESS_TOL, Prices
 
-__all__ = ["GroupStart", "cone_rows", "conic_settings", "group_start", "kappa_groups", "norm_cones", "price_groups", "steepest_blocks"]
+__all__ = [
+    "GroupStart",
+    "cone_rows",
+    "conic_settings",
+    "group_start",
+    "kappa_groups",
+    "norm_cones",
+    "price_groups",
+    "steepest_blocks",
+]
 
 # Steps of FISTA on all undecided blocks.
 STEPS = 40

@@ -242,9 +242,9 @@ class Program:
         return (kappa if self.by_prox else kappa_groups)(self.design, self.cones, self.penalty, V)
 
     def dual_at_zero(self, enough: float = 0.0) -> np.ndarray:
-        """Return the dual vector of the zero network, where the loss has kinks the one of least kappa over its patterns.
+        """Return the dual vector of the zero network, of a loss with kinks the one of least kappa over the patterns.
 
-        kappa of it is alpha_max, over these patterns. With `enough` above 0 any of a kappa of at most this will do.
+        Its kappa is alpha_max over these patterns. With `enough` above 0 any of a kappa of at most this will do.
         """
         V = self.any_dual_at_zero()
         return V if self.loss.smooth else least_kappa(self, V, neurons_of_blocks(self), enough=enough).V
@@ -260,7 +260,7 @@ class Program:
 
     @cached_property
     def duals_at_zero(self) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds of the dual vectors of the zero network, -dL at the best free fit: one vector if the loss is smooth."""
+        """Bounds of the dual vectors of the zero network, -dL at the best free fit; they are one if L is smooth."""
         beta = self.zero()[1]
         kinks, (lower, upper) = self.loss.kinks(self.Y, self.free @ beta), self.loss.domain(self.Y)
         return np.where(kinks, -upper, -self._grad_at_zero), np.where(kinks, -lower, -self._grad_at_zero)

@@ -145,7 +145,7 @@ class Training:
         ----------
         model : estimator
             Gets `network_`, `certificate_`, `alpha_`, `alpha_max_`, `arrangements_`, `n_neurons_`, `n_iter_`,
-            `history_`, `dual_`, `status_` and `tol_`. The network is that without neurons where rounding makes it better.
+            `history_`, `dual_`, `status_` and `tol_`. The network has no neurons where rounding makes that better.
         solution : Solution
             As `solve` returned it.
 

@@ -1,14 +1,14 @@
 """The dual vector of the zero network with the least kappa: the one that proves most where the loss has kinks.
 
-At the best free fit Z0 the dual vectors of the zero network are those of -dL(Z0) with F'V = 0. A smooth loss has one; at
-a kink (a tie, a margin of one) an entry of V is free within an interval. The zero network is optimal at alpha where one
-of them has kappa(V) <= alpha, so that
+At the best free fit Z0 the dual vectors of the zero network are those of -dL(Z0) with F'V = 0. A smooth loss has one;
+at a kink (a tie, a margin of one) an entry of V is free within an interval. The zero network is optimal at alpha where
+one of them has kappa(V) <= alpha, so that
 
     alpha_max = min over these V of kappa(V),   kappa(V) = max over neurons with |u| <= 1 of <G_u, V>
 
-for the fit G_u of the neuron u: a linear program with a row for each neuron, of which few matter. They are found as they
-are needed, by the same pricing as those of a network (cutting planes). Every row is a proof that alpha_max is at least
-the optimum over the rows at hand; every V one that it is at most kappa(V).
+for the fit G_u of the neuron u: a linear program with a row for each neuron, of which few matter. They are found as
+they are needed, by the same pricing as those of a network (cutting planes). The optimum over the rows at hand is a
+lower bound of alpha_max, kappa(V) of every V an upper one.
 
 References
 ----------
@@ -114,7 +114,18 @@ def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False)
 
 
 def neurons_of_blocks(program):
-    """Return the `neurons` of `least_kappa` over the patterns of a program."""
+    """Return the `neurons` of `least_kappa` over the patterns of a program.
+
+    Parameters
+    ----------
+    program : Program
+        With patterns.
+
+    Returns
+    -------
+    callable
+        As `least_kappa` takes it.
+    """
     tight = np.full(program.block_shape, -1, np.int32)
     design, cones, penalty = program.design, program.cones, program.penalty
 
@@ -147,6 +158,11 @@ def neurons_of_search(program, searches, factors, over=lambda: False):
         Starts in units of the usual number, of searches of which each follows one that finds nothing above the level.
     over : callable, default: never
         Asked now and then whether to stop.
+
+    Returns
+    -------
+    callable
+        As `least_kappa` takes it.
     """
     design, none = program.design, np.zeros((0, program.design.X.shape[1]))
 
@@ -173,7 +189,22 @@ def neurons_of_search(program, searches, factors, over=lambda: False):
 
 
 def neurons_of_vectors(program, search, over=lambda: False):
-    """Return the `neurons` of `least_kappa` with output weights of their own, as far as a `VectorSearch` finds them."""
+    """Return the `neurons` of `least_kappa` with output weights of their own, as far as a search finds them.
+
+    Parameters
+    ----------
+    program : Program
+        Whose patterns are not used.
+    search : VectorSearch
+        The search.
+    over : callable, default: never
+        Asked now and then whether to stop.
+
+    Returns
+    -------
+    callable
+        As `least_kappa` takes it.
+    """
     none = np.zeros((0, program.design.X.shape[1]))
 
     def neurons(V, level, best):
@@ -194,7 +225,7 @@ def _hidden(program, U):
 
 
 class _Master:
-    """The linear program min t over x in the box, B'V = 0 and <G, V> <= t for the rows G, V being x where it is free."""
+    """The linear program min t over V in a box with B'V = 0 and <G, V> <= t for rows G."""
 
     def __init__(self, lower, upper, free, basis):
         self.shape, self.free = lower.shape, free
