@@ -250,7 +250,7 @@ class Program:
         return V if self.loss.smooth else least_kappa(self, V, neurons_of_blocks(self), enough=enough).V
 
     def any_dual_at_zero(self) -> np.ndarray:
-        """Return a dual vector of the zero network, the only one if the loss is smooth."""
+        """Return the dual vector of the zero network if the loss is smooth, else one of them or near them."""
         return self.project_dual(-self._grad_at_zero)
 
     @cached_property

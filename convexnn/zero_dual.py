@@ -62,7 +62,7 @@ def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False)
     program : Program
         Gives targets, loss and free columns.
     V : ndarray of shape (n_samples, n_outputs)
-        A dual vector of the zero network, to start from.
+        A dual vector of the zero network, or one near these, to start from.
     neurons : callable
         Called as neurons(V, level, best); returns the largest of level and kappa(V), and fits (n_neurons, n_samples,
         n_outputs) of unit neurons, among them one that attains it. It may be less than kappa(V) where it is above the
@@ -81,12 +81,16 @@ def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False)
     """
     bounds = program.duals_at_zero
     free = (bounds[0] < bounds[1]).ravel()
+    master = _Master(*bounds, free, program.free_basis[0])
+    outside = np.abs(V - np.clip(V, *bounds)).max(initial=0.0)
+    if free.any() and outside > TOL * np.abs(V).max(initial=0.0):
+        found = master.solve(np.zeros((0, V.size)))
+        V = V if found is None else program.project_dual(found[0])
     value, fits = neurons(V, 0.0, np.inf)
     least = max(TOL * value, program.dual_rounding(V))  # beside which the rest is rounding
     best, level, rows = (value, V), 0.0, np.zeros((0, V.size))
     if not free.any():
         return ZeroDual(V, value, value)
-    master = _Master(*bounds, free, program.free_basis[0])
     for _ in range(ROUNDS):
         if best[0] <= max(enough, (1 + tol) * level, least):
             value, fits = neurons(best[1], best[0], np.inf)  # by all that a search can do
