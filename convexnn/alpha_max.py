@@ -1,4 +1,7 @@
-"""The smallest alpha at which no neuron is active: alpha_max = kappa(-grad L(0))."""
+"""The smallest alpha at which no neuron is active: alpha_max = kappa(-grad L(0)).
+
+A loss with kinks has many gradients there; then it is the least kappa of all of them (`zero_dual`).
+"""
 
 from typing import NamedTuple
 
@@ -17,13 +20,18 @@ from .simplify import Simplified
 from .survey import SURVEYED, THIN_DATA, Survey
 from .validation import check_array, check_choice, check_flag, check_positive
 from .vector_search import VectorSearch
+from .zero_dual import least_kappa, neurons_of_search, neurons_of_vectors
 
 __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
 
 # Starts of the searches, in units of the usual number; the second is for values that are to be right.
 STARTS = (1, 4)
+# The same for losses with kinks, which take many searches.
+KINKED_STARTS = (0.1, 1, 4)
 # Relative distance of the bounds at which they are one, and the cones that an unasked proof may take.
 PROVED_TOL, PROOF_NODES = 1e-9, 200_000
+# The same for values that are only searched for, of losses with kinks.
+LOCAL_TOL = 1e-5
 # Seconds that an unasked proof may take, about, by a count of its cones.
 PROOF_SECONDS = 1.0
 # Seconds that a proof has at least, for an upper bound.
@@ -36,8 +44,8 @@ class AlphaMax(NamedTuple):
     Parameters
     ----------
     value : float
-        The largest value of kappa(-grad L(0)) that was found: below it some neuron is active, for certain, if the loss
-        is smooth. A loss with kinks has many subgradients there, and the value is that of one: alpha_max may be lower.
+        The largest value of kappa(-grad L(0)) that was found, for the gradient, of a loss with kinks the subgradient,
+        of least kappa: below it some neuron is active.
     upper : float
         A proved upper bound: at and above it no neuron is active; inf where nothing was proved.
     scope : {"sampled", "local", "global"}
@@ -61,8 +69,6 @@ class AlphaMax(NamedTuple):
 def kappa_at_zero(program: Program) -> float:
     """Compute the smallest alpha at which the zero network solves a program over its patterns.
 
-    If the loss has kinks it is such an alpha, not always the smallest.
-
     Parameters
     ----------
     program : Program
@@ -71,7 +77,8 @@ def kappa_at_zero(program: Program) -> float:
     Returns
     -------
     float
-        kappa(-grad L(0)) over the patterns, a lower bound of it where time is up; 0 if the free part fits exactly.
+        kappa(-grad L(0)) over the patterns, the least of a loss with kinks, a lower bound where time is up; 0 if the
+        free part fits exactly.
 
     Examples
     --------
@@ -81,6 +88,8 @@ def kappa_at_zero(program: Program) -> float:
     >>> round(kappa_at_zero(build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 1.0, "all", plain)), 7)
     10.6301458
     """
+    if program.fits_freely:
+        return 0.0
     V = program.dual_at_zero()
     norm = None
     with until_up():
@@ -119,22 +128,32 @@ def alpha_max_over_all(
     >>> alpha_max_over_all(program, random_state=0).scope
     'global'
     """
-    if not program.dual_at_zero().any():  # what is rounding beside y is not beside what the free part leaves of y
+    if program.fits_freely:  # what is rounding beside y is not beside what the free part leaves of y
         return AlphaMax(0.0, 0.0, "global")
     simplified = Simplified(program, program.zero()[1])
     problem = simplified.program
-    V, rng = problem.dual_at_zero(), check_random_state(random_state)
-    upper, kind, value, searches = np.inf, "local", _along_gradients(problem, V), []
+    V, rng = problem.any_dual_at_zero(), check_random_state(random_state)
+    smooth = problem.loss.smooth
+    upper, kind, proved = np.inf, "local", smooth
+    value, searches = _along_gradients(problem, V) if smooth else 0.0, []
     many = V.shape[1] > 1 or problem.design.X.size > THIN_DATA  # of searches, or of cells
     with until_up():
-        if program.coupled:
+        if not smooth:
+            if program.coupled:
+                neurons = neurons_of_vectors(problem, VectorSearch(problem.design, rng))
+            else:
+                searches = [CellSearch(problem.design, rng, problem.selects) for _ in V.T]
+                neurons = neurons_of_search(problem, searches, KINKED_STARTS[: 2 if scope == "local" else 3])
+            zero = least_kappa(problem, V, neurons, tol=LOCAL_TOL if scope == "local" else PROVED_TOL, over=is_up)
+            V, value, proved = zero.V, zero.value, zero.lower >= (1 - PROVED_TOL) * zero.value
+        elif program.coupled:
             search, none = VectorSearch(problem.design, rng), np.zeros((0, problem.design.X.shape[1]))
             value = max(value, search.maxima(V, 0.0, none, search.n_starts, is_up).values.max(initial=0.0))
         elif scope == "local" and many and not problem.selects:
             value = max(value, _survey(problem, V, rng))
         else:
-            searches = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
-            value = max(value, *(found for found, _ in searches))
+            found = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
+            value, searches = max(value, *(value for value, _ in found)), [search for _, search in found]
     if scope != "local" and not problem.selects and not program.coupled:
         limits, prover = {"time_limit": max(remaining(), LEAST_SECONDS)}, Prover(problem)
         if scope == "auto":
@@ -143,12 +162,11 @@ def alpha_max_over_all(
             threshold = (1 + PROVED_TOL) * value or problem.dual_rounding(V)
             bounds = [
                 prover.bound(V[:, [c]], threshold, starts=found, refute=False, **limits)
-                for c, found in enumerate([search.found for _, search in searches] or [None] * V.shape[1])
+                for c, found in enumerate([search.found for search in searches] or [None] * V.shape[1])
             ]
             value = max(value, *(bound.lower for bound in bounds))
             upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)
             slack = 2 * PROVED_TOL + problem.relaxation - 1.0
-            proved = program.loss.smooth  # of a loss with kinks only `upper` is
             kind = "global" if proved and upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0
     return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)

@@ -72,6 +72,8 @@ class Certificate:
     rounding: float = 0.0
 
     def __post_init__(self):
+        for name in ("objective", "lower_bound", "negligible", "proved_bound", "rounding"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # scalars of numpy
         for name in ("lower_bound", "proved_bound"):
             if contradicts(self.objective, getattr(self, name), self.rounding + self.negligible):
                 raise ValueError(
@@ -101,10 +103,6 @@ class Certificate:
         lower, provisional = max(lower, proved), self.provisional and lower > proved
         bounds = {"lower_bound": lower, "proved_bound": proved, "provisional": provisional}
         return replace(self, objective=objective, rounding=rounding, **bounds)
-
-    def __post_init__(self):
-        for name in ("objective", "lower_bound", "rounding", "proved_bound"):
-            object.__setattr__(self, name, float(getattr(self, name)))  # scalars of numpy
 
     @property
     def gap(self) -> float:

@@ -244,10 +244,11 @@ def _graph_module(torch, network, scaler=None):
         gates = make(torch, network.gates[:-1], network.gates[-1], network).requires_grad_(False)
         hidden = t * (apply("gates", gates, inputs) >= 0)
     elif network.activation == "threshold":
-        lengths = np.sqrt(np.sum(network.W1**2, axis=0) + network.b1**2)
-        root.register_buffer("rounding", torch.tensor(THRESHOLD_TOL * lengths))
-        sizes = torch.sqrt(1.0 + (rows**2).sum(1, keepdim=True))
-        hidden = (t >= -sizes * torch.fx.Proxy(graph.get_attr("rounding"))).type_as(t)
+        root.register_buffer("rounding", torch.tensor(THRESHOLD_TOL * np.linalg.norm(network.W1, axis=0)))
+        root.register_buffer("rounding_of_biases", torch.tensor(THRESHOLD_TOL * np.abs(network.b1)))
+        rounding, of_biases = (torch.fx.Proxy(graph.get_attr(name)) for name in ("rounding", "rounding_of_biases"))
+        lengths = torch.sqrt((rows**2).sum(1, keepdim=True))
+        hidden = (t >= -(lengths * rounding + of_biases)).type_as(t)
     elif network.activation == "leaky_relu":
         hidden = torch.nn.functional.leaky_relu(t, network.negative_slope)
     else:

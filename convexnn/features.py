@@ -193,7 +193,7 @@ def feature_sparse_network(
     n_hidden = gated.design.X.shape[1]
     members = _check_groups(groups, n_hidden - (hidden_bias == "penalized"), n_hidden)
     program = replace(gated, penalty=_FeatureNorms(members))
-    largest = dual_norm(program, program.dual_at_zero())
+    largest = dual_norm(program, program.any_dual_at_zero())
 
     def iterate(monitor):
         _run(program, tol, monitor)
@@ -258,7 +258,7 @@ def _check_groups(groups, n_features, n_hidden):
 def _run(whole, tol, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over; a small alpha is approached in stages."""
     scaled = Simplified(whole, monitor.beta)
-    program, V = scaled.program, scaled.program.dual_at_zero()
+    program, V = scaled.program, scaled.program.any_dual_at_zero()
     largest = dual_norm(program, V)
     monitor.bound(program.scaled_value(V, largest) * scaled.unit_loss)
     if monitor.certificate.gap <= tol:

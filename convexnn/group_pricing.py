@@ -29,7 +29,16 @@ from .cones import FreeCones
 from .deadline import check
 from .pricing import EXCESS_TOL, Prices
 
-__all__ = ["GroupStart", "cone_rows", "conic_settings", "group_start", "kappa_groups", "norm_cones", "price_groups"]
+__all__ = [
+    "GroupStart",
+    "cone_rows",
+    "conic_settings",
+    "group_start",
+    "kappa_groups",
+    "norm_cones",
+    "price_groups",
+    "steepest_blocks",
+]
 
 # Steps of FISTA on all undecided blocks.
 STEPS = 40
@@ -133,6 +142,39 @@ def price_groups(design, cones, penalty, V, alpha, limit, start=None):
     upper, lower = _bounds(design, cones, penalty, V, alpha, start)
     order = np.argsort(-lower)[: int(limit)]
     return Prices(max(alpha, float(upper.max(initial=0.0))), order[lower[order] > (1 + EXCESS_TOL) * alpha])
+
+
+def steepest_blocks(design, cones, penalty, V, blocks):
+    """Return for each block the U in its cone with R(U) <= 1 that maximises <s_b X' D_b V, U>, for a `GroupNorm` etc.
+
+    Parameters
+    ----------
+    design, cones, penalty, V
+        As in `price_groups`.
+    blocks : integer array of shape (n_selected,)
+        The blocks.
+
+    Returns
+    -------
+    ndarray of shape (n_selected, n_features, n_outputs)
+        In the output where it is largest.
+    """
+    G = design.rmatvec(V, blocks)
+    basis, terms = penalty.terms(G.shape[1])
+    norms, free, U = norm_cones(terms), isinstance(cones, FreeCones), np.zeros_like(G)
+    for k, b in enumerate(blocks):
+        rows = np.zeros((0, G.shape[1])) if free else cone_rows(cones, b)
+        most = 0.0
+        for c, g in enumerate(G[k].T):
+            unit = np.abs(g).max() or 1.0
+            turned = (rows, g / unit) if basis is None else (rows @ basis, basis.T @ g / unit)
+            q = _maximise(turned[1], turned[0], *norms)[0]
+            u = cones.project((q if basis is None else basis @ q)[None, :, None], blocks[[k]])
+            u = u[0, :, 0] / (penalty.block_norms(u)[0, 0] or 1.0)
+            if g @ u > most:
+                most, U[k] = g @ u, 0.0
+                U[k, :, c] = u
+    return U
 
 
 def cone_rows(cones, block):

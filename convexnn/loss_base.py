@@ -29,7 +29,7 @@ __all__ = ["EDGE", "Loss", "Smoothed", "advance_inside", "largest_on_segment"]
 
 # Violations of the domain of a conjugate, relative to its size, that are rounding.
 DOMAIN_TOL = 1e-12
-# Distance of a prediction from a kink, relative to the targets, that is rounding.
+# Distance of a prediction from a kink, relative to the largest one, that is rounding.
 KINK_TOL = 1e-9
 # Distance from the edge of where a gradient saturates, relative to the predictions there, at which it does not.
 EDGE = 1e-12
@@ -132,12 +132,20 @@ class Loss:
         if self.smooth or basis.shape[1] == 0:
             return T
         lower, upper = (np.broadcast_to(bound, Y.shape) for bound in self.domain(Y))
-        kinks = np.abs(Z - Y) <= KINK_TOL * np.maximum(1.0, np.abs(Y).max(initial=0.0))
+        kinks = self.kinks(Y, Z)
         for c in range(Y.shape[1]):
             k = kinks[:, c]
             fixed = np.where(k, 0.0, T[:, c])
             T[k, c] = np.clip(-np.linalg.lstsq(basis[k].T, basis.T @ fixed, rcond=None)[0], lower[k, c], upper[k, c])
         return T
+
+    def kinks(self, Y: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        """Return where predictions are at a kink, a boolean array: there any T of the domain of L* is a subgradient."""
+        if self.smooth:
+            return np.zeros(Y.shape, bool)
+        distance = np.abs(Z - Y)
+        rounding = 100 * np.finfo(float).eps * np.abs(Y).max(initial=0.0)
+        return distance <= KINK_TOL * distance.max(initial=0.0) + rounding
 
     def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the second derivatives, of the shape of Y; generalised ones where grad has a kink."""

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, eye_array, hstack
 
 from .loss_tools import box_multipliers, kronecker
 
-__all__ = ["fit_clipped", "fit_piecewise_linear", "fit_smooth", "fit_squares"]
+__all__ = ["SEPARATED_TOL", "fit_clipped", "fit_piecewise_linear", "fit_smooth", "fit_squares"]
 
 MAX_NEWTON_STEPS = 50
 # The gradient relative to that at zero, and the value relative to that at zero where there is no minimum.

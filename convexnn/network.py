@@ -19,7 +19,7 @@ __all__ = ["Network", "activate", "merge_parallel"]
 
 # Relative difference of every weight, up to scale, below which two neurons are parallel.
 PARALLEL_TOL = 1e-10
-# A threshold neuron is active down to this part of |x| |w| below zero: its weights may lie on walls of the data.
+# A threshold neuron is active down to this part of |x| |w| + |b| below zero: its weights may lie on walls of the data.
 THRESHOLD_TOL = 1e-12
 
 
@@ -127,7 +127,7 @@ class Network:
         if self.activation == "gated_relu":
             return T * (X @ self.gates[:-1] + self.gates[-1] >= 0)
         if self.activation == "threshold":
-            sizes = np.sqrt(1.0 + np.sum(X**2, axis=1))[:, None] * np.sqrt(np.sum(self.W1**2, axis=0) + self.b1**2)
+            sizes = np.linalg.norm(X, axis=1)[:, None] * np.linalg.norm(self.W1, axis=0) + np.abs(self.b1)
             return (-THRESHOLD_TOL * sizes <= T).astype(float)
         return activate(T, self.activation, self.negative_slope)
 

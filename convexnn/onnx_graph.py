@@ -142,10 +142,10 @@ def _activation(graph, network, inputs, t):
         gates = graph.add("Add", graph.add("MatMul", inputs, network.gates[:-1]), network.gates[-1])
         return graph.add("Mul", t, graph.add("Cast", graph.add("GreaterOrEqual", gates, zero), to=graph.type))
     if network.activation == "threshold":
-        lengths = np.sqrt(np.sum(network.W1**2, axis=0) + network.b1**2)
+        lengths = np.linalg.norm(network.W1, axis=0)
         squares = graph.add("ReduceSum", graph.add("Mul", inputs, inputs), np.array([1]), keepdims=1)
-        sizes = graph.add("Sqrt", graph.add("Add", squares, np.ones(())))
-        wall = graph.add("Mul", sizes, -THRESHOLD_TOL * lengths)
+        wall = graph.add("Mul", graph.add("Sqrt", squares), -THRESHOLD_TOL * lengths)
+        wall = graph.add("Add", wall, -THRESHOLD_TOL * np.abs(network.b1))
         return graph.add("Cast", graph.add("GreaterOrEqual", t, wall), to=graph.type)
     if network.activation == "leaky_relu":
         return graph.add("Max", t, graph.add("Mul", t, np.array(float(network.negative_slope))))

@@ -63,6 +63,14 @@ class GroupL2:
         """Return for each block the dual norm of a projected gradient G_b, the largest over outputs."""
         return self.block_norms(G).max(axis=1)
 
+    def steepest(self, P: np.ndarray) -> np.ndarray:
+        """Return for each block the U with R(U) <= 1 that maximises <P, U>, for projected gradients P."""
+        norms, rows = self.block_norms(P), np.arange(len(P))
+        outputs, U = norms.argmax(axis=1), np.zeros_like(P)
+        largest = norms[rows, outputs]
+        U[rows, :, outputs] = P[rows, :, outputs] / np.where(largest > 0, largest, 1.0)[:, None]
+        return U
+
     def terms(self, n_features: int) -> tuple[np.ndarray | None, list]:
         """Return a basis (None: that of the features) and the pairs (w_t, coefficients of t) of a block's norm."""
         return None, [(1.0, np.arange(n_features))]
@@ -118,6 +126,11 @@ class Nuclear:
     def dual_norms(self, G: np.ndarray) -> np.ndarray:
         """Return for each block the largest singular value, the dual norm."""
         return _singular_values(G).max(axis=1, initial=0.0)
+
+    def steepest(self, P: np.ndarray) -> np.ndarray:
+        """Return for each block the U of nuclear norm one that maximises <P, U>."""
+        left, _, right = np.linalg.svd(P, full_matrices=False)
+        return left[:, :, :1] @ right[:, :1]
 
     def to_cvxpy(self, *columns: Any) -> Any:
         """Return R(W) as a cvxpy expression, for cvxpy matrices W[:, :, c], an argument each."""

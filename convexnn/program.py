@@ -29,8 +29,10 @@ from .design import Design
 from .enumeration import interior_gates
 from .free_columns import POINT_TOL, FreeColumns, dual_domain, proved_value
 from .group_pricing import kappa_groups
+from .loss_fits import SEPARATED_TOL
 from .pricing import kappa, kappa_bound
 from .selection_cones import SelectionCones
+from .zero_dual import least_kappa, neurons_of_blocks
 
 __all__ = ["Program", "Solution"]
 
@@ -180,8 +182,17 @@ class Program:
     @property
     def negligible(self) -> float:
         """Difference of objective and bound that is rounding where both should be zero."""
-        size = self.loss.value(self.Y, np.zeros_like(self.Y))
-        return float(size * RESIDUAL_TOL**2) if np.isfinite(size) else 0.0
+        if self.loss.clipped:  # residuals are rounding of Y
+            size = max(self.loss.value(self.Y, (1 + part) * self.Y) for part in (-RESIDUAL_TOL, RESIDUAL_TOL))
+        else:
+            size = self.loss.value(self.Y, np.zeros_like(self.Y)) * RESIDUAL_TOL**2
+        return float(size) if np.isfinite(size) else 0.0
+
+    @cached_property
+    def separated(self) -> bool:
+        """Whether the free columns separate the labels: the loss has no minimum, and tends to 0."""
+        zero = self.loss.value(self.Y, np.zeros_like(self.Y))
+        return not self.loss.clipped and self.loss.value(self.Y, self.free @ self.zero()[1]) <= SEPARATED_TOL * zero
 
     def dual_value(self, V: np.ndarray, norm: float) -> float:
         """Return the largest D(t V) with t kappa <= alpha, for norm >= kappa(V): a lower bound of the optimum.
@@ -247,7 +258,9 @@ class Program:
     def certified(self, W: np.ndarray, beta: np.ndarray, V: np.ndarray | None = None) -> tuple[Certificate, np.ndarray]:
         """Return the certificate of `certificate`, and the dual vector of its bound."""
         best, norm = (0.0, np.zeros_like(self.Y)), None  # losses and penalties are not negative
-        for candidate in [-self.loss.grad(self.Y, self.predict(W, beta))] + ([] if V is None else [V]):
+        kinks_at_zero = not (W.any() or self.loss.smooth)
+        own = self.dual_at_zero(self.alpha) if kinks_at_zero else -self.loss.grad(self.Y, self.predict(W, beta))
+        for candidate in [own] + ([] if V is None else [V]):
             dual = self.project_dual(candidate)
             with suppress(TimeIsUp):
                 last, norm = norm, self.kappa(dual) + self.dual_rounding(dual)
@@ -266,10 +279,33 @@ class Program:
         """Return the largest dual norm over the blocks of this program, on their cones, of s_b X'D_b V."""
         return (kappa if self.by_prox else kappa_groups)(self.design, self.cones, self.penalty, V)
 
-    def dual_at_zero(self) -> np.ndarray:
-        """Return -grad L at the best free fit, the dual vector of the zero network; kappa of it is alpha_max."""
-        W, beta = self.zero()
-        return self.project_dual(-self.loss.stationary_grad(self.Y, self.predict(W, beta), self.free_basis[0]))
+    def dual_at_zero(self, enough: float = 0.0) -> np.ndarray:
+        """Return the dual vector of the zero network, of a loss with kinks the one of least kappa over the patterns.
+
+        Its kappa is alpha_max over these patterns. With `enough` above 0 any of a kappa of at most this will do.
+        """
+        V = self.any_dual_at_zero()
+        return V if self.loss.smooth else least_kappa(self, V, neurons_of_blocks(self), enough=enough).V
+
+    def any_dual_at_zero(self) -> np.ndarray:
+        """Return the dual vector of the zero network if the loss is smooth, else one of them or near them."""
+        return self.project_dual(-self._grad_at_zero)
+
+    @cached_property
+    def fits_freely(self) -> bool:
+        """Whether the free columns fit exactly, up to rounding: there is nothing left for neurons."""
+        return self.loss.value(self.Y, self.free @ self.zero()[1]) <= self.negligible
+
+    @cached_property
+    def duals_at_zero(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds of the dual vectors of the zero network, -dL at the best free fit; they are one if L is smooth."""
+        beta = self.zero()[1]
+        kinks, (lower, upper) = self.loss.kinks(self.Y, self.free @ beta), self.loss.domain(self.Y)
+        return np.where(kinks, -upper, -self._grad_at_zero), np.where(kinks, -lower, -self._grad_at_zero)
+
+    @cached_property
+    def _grad_at_zero(self):
+        return self.loss.stationary_grad(self.Y, self.free @ self.zero()[1], self.free_basis[0])
 
     @property
     def by_prox(self) -> bool:

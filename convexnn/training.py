@@ -14,7 +14,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 
 from .alpha_max import alpha_max_over_all, kappa_at_zero
 from .building import build_program
@@ -161,11 +161,16 @@ class Training:
         ----------
         model : estimator
             Gets `network_`, `certificate_`, `alpha_`, `alpha_max_`, `arrangements_`, `n_neurons_`, `n_iter_`,
-            `history_`, `dual_`, `status_` and `tol_`.
+            `history_`, `dual_`, `status_` and `tol_`. The network has no neurons where rounding makes that better.
         solution : Solution
             As `solve` returned it.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the gap of the network is above the tolerance, unlike that of its program.
         """
-        samples, program = self.samples, solution.program
+        samples, program, status = self.samples, solution.program, solution.status
         network = recover(solution)
         if self.hidden_bias != program.architecture.hidden_bias:
             network = replace(network, hidden_bias=self.hidden_bias)
@@ -173,24 +178,29 @@ class Training:
             network = _smallest(network, samples.X)
         # the network's own objective: in extreme units its rounding differs from the program's
         objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)
-        known = solution.certificate
+        W, beta = program.zero()
+        if network.n_neurons and not objective <= program.objective(W, beta):  # rounding: worse than no neuron
+            network = recover(replace(solution, W=W, beta=beta))
+            objective = network.objective(samples.X, samples.Y, program.alpha, program.loss)
+        known, tol = solution.certificate, self.options["tol"]
         rounding = objective_rounding(network, samples.X, samples.Y, program.alpha, program.loss)
-        certificate, tol = known.of(objective, rounding), self.options["tol"]
+        certificate = known.of(objective, rounding)
+        status = solution.status
+        if contradicts(objective, known.lower_bound, known.negligible + rounding):
+            status = f"stopped; {REFUTED}"
+        elif solution.converged and not certificate.reaches(tol):
+            status = CANCELLED
+            warnings.warn(
+                f"the solver was {status}, of which the relative gap, {certificate.gap:.2e}, is made: standardise the "
+                "features, or drop one of those that are nearly dependent",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         model.network_, model.certificate_ = network, certificate
         model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max
         model.arrangements_ = samples.patterns_of_all(program.design.arrangements)
         model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
-        refuted = contradicts(objective, known.lower_bound, known.negligible + rounding)
-        model.status_, model.tol_ = f"stopped; {REFUTED}" if refuted else solution.status, tol
-        if solution.converged and not refuted and not certificate.reaches(tol):
-            model.status_ = CANCELLED
-            warnings.warn(
-                f"the fit was {CANCELLED}: it is known to {certificate.rounding:.1e}, a relative gap of "
-                f"{certificate.gap:.2e}, above tol={tol:.2e}; standardise the features, or drop one of those that are "
-                "nearly dependent",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        model.status_, model.tol_ = status, tol
         model.dual_ = np.zeros((len(self.kept), solution.dual.shape[1]))
         model.dual_[self.kept] = samples.dual_of_all(solution.dual, self.weights)
 

@@ -99,6 +99,7 @@ LAYERS = [
         "trained",
         "vector_search",
     ],
+    ["zero_dual"],
     ["onnx_graph", "program", "solvers.factors"],
     ["adversarial", "building", "kernel", "reach", "solvers.low_rank", "solvers.monitor", "solvers.reference"],
     ["alpha_max", "features", "solvers.vector_generation", "solvers.working_set"],

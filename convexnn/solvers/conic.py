@@ -132,6 +132,8 @@ def _run(whole, W_init, tol, monitor):
     if len(blocks):
         working.add(blocks)
         V = working.solve(LAST_PART * tol, V)
+    elif not program.loss.smooth:
+        V = program.dual_at_zero(program.alpha)
     gaps = []
     while True:
         V = program.project_dual(V)

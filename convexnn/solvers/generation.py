@@ -34,6 +34,7 @@ from ..selection_cones import gates_in_cones
 from ..simplify import Simplified, bias_stages
 from ..survey import SURVEYED, THIN_DATA, Survey
 from ..validation import check_choice, check_count
+from ..zero_dual import ZeroDual, least_kappa, neurons_of_search
 from .cell_pool import CellPool
 from .monitor import NO_PROGRESS, check_blocks, check_generated, run_watched
 from .movement import move_neurons, random_neurons
@@ -191,6 +192,7 @@ class _Generation:
         self.survey = Survey(search) if self.thin and not whole.bias_unit else None  # whose angles are not in units
         self.target = tol if scope == "local" else PROOF_SLACK * tol
         self.V, self.step, self.gap = None, 0.0, 1.0
+        self.zero = ZeroDual(self.program.any_dual_at_zero(), np.inf, 0.0)
 
     def run(self, W_init):
         """Iterate until the gap is reached or the monitor says that it is over."""
@@ -308,9 +310,17 @@ class _Generation:
 
         Leaves in `directions` the maxima that the neurons belong to.
         """
-        program, pool, V, over = self.program, self.pool, self.V, lambda: self.monitor.late
+        program, pool, over = self.program, self.pool, lambda: self.monitor.late
         n_starts = (SURVEYED if self.survey else self.n_starts) * ESCALATION**level
         (rows, outputs), parts = pool.pairs, []
+        if not (len(rows) or program.loss.smooth):  # many dual vectors: the best one proves most
+            if self.zero.lower <= program.alpha:
+                neurons = neurons_of_search(program, self.searches, (0.1, 1), self.monitor.over)
+                options = {"enough": program.alpha, "over": self.monitor.over}
+                self.zero = least_kappa(program, self.zero.V, neurons, **options)
+            if not len(pool) or self.zero.value <= program.alpha:
+                self.V = self.zero.V
+        V = self.V
         self.directions = np.zeros((len(rows), program.design.X.shape[1]))
         neurons = pool.W[rows, :, outputs] / np.linalg.norm(pool.W[rows, :, outputs], axis=1, keepdims=True)
         for c, search in enumerate(self.searches):

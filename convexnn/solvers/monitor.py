@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inner solver)"
 # What is said where the last bound was above the objective, which no search that is left could mend.
 REFUTED = "its search missed patterns, as the bound that it found is above the objective and was dropped"
+# What is said where the optimum is 0, and no network attains it.
+NO_MINIMUM = "stopped at a loss without a minimum (bias and skip separate the classes, so that it tends to 0)"
 
 
 def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbose, scope=None, finish=None):
@@ -64,9 +66,14 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
     def run(progress):
         monitor = Monitor(program, max_iter, time_limit, callback, progress, scope)
         try:
-            with plain_interrupts(), one_blas_thread():
-                check()
-                iterate(monitor)
+            if program.fits_freely or program.separated:  # the zero network, at a bound of 0
+                monitor.scope = "global" if scope == "local" else monitor.scope
+                monitor.status = NO_MINIMUM if program.separated else ""
+                monitor.record(0)
+            else:
+                with plain_interrupts(), one_blas_thread():
+                    check()
+                    iterate(monitor)
         except TimeIsUp:
             monitor.over()
         except KeyboardInterrupt:

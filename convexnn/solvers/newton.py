@@ -32,6 +32,7 @@ of the proximal point algorithm in convex programming, Mathematics of Operations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import LinAlgError
 
 from ..loss_base import EDGE
 from .coupled import is_coupled, joint_direction
@@ -177,14 +178,10 @@ def _proximal_point(sub, center, Z, square, observe):
             return point, n_steps, solved
         # on the side that the residual leads to: a prediction at an edge stays where it would be turned back
         curvature = loss.curvature(Y, point.Z + BESIDE * np.sign(residual) * np.maximum(1.0, np.abs(point.Z)))
-        if is_coupled(sub.program):
-            direction = joint_direction(sub, center, point, curvature, residual)
-        elif loss.separable:
-            direction = np.empty_like(residual)
-            for c in range(residual.shape[1]):
-                direction[:, c] = direction_of_output(Face(sub, center, point, c), curvature[:, c], residual[:, c])
-        else:
-            direction = coupled_direction(sub, center, point, curvature, residual)
+        try:
+            direction = _direction(sub, center, point, curvature, residual)
+        except LinAlgError:  # rounding, at a step that is too long
+            return point, n_steps, False
         change = curvature * direction if loss.separable else np.einsum("nkl,nl->nk", curvature, direction)
         slope = -float(np.sum(residual * change))
         t = 1.0
@@ -197,6 +194,18 @@ def _proximal_point(sub, center, Z, square, observe):
                 return point, n_steps, np.sum(residual**2) <= FLAT_PART * square
         point = trial
     return point, MAX_NEWTON_STEPS, False
+
+
+def _direction(sub, center, point, curvature, residual):
+    """Return Newton's direction dZ."""
+    if is_coupled(sub.program):
+        return joint_direction(sub, center, point, curvature, residual)
+    if not center.loss.separable:
+        return coupled_direction(sub, center, point, curvature, residual)
+    direction = np.empty_like(residual)
+    for c in range(residual.shape[1]):
+        direction[:, c] = direction_of_output(Face(sub, center, point, c), curvature[:, c], residual[:, c])
+    return direction
 
 
 def _evaluate(sub, center, Z):

@@ -37,6 +37,7 @@ from ..patchwise import DirectedDesign
 from ..simplify import Simplified
 from ..validation import check_choice
 from ..vector_search import VectorMaxima, VectorSearch, join_vector_maxima
+from ..zero_dual import ZeroDual, least_kappa, neurons_of_vectors
 from .descent import descend_factors
 from .factors import solve_factors
 from .monitor import check_blocks, run_watched
@@ -206,6 +207,7 @@ class _VectorGeneration:
         self.program = self.simplified.program
         self.search = VectorSearch(self.program.design, rng)
         self.gap, self.mu, self.V, self.step = 1.0, None, None, 0.0
+        self.zero = ZeroDual(self.program.any_dual_at_zero(), np.inf, 0.0)
         no_outputs, (n_rows, d) = np.zeros((0, whole.Y.shape[1])), self.program.design.X.shape
         self.pool = VectorMaxima(np.zeros(0), np.zeros((0, d)), no_outputs, np.zeros((0, n_rows), bool))
 
@@ -336,7 +338,15 @@ class _VectorGeneration:
 
         Leaves in `climbed` the maxima that the neurons belong to.
         """
-        program, neurons, search, V = self.program, self.neurons, self.search, self.V
+        program, neurons, search = self.program, self.neurons, self.search
+        if not (len(neurons) or program.loss.smooth):  # many dual vectors: the best one proves most
+            if self.zero.lower <= program.alpha:
+                known = neurons_of_vectors(program, search, self.monitor.over)
+                options = {"enough": program.alpha, "over": self.monitor.over}
+                self.zero = least_kappa(program, self.zero.V, known, **options)
+            if not len(self.pool) or self.zero.value <= program.alpha:
+                self.V = self.zero.V
+        V = self.V
         units = neurons.A / np.linalg.norm(neurons.A, axis=1, keepdims=True)
         directions = neurons.U / np.linalg.norm(neurons.U, axis=1, keepdims=True)
         limits = {"over": lambda: self.monitor.late, "progress": CLIMB_PART * self.tol}

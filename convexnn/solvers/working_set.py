@@ -147,9 +147,11 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
     observe(W, beta)
     if len(working):  # over the blocks to start from first: it takes few steps, and prices are better
         point = solve_inner(sub, point, LAST_PART * last, observe)
-    gaps = []
+    gaps, zero = [], None
     while True:
         V = program.project_dual(point.V)
+        if zero is None and not (point.W.any() or program.loss.smooth):  # many dual vectors: the best one proves most
+            zero = V = program.dual_at_zero(program.alpha)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(point.W.any(axis=1)), int(program.design.n_blocks**0.5))
         prices = price(products, program.cones, program.penalty, V, program.alpha, limit, tight)
         slack = program.dual_rounding(V, products.X.dtype) + program.dual_neglected(V)
