@@ -15,6 +15,7 @@ formulations for two-layer networks, ICML.
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
