@@ -90,7 +90,7 @@ class Loss:
         lower, upper = self._box(Y)
         reach = np.minimum(-lower, upper)
         sizes = np.where(reach > 0, np.minimum(np.abs(Y), reach) if self.smooth else reach, np.abs(Y))
-        return float(np.linalg.norm(self._weights * sizes))
+        return float(np.linalg.norm(self.weights * sizes))
 
     def saturates(self, Y: np.ndarray) -> bool:
         """Return whether the gradient is constant, and the curvature zero, beyond some predictions."""
