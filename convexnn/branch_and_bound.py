@@ -165,6 +165,12 @@ def node_seconds(n_rows: int, rank: int) -> float:
     -------
     float
         Seconds on a machine of today: a count of the work, which does not depend on the clock.
+
+    Examples
+    --------
+    >>> from convexnn.branch_and_bound import node_seconds
+    >>> node_seconds(100, 4) < 1e-3 < node_seconds(100, 20)
+    True
     """
     return CONE[0] + CONE[1] * n_rows + CONE[2] * rank**3
 

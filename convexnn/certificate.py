@@ -153,7 +153,7 @@ class Certificate:
         return text
 
 
-def contradicts(objective, bound, rounding=0.0):
+def contradicts(objective: float, bound: float, rounding: float = 0.0) -> bool:
     """Return whether an objective refutes a bound: whether it is below that by more than the rounding of both.
 
     Parameters
@@ -167,11 +167,17 @@ def contradicts(objective, bound, rounding=0.0):
     -------
     bool
         Whether it does.
+
+    Examples
+    --------
+    >>> from convexnn.certificate import contradicts
+    >>> contradicts(1.0, 1.1), contradicts(1.0, 1.0 + 1e-15)
+    (True, False)
     """
     return bool(bound - objective > ROUNDING * abs(objective) + rounding)
 
 
-def uncontradicted(objective, bound, rounding=0.0):
+def uncontradicted(objective: float, bound: float, rounding: float = 0.0) -> float:
     """Return a bound that is above an objective by rounding as far below it, one that the objective refutes as 0.
 
     Parameters
@@ -185,5 +191,11 @@ def uncontradicted(objective, bound, rounding=0.0):
     -------
     float
         At most the objective.
+
+    Examples
+    --------
+    >>> from convexnn.certificate import uncontradicted
+    >>> uncontradicted(1.0, 0.9), uncontradicted(1.0, 1.1)
+    (0.9, 0.0)
     """
     return 0.0 if contradicts(objective, bound, rounding) else min(bound, max(2.0 * objective - bound, 0.0))

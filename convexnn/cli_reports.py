@@ -38,7 +38,7 @@ def print_report(args: Namespace, report: dict, lines: Callable[[dict], Iterator
 
 def describe_certificate(certificate: Certificate, tol: float) -> dict:
     """Return the numbers of a certificate."""
-    names = ("objective", "lower_bound", "gap", "scope", "proved_bound", "proved_gap")
+    names = ("objective", "lower_bound", "gap", "scope", "proved_bound", "proved_gap", "provisional")
     return {name: getattr(certificate, name) for name in names} | {"tol": tol}
 
 
@@ -92,8 +92,10 @@ def certify_lines(report: dict) -> Iterator[str]:
     known, data = report["certificate"], report["data"]
     yield f"{report['model']} on {data['n_rows']} rows of {data['file']}, alpha={report['alpha']:.4g}"
     yield report["summary"]
-    kind = "proved" if known["scope"] == "global" else "estimated, not proved"
-    within = "within" if known["gap"] <= known["tol"] else "not within"
+    kind = (
+        "proved" if known["scope"] == "global" else "provisional" if known["provisional"] else "estimated, not proved"
+    )
+    within = "within" if known["gap"] <= known["tol"] and not known["provisional"] else "not within"
     yield f"Gap to the best network of any width: {known['gap']:.2e} ({kind}), {within} tol={known['tol']:g}."
     yield from _score_lines(report["scores"])
 

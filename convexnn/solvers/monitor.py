@@ -256,6 +256,7 @@ class Monitor:
 
     def solution(self, tol):
         """Return the best point as a Solution; warn where its gap is above `tol`."""
+        interrupted = self.status == "interrupted"
         self._settle()
         certificate = self.certificate
         if not self.history:  # the run ended before the first record
@@ -279,7 +280,6 @@ class Monitor:
         W = np.zeros(self.program.block_shape)
         W[self.blocks] = self.W
         Z = self.program.predict(W, self.beta)
-        interrupted = self.status == "interrupted"
         known = certificate, n_iter, converged, status, self.history, self.dual, interrupted
         return Solution(self.program, W, self.beta, Z, *known)
 
@@ -331,11 +331,11 @@ class Monitor:
 
     def _settle(self):
         """Choose the bound that is reported: the best that was confirmed; one that is refuted is never reported."""
-        refuted = self.refutes(self.estimate)
+        refuted, provisional = self.refutes(self.estimate), self.provisional
         better = self.confirmed[0] > (0.0 if self.provisional else self.estimate)
         if better or refuted:
             (self.estimate, self.dual), self.provisional = self.confirmed, False
-        if refuted:
+        if refuted and not provisional:
             logger.warning("a local bound was above the objective: search missed patterns")
             self.status = f"{self.status or 'stopped'}; {REFUTED}"
         for record in self.history:  # bounds that were refuted later
