@@ -27,6 +27,8 @@ __all__ = ["KappaBound", "bound_kappa"]
 
 # Seconds of a round.
 ROUND = 0.05
+# Cones that a round bounds at most.
+ROUND_CONES = 512
 # Points that refute the threshold.
 POINTS = 50
 # Rounds that follow the one in which a point refuted the threshold, for more of them.
@@ -242,15 +244,15 @@ class _Search:
             return f"at the first bound: the rank of X is above {LARGEST_DIMENSION}"
         try:
             with ThreadPoolExecutor(cpu_count()) as threads:
-                return self._rounds(threads, cpu_count(), deadline, max_nodes)
+                return self._rounds(threads, deadline, max_nodes)
         except KeyboardInterrupt:
             return "by an interrupt"
 
-    def _rounds(self, threads, n_workers, deadline, max_nodes):
-        cones, each, grace = self.pool.roots(), 1, GRACE
+    def _rounds(self, threads, deadline, max_nodes):
+        cones, most, grace = self.pool.roots(), 2, GRACE
         while True:
             start = perf_counter()
-            self._bound(threads, n_workers, cones)
+            self._bound(threads, cones)
             finish = self.finish()
             self.upper = min(self.upper, max(self.pool.largest(), self.finished, min(finish, self.upper)))
             grace -= bool(self.points)
@@ -265,14 +267,16 @@ class _Search:
                 return "by the limit of nodes"
             if self.pool.size > 2 * self.pool.most:
                 return "by the limit of memory"
-            # Half as many cones are split as are bounded; the time of a round is to end with that of the search.
-            now = perf_counter()
-            aim = min(ROUND, max(deadline - now, 0.0))
-            each = max(1, int(min(2 * each, len(cones.bounds) * aim / (now - start) / n_workers)))
-            most = min(each * n_workers // 2, self.pool.size // 2, (max_nodes - self.n_nodes) // 2)
-            cones = self.pool.split(max(1, int(most)))
+            # What is bounded does not depend on the machine, but for a time limit, with which the last round is to end.
+            most, now = min(2 * most, ROUND_CONES), perf_counter()
+            if deadline < np.inf:
+                aim = min(ROUND, max(deadline - now, 0.0))
+                most = max(2, min(most, int(len(cones.bounds) * aim / (now - start))))
+            # half as many cones are split as are bounded
+            count = min(most // 2, self.pool.size // 2, (max_nodes - self.n_nodes) // 2)
+            cones = self.pool.split(max(1, int(count)))
 
-    def _bound(self, threads, n_workers, cones):
+    def _bound(self, threads, cones):
         """Bound cones in parallel, and put those that stay open into the pool."""
         problem, unit = self.problem, self.unit
         limits = (self.finish() / unit * (1 - 1e-15), problem.allowance / unit / 4)
@@ -284,7 +288,7 @@ class _Search:
             arrays = (cones.signs, cones.sides, cones.facets, cones.moments)
             bound_cones(*arguments, *(array[part] for array in arrays), limits, scaled[part], values[part], rows[part])
 
-        size = 1 + len(rows) // (PARTS * n_workers)
+        size = 1 + len(rows) // (PARTS * cpu_count())
         for job in [threads.submit(work, slice(first, first + size)) for first in range(0, len(rows), size)]:
             job.result()
         self.n_nodes += len(rows)
