@@ -266,16 +266,16 @@ class _Search:
             return f"at the first bound: the rank of X is above {LARGEST_DIMENSION}"
         try:
             with ThreadPoolExecutor(cpu_count()) as threads:
-                return self._rounds(threads, cpu_count(), deadline, max_nodes)
+                return self._rounds(threads, deadline, max_nodes)
         except KeyboardInterrupt:
             return "by an interrupt"
 
-    def _rounds(self, threads, n_workers, deadline, max_nodes):
+    def _rounds(self, threads, deadline, max_nodes):
         cones, grace = self.pool.roots(), GRACE
         largest = max(2, int(ROUND / node_seconds(*self.problem.X.shape)))
         while True:
             start = perf_counter()
-            self._bound(threads, n_workers, cones)
+            self._bound(threads, cones)
             finish = self.finish()
             self.upper = min(self.upper, max(self.pool.largest(), self.finished, min(finish, self.upper)))
             grace -= bool(self.points)
@@ -296,7 +296,7 @@ class _Search:
             most = min(2 * len(cones.bounds), largest, in_time, max_nodes - self.n_nodes) // 2
             cones = self.pool.split(max(1, int(min(most, self.pool.size // 2))))
 
-    def _bound(self, threads, n_workers, cones):
+    def _bound(self, threads, cones):
         """Bound cones in parallel, and put those that stay open into the pool."""
         problem, unit = self.problem, self.unit
         limits = (self.finish() / unit * (1 - 1e-15), problem.allowance / unit / 4)
@@ -308,7 +308,7 @@ class _Search:
             arrays = (cones.signs, cones.sides, cones.facets, cones.moments)
             bound_cones(*arguments, *(array[part] for array in arrays), limits, scaled[part], values[part], rows[part])
 
-        size = 1 + len(rows) // (PARTS * n_workers)
+        size = 1 + len(rows) // (PARTS * cpu_count())
         for job in [threads.submit(work, slice(first, first + size)) for first in range(0, len(rows), size)]:
             job.result()
         self.n_nodes += len(rows)

@@ -108,4 +108,5 @@ def _say(folder):
     logger.warning("convexnn is compiling its kernels, on first use only: some seconds; %s", kept)
 
 
-event.register("numba:compile", _Notice())
+_notice = _Notice()
+event.register("numba:compile", _notice)
