@@ -40,6 +40,8 @@ __all__ = ["Program", "Solution"]
 EPS = float(np.finfo(float).eps)
 # Residuals below this part of |Y| are rounding.
 RESIDUAL_TOL = 100 * EPS
+# Corrections of a dual vector on stiff free columns, each of which gives it five digits or more.
+REFINEMENTS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +177,7 @@ class Program:
         V = self.loss.project_dual(self.Y, V, self.free_basis[0])
         if not np.linalg.norm(V) > RESIDUAL_TOL * self.loss.size(self.Y):
             return np.zeros_like(V)
-        if self.free_columns.is_stiff:  # the basis spans the columns to a few digits only
+        for _ in range(REFINEMENTS if self.free_columns.is_stiff else 0):  # the basis has a few digits only
             change = self.free_columns.correction(V, *dual_domain(self.loss, self.Y))
             V = V if change is None else V + change
         return V

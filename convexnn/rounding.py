@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-__all__ = ["objective_rounding"]
+__all__ = ["loss_rounding", "objective_rounding"]
 
 EPS = float(np.finfo(float).eps)
 
@@ -37,13 +37,31 @@ def objective_rounding(network, X, Y, alpha, loss):
     """
     sizes = np.reshape(_absolute(network).predict(np.abs(X)), Y.shape)
     error = EPS * (X.shape[1] + network.W1.shape[1] + 8) * (sizes + np.abs(Y))
-    if loss.smooth:
-        G = np.abs(loss.grad(Y, np.reshape(network.predict(X), Y.shape)))
-        moved = np.sum(G * error) + 0.5 * loss.smoothness * np.sum(error**2)
-    else:
-        moved = np.sum(np.maximum(*map(np.abs, loss.domain(Y))) * error)
+    moved = loss_rounding(loss, Y, np.reshape(network.predict(X), Y.shape), error)
     value, decay = network.objective(X, Y, alpha, loss), alpha * network.weight_decay()
     return float(moved + EPS * ((8 + np.log2(len(Y))) * value + (X.shape[1] + 8) * decay))
+
+
+def loss_rounding(loss, Y, Z, error):
+    """Bound how far a loss may be from that of the exact predictions.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss.
+    Y, Z : ndarray of shape (n_samples, n_outputs)
+        Targets and predictions.
+    error : ndarray of shape (n_samples, n_outputs)
+        Bounds of the errors of the predictions.
+
+    Returns
+    -------
+    float
+        The bound.
+    """
+    if loss.smooth:
+        return float(np.sum(np.abs(loss.grad(Y, Z)) * error) + 0.5 * loss.smoothness * np.sum(error**2))
+    return float(np.sum(np.maximum(*map(np.abs, loss.domain(Y))) * error))
 
 
 def _absolute(network):

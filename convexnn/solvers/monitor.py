@@ -21,6 +21,7 @@ from ..deadline import (
 )
 from ..program import Program, Solution
 from ..progress import Progress, summary
+from ..rounding import loss_rounding
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
@@ -181,7 +182,8 @@ class Monitor:
         self.history, self.status, self.reserve = [], "", 0.0
         zero, self.beta = program.zero()
         self.blocks, self.W = np.zeros(0, np.int64), zero[:0]
-        self.objective = program.loss.value(program.Y, program.free @ self.beta)
+        fit = program.free @ self.beta
+        self.objective, self.rounding = program.loss.value(program.Y, fit), _rounding(program, self.beta, fit)
         self.lower_bound = self.estimate = 0.0  # losses and penalties are not negative
         self.dual = np.zeros_like(program.Y)
         self.provisional, self.confirmed, self.n_refuted = False, (0.0, self.dual), 0
@@ -189,14 +191,14 @@ class Monitor:
     @property
     def certificate(self):
         """The certificate of the best point, without bounds that it refutes."""
-        objective, rounding = self.objective, self.program.negligible
-        proved = uncontradicted(objective, self.lower_bound, rounding)
+        objective, allowed = self.objective, self.rounding + self.program.negligible
+        known = {"negligible": self.program.negligible, "rounding": self.rounding}
+        proved = uncontradicted(objective, self.lower_bound, allowed)
         if self.scope != "local":
-            return Certificate(objective, proved, self.scope, rounding)
-        local = uncontradicted(objective, self.estimate, rounding)
-        return Certificate(
-            objective, max(local, proved), "local", rounding, proved, bool(self.provisional and local > proved)
-        )
+            return Certificate(objective, proved, self.scope, **known)
+        local = uncontradicted(objective, self.estimate, allowed)
+        known |= {"proved_bound": proved, "provisional": bool(self.provisional and local > proved)}
+        return Certificate(objective, max(local, proved), "local", **known)
 
     def charge_rounding(self):
         """Prove the lower bound over all patterns anew, in the units of the data, every rounding charged."""
@@ -237,7 +239,7 @@ class Monitor:
         fewer = np.count_nonzero(W.any(axis=(1, 2))) < np.count_nonzero(self.W.any(axis=(1, 2)))
         if objective < (1 + slack * fewer) * self.objective:
             self.W, self.blocks, self.beta, self.objective = W, blocks, beta, objective
-            self.program = program
+            self.program, self.rounding = program, _rounding(program, beta, fit)
             if self.refutes(self.confirmed[0]):
                 self.confirmed, self.n_refuted = (0.0, self.confirmed[1]), self.n_refuted + 1
 
@@ -309,12 +311,14 @@ class Monitor:
 
     def refutes(self, bound):
         """Return whether the objective of the best point is below a bound, by more than rounding."""
-        return contradicts(self.objective, bound, self.program.negligible)
+        return contradicts(self.objective, bound, self.rounding + self.program.negligible)
 
     def gap_to(self, bound):
         """Return the relative gap of the best point to a bound."""
-        rounding = self.program.negligible
-        return Certificate(self.objective, uncontradicted(self.objective, bound, rounding), "local", rounding).gap
+        known = {"negligible": self.program.negligible, "rounding": self.rounding}
+        return Certificate(
+            self.objective, uncontradicted(self.objective, bound, sum(known.values())), "local", **known
+        ).gap
 
     def suggest(self, estimate, dual, thorough):
         """Take an estimate of the bound and its dual vector: provisional, unless a thorough search confirms it.
@@ -341,3 +345,9 @@ class Monitor:
         for record in self.history:  # bounds that were refuted later
             late = record["scope"] == "local" and self.refutes(record["lower_bound"])
             record["provisional"] = bool(record["provisional"] or late)
+
+
+def _rounding(program, beta, fit):
+    """Return how far the objective may be from its exact value where coefficients of free columns cancel."""
+    terms = np.abs(program.free) @ np.abs(beta)
+    return loss_rounding(program.loss, program.Y, fit, np.finfo(float).eps * (program.free.shape[1] + 1) * terms)
