@@ -192,7 +192,7 @@ def _gradient(columns, weights, linear, u, g, products):
     return value
 
 
-@kernel
+@kernel(inline="always")
 def _ascend(columns, weights, linear, u, n_steps, work, products):
     """Ascend from u, normalised steps of adapted length; return h."""
     d = len(u)
@@ -218,7 +218,7 @@ def _ascend(columns, weights, linear, u, n_steps, work, products):
     return value
 
 
-@kernel
+@kernel(inline="always")
 def climb_one(columns, weights, linear, pattern, tight, floor, n_cells, u):
     """Cross walls from one cell while h grows: a compiled kernel for others.
 

@@ -66,7 +66,7 @@ def _write_bases(columns, P, tight, offsets, T):
                 T[i, offsets[b] + q - m] = Q[q, i]
 
 
-@kernel
+@kernel(inline="always")
 def _complete(Q, m, reflectors):
     """Write to the rows of Q after the first m an orthonormal basis of the complement of the first m (Householder)."""
     d = len(Q)

@@ -6,6 +6,9 @@ its callees are optimised again within it: kernels are loops over scalars, and g
 """
 
 import logging
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from threading import Timer
 from time import perf_counter
 
@@ -46,12 +49,28 @@ def kernel(function=None, **options):
     return compiled
 
 
+@cache
+def _sources():
+    """Return a hash of the sources of the package."""
+    total = sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+class _Files(FunctionCache):
+    """Files of a kernel, for these sources: numba looks at its own, not at those of what it calls."""
+
+    def _index_key(self, sig, codegen):
+        return *super()._index_key(sig, codegen), _sources()
+
+
 class _Cache(NullCache):
     """The cache of a kernel, of which nothing fails: what cannot be read is compiled, what cannot be written is not."""
 
     def __init__(self, function):
         try:
-            self.files = FunctionCache(function)
+            self.files = _Files(function)
         except RuntimeError:  # no folder can be written to
             self.files = NullCache()
 
@@ -83,11 +102,11 @@ class _Notice(event.Listener):
         self.depth, self.left, self.start, self.timer = 0, SILENT, 0.0, None
 
     def on_start(self, event):
-        cache = event.data["dispatcher"]._cache
-        if self.depth or isinstance(cache, _Cache):  # or what a kernel calls
+        own = event.data["dispatcher"]._cache
+        if self.depth or isinstance(own, _Cache):  # or what a kernel calls
             self.depth += 1
         if self.depth == 1 and self.left > 0.0:
-            self.start, self.timer = perf_counter(), Timer(self.left, _say, [cache.cache_path])
+            self.start, self.timer = perf_counter(), Timer(self.left, _say, [own.cache_path])
             self.timer.daemon = True
             self.timer.start()
 

@@ -241,7 +241,7 @@ def project(columns, pattern, g, tight, least, u, mu):
     return worst >= -ACCEPTED_TOL * length
 
 
-@kernel
+@kernel(inline="always")
 def _warm_start(columns, pattern, g, tight, mu, s, Q, R):
     """Keep of the rows in `tight` those that are independent and have positive multipliers; return how many."""
     m = ZERO
@@ -365,7 +365,7 @@ def _multipliers(Q, R, m, g, s):
     return positive
 
 
-@kernel
+@kernel(inline="always")
 def _leave(tight, mu, s, m, Q, R):
     """Move mu towards s until a multiplier vanishes, and drop the rows where it did; return how many stay."""
     step, drop = 1.0, -1
