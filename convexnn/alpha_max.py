@@ -30,8 +30,9 @@ STARTS = (1, 4)
 KINKED_STARTS = (0.1, 1, 4)
 # Relative distance of the bounds at which they are one, and the cones that an unasked proof may take.
 PROVED_TOL, PROOF_NODES = 1e-9, 200_000
-# The same for values that are only searched for, of losses with kinks.
-LOCAL_TOL = 1e-5
+# The same for values that are only searched for, of losses with kinks: these are above alpha_max by as much, since to
+# find it to more digits takes many searches.
+LOCAL_TOL = 1e-3
 # Seconds that an unasked proof may take, about, by a count of its cones.
 PROOF_SECONDS = 1.0
 # Seconds that a proof has at least, for an upper bound.
@@ -135,15 +136,16 @@ def alpha_max_over_all(
     V, rng = problem.any_dual_at_zero(), check_random_state(random_state)
     smooth = problem.loss.smooth
     upper, kind, proved = np.inf, "local", smooth
-    value, searches = _along_gradients(problem, V) if smooth else 0.0, []
+    value, searches = _along_gradients(problem, V), []
     many = V.shape[1] > 1 or problem.design.X.size > THIN_DATA  # of searches, or of cells
     with until_up():
         if not smooth:
+            factors = KINKED_STARTS[: 2 if scope == "local" else 3]
             if program.coupled:
-                neurons = neurons_of_vectors(problem, VectorSearch(problem.design, rng))
+                neurons = neurons_of_vectors(problem, VectorSearch(problem.design, rng), factors, is_up)
             else:
                 searches = [CellSearch(problem.design, rng, problem.selects) for _ in V.T]
-                neurons = neurons_of_search(problem, searches, KINKED_STARTS[: 2 if scope == "local" else 3])
+                neurons = neurons_of_search(problem, searches, factors, is_up)
             zero = least_kappa(problem, V, neurons, tol=LOCAL_TOL if scope == "local" else PROVED_TOL, over=is_up)
             V, value, proved = zero.V, zero.value, zero.lower >= (1 - PROVED_TOL) * zero.value
         elif program.coupled:

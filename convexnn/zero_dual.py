@@ -8,7 +8,8 @@ one of them has kappa(V) <= alpha, so that
 
 for the fit G_u of the neuron u: a linear program with a row for each neuron, of which few matter. They are found as
 they are needed, by the same pricing as those of a network (cutting planes). The optimum over the rows at hand is a
-lower bound of alpha_max, kappa(V) of every V an upper one.
+lower bound of alpha_max, kappa(V) of every V an upper one. Where no more entries are free than F'V = 0 determines, as
+in targets without ties, V is unique and there is nothing to minimise.
 
 References
 ----------
@@ -17,11 +18,13 @@ J. Neto (2007), Acceleration of cutting-plane and column generation algorithms, 
 the best V and that of the linear program).
 """
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linprog
 
+from .deadline import TimeIsUp, remaining
 from .group_pricing import price_groups, steepest_blocks
 from .pricing import price
 from .search import REMEMBERED, join_maxima
@@ -30,10 +33,12 @@ __all__ = ["ZeroDual", "least_kappa", "neurons_of_blocks", "neurons_of_search", 
 
 # Relative distance of the bounds at which they are one by default, and linear programs that are solved at most.
 TOL, ROUNDS = 1e-9, 300
-# Blocks whose neurons join at a time.
-JOINING = 50
+# Blocks whose neurons join at a time: linear programs of many rows cost more than rounds.
+JOINING = 20
 # Rows that are slack by this part leave, once there are so many entries.
 SLACK_PART, MANY_ENTRIES = 0.1, 100_000
+# Seconds that a linear program has at least.
+LEAST_SECONDS = 0.01
 
 
 class ZeroDual(NamedTuple):
@@ -66,7 +71,7 @@ def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False)
     neurons : callable
         Called as neurons(V, level, best); returns the largest of level and kappa(V), and fits (n_neurons, n_samples,
         n_outputs) of unit neurons, among them one that attains it. It may be less than kappa(V) where it is above the
-        level, and need not be exact above `best`.
+        level, and need not be exact above `best`; where that is inf it is by all that a search can do.
     enough : float, default=0.0
         The search ends where the least kappa is known to be at most this, or above it.
     tol : float, default=1e-9
@@ -89,31 +94,32 @@ def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False)
     value, fits = neurons(V, 0.0, np.inf)
     least = max(TOL * value, program.dual_rounding(V))  # beside which the rest is rounding
     best, level, rows = (value, V), 0.0, np.zeros((0, V.size))
-    if not free.any():
-        return ZeroDual(V, value, value)
-    for _ in range(ROUNDS):
-        if best[0] <= max(enough, (1 + tol) * level, least):
-            value, fits = neurons(best[1], best[0], np.inf)  # by all that a search can do
-            if value <= max(enough, (1 + tol) * best[0], least):
+    if master.unique:
+        return ZeroDual(V, value if value > least else 0.0, value)
+    with suppress(TimeIsUp):
+        for _ in range(ROUNDS):
+            if best[0] <= max(enough, (1 + tol) * level, least):
+                value, fits = neurons(best[1], best[0], np.inf)
+                if value <= max(enough, (1 + tol) * best[0], least):
+                    break
+                best = value, best[1]
+            if 0.0 < enough < level or over():
                 break
-            best = value, best[1]
-        if 0.0 < enough < level or over():
-            break
-        rows = np.concatenate([rows, fits.reshape(len(fits), V.size)])
-        found = master.solve(rows)
-        if found is None:
-            break
-        point, level = found[0], max(level, found[1])
-        if rows.size > MANY_ENTRIES:
-            rows = rows[rows @ point.ravel() > (1 - SLACK_PART) * level]
-        for part in (0.5, 1.0):
-            trial, before = program.project_dual((1 - part) * best[1] + part * point), best[0]
-            value, fits = neurons(trial, level, best[0])
-            if value < best[0]:
-                best = value, trial
-            cut = fits.reshape(len(fits), V.size) @ point.ravel() > (1 + TOL) * level
-            if best[0] < before or cut.any():
+            rows = np.concatenate([rows, fits.reshape(len(fits), V.size)])
+            found = master.solve(rows)
+            if found is None:
                 break
+            point, level = found[0], max(level, found[1])
+            if rows.size > MANY_ENTRIES:
+                rows = rows[rows @ point.ravel() > (1 - SLACK_PART) * level]
+            for part in (0.5, 1.0):
+                trial, before = program.project_dual((1 - part) * best[1] + part * point), best[0]
+                value, fits = neurons(trial, level, best[0])
+                if value < best[0]:
+                    best = value, trial
+                cut = fits.reshape(len(fits), V.size) @ point.ravel() > (1 + TOL) * level
+                if best[0] < before or cut.any():
+                    break
     return ZeroDual(best[1], best[0] if best[0] > least else 0.0, min(level, best[0]))
 
 
@@ -159,7 +165,8 @@ def neurons_of_search(program, searches, factors, over=lambda: False):
     searches : list of CellSearch
         One an output.
     factors : tuple of float
-        Starts in units of the usual number, of searches of which each follows one that finds nothing above the level.
+        Starts in units of the usual number, of searches of which each follows one that finds nothing above the level;
+        all that a search can do is all of them but the first.
     over : callable, default: never
         Asked now and then whether to stop.
 
@@ -177,10 +184,10 @@ def neurons_of_search(program, searches, factors, over=lambda: False):
             patterns = np.unpackbits(cells, axis=1, count=len(design.X)).view(bool)
             maxima = join_maxima(search.climb(v, search.found_signs, patterns))
             most = best  # with as much in known cells V is no better
-            for factor in factors:
+            for factor in _from(factors, best):
                 if len(maxima.above(most)):
                     break
-                most = (1 + TOL) * level
+                most = (1 + TOL) * level if best < np.inf else np.inf
                 maxima = search.maxima(v, level, none, none[:, 0], int(factor * search.n_starts), over)
             search.found, search.found_signs = maxima.directions[:REMEMBERED], maxima.signs[:REMEMBERED]
             maxima = maxima.above(level).select(slice(JOINING))
@@ -192,7 +199,7 @@ def neurons_of_search(program, searches, factors, over=lambda: False):
     return neurons
 
 
-def neurons_of_vectors(program, search, over=lambda: False):
+def neurons_of_vectors(program, search, factors, over=lambda: False):
     """Return the `neurons` of `least_kappa` with output weights of their own, as far as a search finds them.
 
     Parameters
@@ -201,6 +208,8 @@ def neurons_of_vectors(program, search, over=lambda: False):
         Whose patterns are not used.
     search : VectorSearch
         The search.
+    factors : tuple of float
+        As for `neurons_of_search`.
     over : callable, default: never
         Asked now and then whether to stop.
 
@@ -212,12 +221,20 @@ def neurons_of_vectors(program, search, over=lambda: False):
     none = np.zeros((0, program.design.X.shape[1]))
 
     def neurons(V, level, best):
-        maxima = search.maxima(V, level, none, search.n_starts, over)
+        for factor in _from(factors, best):
+            maxima = search.maxima(V, level, none, int(factor * search.n_starts), over)
+            if best < np.inf and (maxima.values > (1 + TOL) * level).any():
+                break
         maxima = maxima.select(maxima.values > level).select(slice(JOINING))
         fits = _hidden(program, maxima.directions)[:, :, None] * maxima.outputs[:, None, :]
         return max(level, maxima.values.max(initial=0.0)), fits
 
     return neurons
+
+
+def _from(factors, best):
+    """Return the factors of the searches of V, which is asked to be better than `best`."""
+    return factors if best < np.inf else factors[1:]
 
 
 def _hidden(program, U):
@@ -238,18 +255,21 @@ class _Master:
         self.box = np.column_stack([lower.ravel()[free], upper.ravel()[free]]) / self.unit
         self.equal = np.kron(basis.T, np.eye(lower.shape[1]))[:, free]
         self.right = -(basis.T @ self.fixed).ravel() / self.unit
+        few = self.equal.shape[1] <= self.equal.shape[0]
+        self.unique = few and (not free.any() or np.linalg.matrix_rank(self.equal) == self.equal.shape[1])
 
     def solve(self, rows):
-        """Return the V that minimises the largest <G, V> of some rows, and that; None where it was not found."""
+        """Return the V that minimises the largest <G, V> of rows, and that; None where it is not found in time."""
         unit = float(np.abs(rows).max(initial=0.0)) or 1.0
         A = np.column_stack([rows[:, self.free] / unit, -np.ones(len(rows))])
         b = -(rows @ self.fixed.ravel()) / (unit * self.unit)
         cost = np.append(np.zeros(len(self.box)), 1.0)
         equal = {"A_eq": np.column_stack([self.equal, np.zeros(len(self.right))]), "b_eq": self.right}
-        tight = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+        options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+        options["time_limit"] = max(remaining(), LEAST_SECONDS)
         bounds = np.vstack([self.box, [[0.0, np.inf]]])
-        result = linprog(cost, A, b, **equal, bounds=bounds, method="highs", options=tight)
-        if result.x is None:
+        result = linprog(cost, A, b, **equal, bounds=bounds, method="highs", options=options)
+        if result.x is None or result.status == 1:  # a limit
             return None
         V = self.fixed.ravel().copy()
         V[self.free] = self.unit * result.x[:-1]

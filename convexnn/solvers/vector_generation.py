@@ -341,7 +341,7 @@ class _VectorGeneration:
         program, neurons, search = self.program, self.neurons, self.search
         if not (len(neurons) or program.loss.smooth):  # many dual vectors: the best one proves most
             if self.zero.lower <= program.alpha:
-                known = neurons_of_vectors(program, search, self.monitor.over)
+                known = neurons_of_vectors(program, search, (0.1, 1), self.monitor.over)
                 options = {"enough": program.alpha, "over": self.monitor.over}
                 self.zero = least_kappa(program, self.zero.V, known, **options)
             if not len(self.pool) or self.zero.value <= program.alpha:
