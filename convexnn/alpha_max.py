@@ -91,9 +91,9 @@ def kappa_at_zero(program: Program) -> float:
     """
     if program.fits_freely:
         return 0.0
-    V = program.dual_at_zero()
-    norm = None
+    V, norm = program.any_dual_at_zero(), None
     with until_up():
+        V = program.dual_at_zero()
         norm = program.kappa(V)
     norm = _at_gates(program, V) if norm is None else norm
     return norm if norm > program.dual_rounding(V) else 0.0

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax, xlogy
+from scipy.special import expit, softmax, xlog1py, xlogy
 
 from .loss_base import DOMAIN_TOL, Loss, largest_on_segment
 from .loss_tools import interval_in_box, project_simplices
@@ -63,7 +63,7 @@ class Logistic(Loss):
         inside = np.clip(q, 0.0, 1.0)
         if not (np.abs(q - inside) <= DOMAIN_TOL).all():
             return np.inf
-        return float(np.sum(self.weights * (xlogy(inside, inside) + xlogy(1.0 - inside, 1.0 - inside))))
+        return float(np.sum(self.weights * (xlogy(inside, inside) + xlog1py(1.0 - inside, -inside))))
 
     def best_scale(self, Y: np.ndarray, V: np.ndarray, limit: float) -> float:
         """Return the t of [-limit, limit] that maximises D(t V); q = t Y V / w."""
@@ -146,12 +146,15 @@ class Softmax(Loss):
 
     def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
         """Return L*(T)."""
-        P = Y + T / self.weights
+        move = T / self.weights
+        P = Y + move
         off = np.abs(P.sum(axis=1) - 1.0)
         if not (P >= -DOMAIN_TOL).all() or not (off <= DOMAIN_TOL * Y.shape[1]).all():
             return np.inf
         P = np.maximum(P, 0.0)
-        return float(np.sum(self.weights * xlogy(P, P)))
+        # P log P of the label by what P is below 1: no digits are lost where the loss is small
+        near = xlog1py(P, np.maximum(move, -1.0))
+        return float(np.sum(self.weights * np.where(Y == 1.0, near, xlogy(P, P))))
 
     def project_dual(self, Y: np.ndarray, V: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the V nearest to a given one with rows of Y - V / w in the simplex and basis'V = 0."""

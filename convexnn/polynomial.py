@@ -61,7 +61,7 @@ class PolynomialSolution:
     certificate : Certificate
         Objective and lower bound, of scope "global".
     status : str
-        What the solver said.
+        "solved", or what the solver said.
     converged : bool
         Whether the relative gap is at most the tolerance asked for.
 
@@ -163,7 +163,7 @@ def solve_polynomial(
             ConvergenceWarning,
             stacklevel=2,
         )
-    return PolynomialSolution(network, certificate, status, converged)
+    return PolynomialSolution(network, certificate, "solved" if converged else status, converged)
 
 
 def polynomial_kappa(X: np.ndarray, V: np.ndarray, coefficients: tuple[float, float, float]) -> float:

@@ -73,7 +73,7 @@ class SplineSolution:
     converged : bool
         Whether the relative gap is at most the tolerance asked for.
     status : str
-        How the solver ended.
+        "solved", or how the solver ended.
 
     Examples
     --------
@@ -233,6 +233,7 @@ def _certified(x, Y, alpha, loss, skip, tol, nodes, theta, candidates, status):
     certificate = Certificate(objective, bound, "global", rounding)
     slope = slope if skip else None
     network, converged = _network(knots, right, left, constant, slope), certificate.gap <= tol
+    status = "solved" if converged else status
     return SplineSolution(knots, right, left, constant, slope, Z, best[1], certificate, network, converged, status)
 
 

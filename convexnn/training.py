@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from numbers import Real
@@ -23,7 +24,9 @@ from .deadline import affords, remaining, within
 from .losses import make_loss
 from .minimal import minimal_network
 from .network import Network
+from .penalties import Nuclear
 from .program import Program, Solution
+from .quiet import ignoring
 from .recovery import recover
 from .rounding import objective_rounding
 from .samples import Samples, distinct_samples
@@ -170,7 +173,7 @@ class Training:
         ConvergenceWarning
             If the gap of the network is above the tolerance, unlike that of its program.
         """
-        samples, program, status = self.samples, solution.program, solution.status
+        samples, program = self.samples, solution.program
         network = recover(solution)
         if self.hidden_bias != program.architecture.hidden_bias:
             network = replace(network, hidden_bias=self.hidden_bias)
@@ -185,7 +188,7 @@ class Training:
         known, tol = solution.certificate, self.options["tol"]
         rounding = objective_rounding(network, samples.X, samples.Y, program.alpha, program.loss)
         certificate = known.of(objective, rounding)
-        status = solution.status
+        status = "solved" if certificate.reaches(tol) else solution.status
         if contradicts(objective, known.lower_bound, known.negligible + rounding):
             status = f"stopped; {REFUTED}"
         elif solution.converged and not certificate.reaches(tol):
@@ -280,7 +283,8 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     rng = check_random_state(options["random_state"])
     loss = make_loss(samples.weights)
     arrangements = samples.patterns_of(arrangements)
-    program = build_program(samples.X, samples.Y, 1.0, arrangements, architecture, rng, loss)
+    with ignoring(UserWarning, "only ") if _is_adaptive(options["arrangements"]) else nullcontext():  # of a number asked
+        program = build_program(samples.X, samples.Y, 1.0, arrangements, architecture, rng, loss)
     solver = _solver(program, options["solver"], generated, own)
     limits = {name: options[name] for name in ("tol", "max_iter", "time_limit", "verbose")}
     if generated:
@@ -325,7 +329,7 @@ def _patterns(options, architecture):
     """Return the arrangements to build with, whether they are generated, and the options of generation."""
     arrangements, own = options["arrangements"], {name: options.get(name, default) for name, default in GENERATION}
     check_choice("scope", own["scope"], ("auto", "local", "global"))
-    adaptive = isinstance(arrangements, str) and arrangements == "adaptive"
+    adaptive = _is_adaptive(arrangements)
     if adaptive and not _generated(architecture):
         adaptive, arrangements = False, SAMPLED_PATTERNS
     for name, default in GENERATION:
@@ -336,6 +340,10 @@ def _patterns(options, architecture):
                 f"got {shown(own[name])}"
             )
     return arrangements, adaptive, own
+
+
+def _is_adaptive(arrangements):
+    return isinstance(arrangements, str) and arrangements == "adaptive"
 
 
 def _generated(architecture):
@@ -363,6 +371,16 @@ def _solver(program, name, adaptive, own):
         raise ValueError(
             f'solver must be "auto", "conic" or "cvxpy" for hidden_norm={program.architecture.hidden_norm!r}; '
             f"got {name!r}"
+        )
+    if name == "generation" and not program.architecture.constrained:
+        raise ValueError(
+            'solver "generation" is for activation "relu", "leaky_relu" or "abs", whose patterns are those of the '
+            f"weights; got {program.architecture.activation!r}"
+        )
+    if name == "conic" and isinstance(program.penalty, Nuclear):
+        raise ValueError(
+            'solver must be "auto", "newton", "fista" or "cvxpy" for output_penalty="weight_decay" with several '
+            'outputs, or pooling="none"; got "conic"'
         )
     if adaptive and name == "auto" and is_spline(program):
         return solve_one_feature

@@ -190,11 +190,12 @@ def solve_reference(
     W, beta, certificate, dual, status, n_iter = within(time_limit, _run, program, solver, options, verbose == 2)
     seconds = time.perf_counter() - start
     converged = certificate.gap <= tol
+    status = "solved" if converged else status
     record = {"time": seconds, "n_blocks": int(np.count_nonzero(W.any(axis=1)))}
     record |= {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap", "scope")}
     progress.update(record)
     facts = {"alpha": program.alpha, "time": seconds, "n_neurons": record["n_blocks"]}
-    progress.close(summary(certificate, tol, "solved" if converged else status, **facts))
+    progress.close(summary(certificate, tol, status, **facts))
     if not converged:
         warnings.warn(
             f"{solver} ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; "
