@@ -110,6 +110,8 @@ class FreeColumns:
     def _independent(self):
         """Columns that are a basis, as many as the numerical rank."""
         rank = self.basis[0].shape[1]
+        if not rank:  # of nothing qr makes a square of the number of samples
+            return np.zeros(0, int)
         return np.sort(qr(self.F / self._scale, mode="r", pivoting=True)[1][:rank])
 
     def _unit(self, columns):

@@ -125,7 +125,7 @@ def _lengths(columns):
 def _purify(F, s, d):
     """Return s' >= 0 with F s' = F s and d's' <= d's, zero but for independent columns of F; sum s = 1."""
     n_rows = len(F)
-    if n_rows > F.shape[1]:  # lengths of combinations are those of the triangle, of which pivoting takes less time
+    if n_rows > F.shape[1] > 0:  # lengths of combinations are those of the triangle, of which pivoting takes less time
         F = qr(F, mode="r", check_finite=False)[0][: F.shape[1]]
     f = F @ s
     # F s itself is rounded: EPS for each unit of s

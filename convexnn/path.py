@@ -28,7 +28,7 @@ from sklearn.metrics import check_scoring
 
 from .base import ConvexNetworkEstimator, checked_estimator
 from .certificate import Certificate
-from .deadline import despite_interrupt, end_now, plain_interrupts, remaining, within
+from .deadline import despite_interrupt, end_now, interrupted, is_up, plain_interrupts, remaining, within
 from .estimators import ConvexReLURegressor
 from .program import Solution
 from .progress import Progress
@@ -263,8 +263,8 @@ def regularization_path(
         steps, status, solution = [], "complete", None
         with Progress(verbose, total=len(wanted), description="alpha") as progress:
             for alpha in wanted:
-                if steps and not remaining():
-                    status = f"stopped at time_limit={time_limit:g} s"
+                if steps and is_up():
+                    status = "interrupted" if interrupted() else f"stopped at time_limit={time_limit:g} s"
                     break
                 limited = training if time_limit is None else training.within(max(remaining(), LEAST_SECONDS))
                 try:
@@ -285,7 +285,7 @@ def regularization_path(
                 progress.update(record)
                 if callback is not None and callback(record):
                     status = "stopped by the callback"
-                elif solution.interrupted:
+                elif interrupted():  # in a search for alpha_max too
                     status = "interrupted"
                 if status != "complete":
                     break

@@ -110,7 +110,8 @@ def _project_all(columns, patterns, G, tight, least):
         arrays = (array[batch] for array in (patterns, G, tight))
         _project_blocks(columns, *arrays, float(least), out[batch], finished[batch], sums[batch])
 
-    share_out(part, len(G), columns.size)
+    # a warm start looks at all rows once or twice, a cold one up to d times
+    share_out(part, len(G), columns.size * np.sqrt(len(columns)))
     if not finished.all():
         raise RuntimeError("a cone projection did not finish; rows of X are too close to dependent")
     return out, sums

@@ -21,7 +21,7 @@ __all__ = ["SelectionCones", "gates_in_cones", "project_selection"]
 # Rows of selections that are added to a projection at a time, one a sample at most.
 ADDED_ROWS = 4
 # Products of a batch of projections that are worth a thread.
-BATCH_WORK = 10_000_000
+BATCH_WORK = 3_000_000
 
 
 @dataclass(frozen=True, eq=False)

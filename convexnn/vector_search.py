@@ -32,7 +32,7 @@ LONGEST, TINY, FLAT = 2.0, np.finfo(np.float64).tiny, 1e-150
 # Most walls crossed one after the other.
 CLIMBED_CELLS = 30
 # Entries of X times starts that ascend, and that are climbed from, between two looks at the clock.
-ASCENT_WORK, CLIMBING_WORK = 2e7, 2e6
+ASCENT_WORK, CLIMBING_WORK = 5e6, 2e6
 # Starts below this part of alpha, or of the largest, after the gradient steps are not worth a climb.
 PROMISING = 0.75
 # Cosine above which starts are one after the gradient steps, and maxima at the end; maxima compared at a time.

@@ -134,6 +134,14 @@ def test_dead_neurons_go():
     assert small.predict(X).tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
+@pytest.mark.parametrize("n_neurons", [0, 2])
+def test_no_active_neuron_of_many_samples_takes_no_memory_of_their_square(n_neurons):
+    network = Network(np.full((1, n_neurons), -1.0), np.zeros(n_neurons), np.ones((n_neurons, 1)), np.ones(1))
+    small = minimal_network(network, np.ones((200_000, 1)))  # whose square has 320 GB
+    assert small.n_neurons == 0
+    assert small.predict([[1.0]]) == 1.0
+
+
 def test_cancelling_neurons_go():
     rng = np.random.default_rng(0)
     network = random_network(rng, n_neurons=6)

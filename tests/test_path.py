@@ -1,5 +1,6 @@
 """Regularization paths: optima of every alpha, the laws of p*(alpha) and R(alpha), limits, and bad input."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -188,6 +189,19 @@ def test_ctrl_c_keeps_the_path_so_far(monkeypatch):
         path = regularization_path(X, Y, estimator=ConvexReLURegressor(arrangements="all"), n_alphas=50)
     assert path.status == "interrupted"
     assert 1 <= len(path.alphas) < 50
+
+
+@pytest.mark.parametrize("time_limit", [None, 1000.0])
+def test_ctrl_c_in_the_search_for_alpha_max_keeps_the_path_so_far(monkeypatch, time_limit):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    alphas = np.geomspace(10.0, 0.1, 50)
+    monkeypatch.setattr(sys.modules["convexnn.alpha_max"], "_search", interrupted)
+    with pytest.warns(ConvergenceWarning, match=r"the path was interrupted after 1 of 50 alphas"):
+        path = regularization_path(X, Y, estimator=ConvexReLURegressor(), alphas=alphas, time_limit=time_limit)
+    assert path.status == "interrupted"
+    assert path.alphas == [10.0]
 
 
 def test_unsolved_points_are_one_warning():

@@ -321,3 +321,11 @@ def test_files_that_are_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is not, or is damaged"):
         load(path)
+
+
+def test_large_files_are_not_packed(tmp_path):
+    network = convexnn.Network(RNG.standard_normal((300, 500)), np.zeros(500), np.ones((500, 1)), np.zeros(1))
+    save(network, tmp_path / "model.npz")
+    with zipfile.ZipFile(tmp_path / "model.npz") as archive:
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+    assert_same(load(tmp_path / "model.npz"), network)
