@@ -158,6 +158,8 @@ def alpha_max_over_all(
             value, searches = max(value, *(value for value, _ in found)), [search for _, search in found]
     if scope != "local" and not problem.selects and not program.coupled:
         limits, prover = {"time_limit": max(remaining(), LEAST_SECONDS)}, Prover(problem)
+        if limits["time_limit"] == np.inf:
+            limits["time_limit"] = None
         if scope == "auto":
             limits["max_nodes"] = min(PROOF_NODES, prover.nodes_in(PROOF_SECONDS))
         with until_up():

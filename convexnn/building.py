@@ -142,7 +142,7 @@ def _check_targets(X, y, loss):
     Y = Y.reshape(len(Y), -1)
     check_consistent_length(X, Y)
     if loss.sample_weight is not None and len(loss.sample_weight) != len(X):
-        raise ValueError(f"loss has {len(loss.sample_weight)} sample weights; X has {len(X)} rows")
+        raise ValueError(f"sample_weight of loss has {len(loss.sample_weight)} entries; X has {len(X)} rows")
     _check_sizes(X, Y, loss)
     _check_labels(Y, loss)
     return Y

@@ -272,7 +272,7 @@ def test_progress_is_printed(capsys):
         ({"loss": "logistic"}, ValueError, "labels -1 and 1"),
         ({"loss": Squared(), "sample_weight": np.ones(9)}, ValueError, "sample_weight must be None"),
         ({"sample_weight": np.zeros(9)}, ValueError, "sample_weight must be a vector of finite numbers above 0"),
-        ({"sample_weight": np.ones(8)}, ValueError, "9 sample weights"),
+        ({"sample_weight": np.ones(8)}, ValueError, "8 entries; X has 9 rows"),
         ({"gates": "adaptive"}, ValueError, 'gates must be an integer, "all"'),
         ({"gates": 0}, ValueError, "gates must be an integer of at least 1"),
         ({"gates": None}, ValueError, "gates must be an integer of at least 1"),

@@ -54,5 +54,6 @@ def test_certificates_hold_plain_numbers():
     certificate = Certificate(np.float64(2.0), np.float32(1.5), "local", proved_bound=np.int64(1))
     assert (
         repr(certificate)
-        == "Certificate(objective=2.0, lower_bound=1.5, scope='local', rounding=0.0, proved_bound=1.0)"
+        == "Certificate(objective=2.0, lower_bound=1.5, scope='local', negligible=0.0, proved_bound=1.0, "
+        "provisional=False, rounding=0.0)"
     )

@@ -170,7 +170,7 @@ def solve_generation(
                 return
 
     limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
-    shown = {"callback": callback, "verbose": verbose, "scope": "local"}
+    shown = {"callback": callback, "verbose": verbose, "scope": "global" if scope == "global" else "local"}
     shown["finish"] = lambda solution: gates_in_cones(solution.trimmed())
     return run_watched(iterate, program, **limits, **shown)
 
@@ -180,7 +180,7 @@ class _Generation:
 
     def __init__(self, whole, tol, scope, rank, rng, monitor):
         self.whole, self.tol, self.scope, self.rank, self.rng = whole, tol, scope, rank, rng
-        self.monitor = monitor
+        self.monitor, monitor.scope = monitor, "local"
         monitor.reserve = PROOF_RESERVE if scope == "global" else 0.0
         self.simplified = Simplified(whole, monitor.beta, rank, tol)
         self.program = self.simplified.program
