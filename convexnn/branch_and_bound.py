@@ -25,9 +25,9 @@ from .validation import check_count, check_flag, check_numeric, check_positive
 
 __all__ = ["KappaBound", "bound_kappa", "node_seconds"]
 
-# Seconds of a processor that a round is to take, and a cone: a + b n_rows + c rank^3, measured. Rounds are sized by
+# Seconds of a processor that a round is to take, and a cone: a + b n_rows + c rank^5, measured. Rounds are sized by
 # this count, not by the clock: then bounds are the same in every run, on any number of processors.
-ROUND, CONE = 0.1, (8e-5, 4e-7, 4e-7)
+ROUND, CONE = 0.1, (2e-4, 4e-7, 8e-9)
 # Points that refute the threshold.
 POINTS = 50
 # Rounds that follow the one in which a point refuted the threshold, for more of them.
@@ -172,7 +172,7 @@ def node_seconds(n_rows: int, rank: int) -> float:
     >>> node_seconds(100, 4) < 1e-3 < node_seconds(100, 20)
     True
     """
-    return CONE[0] + CONE[1] * n_rows + CONE[2] * rank**3
+    return CONE[0] + CONE[1] * n_rows + CONE[2] * rank**5
 
 
 def _check_array(name, value, ndim):

@@ -87,7 +87,7 @@ def test_the_best_confirmed_bound_is_reported():
     assert [record["provisional"] for record in monitor.history] == [False, False, False, True]
     assert monitor.certificate.provisional
     solution = monitor.solution(0.6)
-    assert solution.certificate == Certificate(size, 0.5 * size, "local", program.negligible)
+    assert solution.certificate == Certificate(size, 0.5 * size, "local", program.negligible, rounding=monitor.rounding)
     assert solution.dual[0] == 0.5
     assert solution.status == "solved"
 
