@@ -283,9 +283,8 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     rng = check_random_state(options["random_state"])
     loss = make_loss(samples.weights)
     arrangements = samples.patterns_of(arrangements)
-    with (
-        ignoring(UserWarning, "only ") if _is_adaptive(options["arrangements"]) else nullcontext()
-    ):  # of a number asked
+    unasked = _is_adaptive(options["arrangements"])  # for a number of patterns: that there are fewer is no news
+    with ignoring(UserWarning, "only ") if unasked else nullcontext():
         program = build_program(samples.X, samples.Y, 1.0, arrangements, architecture, rng, loss)
     solver = _solver(program, options["solver"], generated, own)
     limits = {name: options[name] for name in ("tol", "max_iter", "time_limit", "verbose")}

@@ -104,6 +104,15 @@ def test_directions_solve_the_dense_system(architecture, seed, monkeypatch):
     assert np.linalg.norm(error) <= 1e-3 * expected_size
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e-60, 1e60, 1e200])
+def test_gradients_are_in_the_range_of_single_precision(unit):
+    program, rng = random_program(Architecture(), 0)
+    face, _, _ = make_face(program, rng)
+    h, residual = rng.uniform(0.01, 1.0, 14), rng.standard_normal(14)
+    expected = face_systems._by_gradients(face, h, residual, np.arange(14))
+    assert np.allclose(face_systems._by_gradients(face, h, unit * residual, np.arange(14)) / unit, expected)
+
+
 @by_architecture
 @pytest.mark.parametrize("n_curved", [0, 1, 5, 11])
 @pytest.mark.parametrize("seed", range(3))

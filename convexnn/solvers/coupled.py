@@ -19,10 +19,10 @@ C. Ding, D. Sun, J. Sun and K.-C. Toh (2018), Spectral operators of matrices. Ma
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.sparse.linalg import LinearOperator, cg
 
 from ..patchwise import DirectedDesign
 from ..penalties import Nuclear
+from .face_systems import conjugate_gradients
 
 __all__ = ["is_coupled", "joint_direction"]
 
@@ -31,7 +31,7 @@ LARGEST_SYSTEM = 1000
 # Size of a system up to which it is written out, a product for each column.
 LARGEST_WRITTEN = 200
 # Relative residual of conjugate gradients: dZ has the error of w times K B, and looser ones cost many more steps.
-CG_TOL, CG_ITERATIONS = 1e-6, 300
+CG_TOL = 1e-6
 # Difference of singular values, relative to the largest, below which they are equal.
 EQUAL = 1e-12
 
@@ -110,8 +110,7 @@ def joint_direction(sub, center, point, curvature, residual):
         matrix = np.array([system(e) for e in np.eye(len(right))])
         w = cho_solve(cho_factor(0.5 * (matrix + matrix.T)), right)
     else:
-        operator = LinearOperator((len(right),) * 2, matvec=system, dtype=np.float64)
-        w = cg(operator, right, rtol=CG_TOL, maxiter=CG_ITERATIONS)[0]
+        w = conjugate_gradients(system, right, CG_TOL)
     return residual - product(outer(w.reshape(residual.shape)))
 
 

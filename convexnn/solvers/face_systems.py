@@ -18,7 +18,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
 from scipy.sparse.linalg import LinearOperator, cg
 
-__all__ = ["Face", "coupled_direction", "direction_of_output"]
+__all__ = ["Face", "conjugate_gradients", "coupled_direction", "direction_of_output"]
 
 # Curvature, relative to the largest possible, that is none.
 FLAT = 1e-12
@@ -101,10 +101,7 @@ def coupled_direction(sub, center, point, H, residual):
     if ends[-1] == 0:
         return residual
     if ends[-1] > COUPLED_COLUMNS:
-        operator = LinearOperator(
-            (ends[-1],) * 2, matvec=lambda x: x / center.step + gather(spread(np.ravel(x))), dtype=np.float64
-        )
-        return residual - spread(cg(operator, right, rtol=CG_TOL, maxiter=CG_ITERATIONS)[0])
+        return residual - spread(conjugate_gradients(lambda x: x / center.step + gather(spread(x)), right, CG_TOL))
 
     def matrix():
         S = np.empty((ends[-1], ends[-1]))
@@ -238,13 +235,20 @@ def _by_gradients(face, h, residual, curved):
     M = [part @ part.T for part in np.split(T, offsets[1:-1], axis=1)]
 
     def product(x):
-        v = (root * np.ravel(x))[:, None]
-        G = np.matmul(M, design.rmatvec(v, face.blocks))
-        spread = design.matvec(G, face.blocks) + face.free @ (face.free.T @ v)
-        return np.ravel(x) + face.step * root * spread[:, 0]
+        v = (root * x)[:, None]
+        unit = np.abs(v).max() or 1.0  # in which v is in the range of single precision
+        G = np.matmul(M, design.rmatvec(v / unit, face.blocks))
+        spread = design.matvec(G, face.blocks) + face.free @ (face.free.T @ (v / unit))
+        return x + face.step * unit * root * spread[:, 0]
 
-    operator = LinearOperator((len(h), len(h)), matvec=product, dtype=np.float64)
-    return cg(operator, root * residual, rtol=CG_TOL, maxiter=CG_ITERATIONS)[0] / root
+    return conjugate_gradients(product, root * residual, CG_TOL) / root
+
+
+def conjugate_gradients(product, right, tol):
+    """Solve S x = right, S x = product(x) positive definite, in units of the right side: its own squares may be 0."""
+    unit = np.abs(right).max() or 1.0
+    operator = LinearOperator((len(right),) * 2, matvec=lambda x: product(np.ravel(x)), dtype=np.float64)
+    return unit * cg(operator, right / unit, rtol=tol, maxiter=CG_ITERATIONS)[0]
 
 
 def _solve(matrix, b):
