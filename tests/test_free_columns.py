@@ -94,3 +94,9 @@ def test_an_objective_of_weights_that_cancel_is_known_to_its_rounding():
     certificate = model.certificate_
     assert certificate.rounding > 1e-12 * certificate.objective
     assert certificate.gap >= certificate.rounding / certificate.objective
+
+
+def test_no_column_of_many_samples_takes_no_memory_of_their_square():
+    V = np.ones((200_000, 1))  # whose square has 320 GB
+    columns = FreeColumns(np.zeros((len(V), 0)))
+    np.testing.assert_array_equal(columns.correction(V, np.full(V.shape, -np.inf), np.full(V.shape, np.inf)), 0.0)
