@@ -37,7 +37,7 @@ class _Path(ConvexReLURegressor):
     """The last network of a regularization path, as a fit."""
 
     def fit(self, X, y):
-        path = regularization_path(X, y, estimator=ConvexReLURegressor(random_state=0), n_alphas=6)
+        path = regularization_path(X, y, estimator=ConvexReLURegressor(tol=1e-2, random_state=0), n_alphas=4)
         self.__dict__ = vars(copy(path.estimators[-1]))
         return self
 
@@ -54,17 +54,17 @@ KINDS = {
         *_classes(30 * scale, 2),
     ),
     "search": lambda scale: (
-        ConvexReLURegressorCV(ConvexReLURegressor(random_state=0), n_alphas=4, cv=3),
+        ConvexReLURegressorCV(ConvexReLURegressor(tol=1e-2, random_state=0), n_alphas=4, cv=2),
         *_data(30 * scale, 2),
     ),
     "search of a classifier": lambda scale: (
-        ConvexReLUClassifierCV(ConvexReLUClassifier(random_state=0), n_alphas=3, cv=2),
+        ConvexReLUClassifierCV(ConvexReLUClassifier(tol=1e-2, random_state=0), n_alphas=3, cv=2),
         *_classes(30 * scale, 2),
     ),
     "path": lambda scale: (_Path(), *_data(30 * scale, 2)),
     "filters": lambda scale: (
-        ConvexCNNRegressor((1, 4, 4), kernel_size=2, alpha=0.05, random_state=0),
-        *_images(20 * scale, (4, 4)),
+        ConvexCNNRegressor((1, 4, 4), kernel_size=2, alpha=0.05, tol=1e-2, random_state=0),
+        *_images(10 * scale, (4, 4)),
     ),
     "filters, max pooling": lambda scale: (
         ConvexCNNRegressor((1, 4, 4), kernel_size=2, pooling="max", alpha=0.05, arrangements=60, random_state=0),
