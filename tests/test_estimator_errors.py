@@ -1,16 +1,19 @@
 """Bad input of the estimators: each error names the parameter or the data, and what is accepted."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
-from convexnn import ConvexReLUClassifier, ConvexReLURegressor
+from convexnn import CircularCNNRegressor, ConvexCNNRegressor, ConvexReLUClassifier, ConvexReLURegressor
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 2))
@@ -133,7 +136,7 @@ def test_other_bad_parameters_raise_at_fit(bad, error, message):
         ({"arrangements": 5, "scope": "local"}, "scope must be 'auto' but for"),
         ({"hidden_norm": "l1", "solver": "newton"}, 'solver must be "auto", "conic" or "cvxpy" for hidden_norm=\'l1\''),
         ({"hidden_norm": "l1", "solver": "generation"}, "solve_generation needs hidden_norm"),
-        ({"activation": "gated_relu", "solver": "generation"}, "solve_generation is for activations"),
+        ({"activation": "gated_relu", "solver": "generation"}, 'solver "generation" is for activation "relu"'),
         ({"solver": "newton"}, 'arrangements="adaptive" is for solve_generation'),
     ],
 )
@@ -154,6 +157,41 @@ def test_combinations_that_are_not_supported_say_what_is(bad, message):
 def test_bad_sample_weights_raise(weights, message):
     with pytest.raises(ValueError, match=message):
         ConvexReLURegressor(0.1, arrangements=10).fit(X, Y, sample_weight=weights)
+
+
+@pytest.mark.parametrize("kind", [ConvexReLURegressor, ConvexReLUClassifier, CircularCNNRegressor, ConvexCNNRegressor])
+@pytest.mark.parametrize("activation", ["linear", "gated_relu"])
+@pytest.mark.parametrize("solver", ["generation", "conic"])
+def test_solvers_that_do_not_fit_the_network_are_named(kind, activation, solver):
+    """Of matrix blocks, and of patterns that are not those of the weights: a fit, or an error of the parameter."""
+    shape = (
+        {} if kind.__name__.startswith("ConvexReLU") else {"input_shape": (1, 2) if "Convex" in kind.__name__ else (2,)}
+    )
+    patches = {"kernel_size": 1, "pooling": "none"} if kind is ConvexCNNRegressor else {}
+    y = np.arange(12) % 3 if kind is ConvexReLUClassifier else np.column_stack([Y, -Y])
+    model = kind(alpha=0.1, activation=activation, solver=solver, arrangements=5, random_state=0, **shape, **patches)
+    if solver == "conic" and kind is CircularCNNRegressor:
+        assert model.fit(X, y).certificate_.gap <= 1e-4
+    else:
+        with pytest.raises(ValueError, match="solver"):
+            model.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ConvexReLURegressor(0.1, activation="gated_relu"),
+        ConvexReLURegressor(0.1, hidden_norm="l1"),
+        ConvexCNNRegressor((1, 2), 1, alpha=0.1, pooling="max"),
+        CircularCNNRegressor((2,), alpha=0.1),
+    ],
+)
+def test_patterns_that_nobody_asked_for_are_not_missed(model):
+    """The default samples as many patterns as there are, without a warning; a number that is asked for is missed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X[:3], Y[:3])
 
 
 def test_too_many_cells_say_how_many():

@@ -1,11 +1,13 @@
 """Losses: one checker over all, and the cases that random data do not reach."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from checks import check_best_scale, check_loss
 from scipy.optimize import linprog
 
-from convexnn.losses import LOSSES, Absolute, Huber, Loss, Quantile, Squared, make_loss
+from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Loss, Quantile, Softmax, Squared, make_loss
 
 LABELLED = ("logistic", "hinge", "squared_hinge")
 
@@ -134,6 +136,17 @@ def test_newton_fits_of_classes_reach_the_minimum(offset):
         shift = offset * rng.standard_normal(Y.shape)
         gradient = basis.T @ loss.grad(Y, shift + basis @ loss.fit_free(Y, basis, shift))
         assert np.linalg.norm(gradient) <= 1e-11 * np.linalg.norm(loss.grad(Y, shift))
+
+
+@pytest.mark.parametrize("far", [1e-4, 1e-9, 1e-14])
+def test_conjugates_keep_their_digits_where_the_loss_is_small(far):
+    """A label of probability 1 - far: (1 - far) log(1 - far) + far log far, in 40 digits."""
+    with localcontext(prec=40):
+        small = Decimal(far)
+        expected = float((1 - small) * (1 - small).ln() + small * small.ln())
+    assert Logistic().conjugate(np.ones((1, 1)), np.full((1, 1), -far)) == pytest.approx(expected, rel=1e-15)
+    label, move = np.array([[1.0, 0.0, 0.0]]), np.array([[-far, far, 0.0]])
+    assert Softmax().conjugate(label, move) == pytest.approx(expected, rel=1e-15)
 
 
 def test_quantile_fits_along_a_column_are_weighted_quantiles():

@@ -60,6 +60,22 @@ def test_no_kinks_are_no_neurons():
     assert model.certificate_.gap <= 1e-12
 
 
+@pytest.mark.parametrize(
+    ("parameters", "n_features"),
+    [
+        ({"hidden_bias": "free"}, 1),
+        ({"solver": "cvxpy", "arrangements": 5}, 2),
+        ({"solver": "SCS", "arrangements": 5}, 1),
+    ],
+)
+def test_every_solver_says_solved_where_it_is(parameters, n_features):
+    X = np.random.default_rng(0).standard_normal((7, n_features))
+    for y in (np.abs(X[:, 0]), np.zeros(7), np.full(7, 2.0)):
+        model = ConvexReLURegressor(0.5, random_state=0, tol=1e-3, **parameters).fit(X, y)
+        assert model.certificate_.gap <= 1e-3
+        assert model.status_ == "solved"
+
+
 def test_generation_takes_over_where_the_spline_fails(monkeypatch):
     """A spline that is not proved is not kept."""
     solve_spline = one_feature.solve_spline
