@@ -310,7 +310,7 @@ def _solve(X, Y, alpha, loss, coefficients, basis):
     penalty = sum(cp.trace(block) if b == 0 else block[-1, -1] for block in every)
     problem = cp.Problem(cp.Minimize(loss.to_cvxpy(Y, Z) + alpha / unit * penalty), [fit, *ties])
     problem.get_problem_data("CLARABEL")  # which is kept, and takes its part of the time
-    options = {"time_limit": max(remaining(), 0.01)} if np.isfinite(remaining()) else {}
+    options = {"time_limit": max(remaining(), 1e-6)} if np.isfinite(remaining()) else {}
     with ignoring(UserWarning, "Solution may be inaccurate"):
         problem.solve(solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10, **options)
     if every[0].value is None:

@@ -32,6 +32,7 @@ from .free_columns import POINT_TOL, FreeColumns, dual_domain, proved_value
 from .group_pricing import kappa_groups
 from .loss_fits import SEPARATED_TOL
 from .pricing import kappa, kappa_bound
+from .rounding import loss_rounding
 from .selection_cones import SelectionCones
 from .zero_dual import least_kappa, neurons_of_blocks
 
@@ -127,6 +128,11 @@ class Program:
     def objective(self, W: np.ndarray, beta: np.ndarray) -> float:
         """Return L(A(W) + F beta) + alpha R(W), without free hidden biases in R."""
         return self.loss.value(self.Y, self.predict(W, beta)) + self.alpha * self.decay(W)
+
+    def rounding(self, beta: np.ndarray, Z: np.ndarray) -> float:
+        """Return how far the objective of predictions Z may be from its exact value where free coefficients cancel."""
+        terms = np.abs(self.free) @ np.abs(beta)
+        return loss_rounding(self.loss, self.Y, Z, EPS * (self.free.shape[1] + 1) * terms)
 
     def decay(self, W: np.ndarray) -> float:
         """Return R(W) as the network is charged: without free hidden biases, the last row of a block."""
@@ -266,12 +272,13 @@ class Program:
         for candidate in [own] + ([] if V is None else [V]):
             dual = self.project_dual(candidate)
             with suppress(TimeIsUp):
-                last, norm = norm, self.kappa(dual) + self.dual_rounding(dual)
-                bound = self.dual_value(dual, norm)
+                last, norm = norm, self.kappa_bound(dual)
+                bound = (self.proved_bound if self.scope == "global" else self.dual_value)(dual, norm)
                 if last is None or bound > best[0]:
                     best = bound, self.dual_point(dual, norm)
-        objective, rounding = self.objective(W, beta), self.negligible
-        return Certificate(objective, uncontradicted(objective, best[0], rounding), self.scope, rounding), best[1]
+        objective, rounding = self.objective(W, beta), self.rounding(beta, self.predict(W, beta))
+        bound = uncontradicted(objective, best[0], rounding + self.negligible)
+        return Certificate(objective, bound, self.scope, self.negligible, rounding=rounding), best[1]
 
     def lower_bound(self, V: np.ndarray) -> float:
         """Return the dual value of the best dual feasible multiple of the projection of V onto {F'V = 0}."""

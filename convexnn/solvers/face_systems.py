@@ -245,7 +245,22 @@ def _by_gradients(face, h, residual, curved):
 
 
 def conjugate_gradients(product, right, tol):
-    """Solve S x = right, S x = product(x) positive definite, in units of the right side: its own squares may be 0."""
+    """Solve S x = right for positive definite S, in units of the right side, whose own squares may be 0.
+
+    Parameters
+    ----------
+    product : callable
+        Returns S x for a vector x.
+    right : ndarray of shape (n,)
+        The right side.
+    tol : float
+        The relative residual wanted.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The solution, nearly.
+    """
     unit = np.abs(right).max() or 1.0
     operator = LinearOperator((len(right),) * 2, matvec=lambda x: product(np.ravel(x)), dtype=np.float64)
     return unit * cg(operator, right / unit, rtol=tol, maxiter=CG_ITERATIONS)[0]

@@ -21,7 +21,6 @@ from ..deadline import (
 )
 from ..program import Program, Solution
 from ..progress import Progress, summary
-from ..rounding import loss_rounding
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
@@ -183,7 +182,7 @@ class Monitor:
         zero, self.beta = program.zero()
         self.blocks, self.W = np.zeros(0, np.int64), zero[:0]
         fit = program.free @ self.beta
-        self.objective, self.rounding = program.loss.value(program.Y, fit), _rounding(program, self.beta, fit)
+        self.objective, self.rounding = program.loss.value(program.Y, fit), program.rounding(self.beta, fit)
         self.lower_bound = self.estimate = 0.0  # losses and penalties are not negative
         self.dual = np.zeros_like(program.Y)
         self.provisional, self.confirmed, self.n_refuted = False, (0.0, self.dual), 0
@@ -207,6 +206,10 @@ class Monitor:
             self.lower_bound = min(self.lower_bound, self.program.proved_bound(self.dual, norm))
         except TimeIsUp:  # then it is a bound over the patterns given, up to rounding, and no more is said
             self.scope = "sampled"
+        for record in self.history:  # whose bounds are no better
+            bound = min(record["lower_bound"], self.lower_bound)
+            known = Certificate(record["objective"], bound, self.scope, self.program.negligible)
+            record |= {"lower_bound": bound, "gap": known.gap, "scope": self.scope}
 
     @property
     def elapsed(self):
@@ -239,7 +242,7 @@ class Monitor:
         fewer = np.count_nonzero(W.any(axis=(1, 2))) < np.count_nonzero(self.W.any(axis=(1, 2)))
         if objective < (1 + slack * fewer) * self.objective:
             self.W, self.blocks, self.beta, self.objective = W, blocks, beta, objective
-            self.program, self.rounding = program, _rounding(program, beta, fit)
+            self.program, self.rounding = program, program.rounding(beta, fit)
             if self.refutes(self.confirmed[0]):
                 self.confirmed, self.n_refuted = (0.0, self.confirmed[1]), self.n_refuted + 1
 
@@ -345,9 +348,3 @@ class Monitor:
         for record in self.history:  # bounds that were refuted later
             late = record["scope"] == "local" and self.refutes(record["lower_bound"])
             record["provisional"] = bool(record["provisional"] or late)
-
-
-def _rounding(program, beta, fit):
-    """Return how far the objective may be from its exact value where coefficients of free columns cancel."""
-    terms = np.abs(program.free) @ np.abs(beta)
-    return loss_rounding(program.loss, program.Y, fit, np.finfo(float).eps * (program.free.shape[1] + 1) * terms)
