@@ -130,7 +130,9 @@ def dual_domain(loss, Y):
 
     Returns
     -------
-    lower, upper : ndarray of the shape of Y
+    lower : ndarray of the shape of Y
+        Maybe infinite.
+    upper : ndarray of the shape of Y
         Maybe infinite.
     """
     lower, upper = (np.broadcast_to(bound, Y.shape) for bound in loss.domain(Y))
