@@ -120,13 +120,14 @@ class Softmax(Loss):
 
     def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the gradient w (P - Y) for the probabilities P."""
-        return self.weights * (softmax(np.broadcast_to(Z, Y.shape), axis=1) - Y)
+        others = (1.0 - Y) * softmax(np.broadcast_to(Z, Y.shape), axis=1)
+        return self.weights * (others - Y * others.sum(axis=1, keepdims=True))
 
     def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return the Hessians w (diag(p) - p p') of the samples, shape (n_samples, n_outputs, n_outputs)."""
         P = softmax(np.broadcast_to(Z, Y.shape), axis=1)
-        weighted = self.weights * P
-        return weighted[:, :, None] * (np.eye(Y.shape[1]) - P[:, None, :])
+        H = -(self.weights * P)[:, :, None] * P[:, None, :] * (1.0 - np.eye(Y.shape[1]))
+        return H - H.sum(axis=2)[:, :, None] * np.eye(Y.shape[1])  # rows sum to zero: 1 - p would lose its digits
 
     def curvature_root(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
         """Return B = w^(1/2) diag(s) (I - s s'), s = p^(1/2), with B B' = `curvature`, of its shape."""

@@ -14,12 +14,15 @@ from scipy.sparse import csr_array, eye_array, hstack
 
 from .loss_tools import box_multipliers, kronecker
 
-__all__ = ["SEPARATED_TOL", "fit_clipped", "fit_piecewise_linear", "fit_smooth", "fit_squares"]
+__all__ = ["SEPARATED_TOL", "fit_clipped", "fit_piecewise_linear", "fit_smooth", "fit_squares", "least_loss"]
 
-MAX_NEWTON_STEPS = 50
-# The gradient relative to that at zero, and the value relative to that at zero where there is no minimum.
+# Each step divides a loss that tends to zero by e: enough of them for weights that are 1e18 apart.
+MAX_NEWTON_STEPS = 100
+# The gradient relative to the sum of the sizes of its terms, and the value relative to `least_loss` where there is no
+# minimum.
 FIT_TOL, SEPARATED_TOL = 1e-12, 1e-10
-# Regularisation of Newton's systems, relative to their size and to the part of the gradient that is left.
+# Regularisation of Newton's systems, relative to their size and to the part of the gradient that is left; and to the
+# curvature, where rounding makes them singular.
 RIDGE, LEAST_RIDGE = 1e-3, 1e-14
 # Part of the decrease predicted that a step must reach, the shortest step, and changes of values that are rounding.
 SUFFICIENT_DECREASE, SHORTEST_STEP, NOISE = 1e-4, 1e-12, 1e-14
@@ -94,23 +97,24 @@ def fit_smooth(loss, Y, basis, offset):
     Returns
     -------
     ndarray of shape (n_free, n_outputs)
-        The coefficients: the gradient in them is at most `FIT_TOL` of that in the predictions at zero, unless the loss
-        tends to zero without a minimum, or `MAX_NEWTON_STEPS` do not suffice.
+        The coefficients: the gradient in them is at most `FIT_TOL` of the sizes of its terms, unless the loss tends to
+        zero without a minimum, or `MAX_NEWTON_STEPS` do not suffice.
     """
     beta = np.zeros((basis.shape[1], Y.shape[1]))
     if basis.shape[1] == 0:
         return beta
     zero = np.zeros_like(Y, dtype=float)
     size = max(np.linalg.norm(loss.grad(Y, Z)) for Z in (zero, zero + offset))
-    negligible = SEPARATED_TOL * loss.value(Y, zero)
+    negligible, sizes = SEPARATED_TOL * least_loss(loss), np.abs(basis).T
     value = loss.value(Y, zero + offset)
     for _ in range(MAX_NEWTON_STEPS):
         Z = offset + basis @ beta
-        gradient = basis.T @ loss.grad(Y, Z)
-        if np.linalg.norm(gradient) <= FIT_TOL * size or value <= negligible:
+        G = loss.grad(Y, Z)
+        gradient = basis.T @ G
+        if np.linalg.norm(gradient) <= FIT_TOL * np.linalg.norm(sizes @ np.abs(G)) or value <= negligible:
             break
         part = min(1.0, np.linalg.norm(gradient) / size)
-        step = -_newton_step(loss, Y, Z, basis, gradient, max(RIDGE * part, LEAST_RIDGE))
+        step = -_newton_step(loss, Y, Z, basis, gradient, RIDGE * part * loss.smoothness)
         slope, t = np.sum(gradient * step), 1.0
         while t > SHORTEST_STEP:
             reached = loss.value(Y, offset + basis @ (beta + t * step))
@@ -123,14 +127,31 @@ def fit_smooth(loss, Y, basis, offset):
     return beta
 
 
+def least_loss(loss):
+    """Return the least loss of a sample that is on the wrong side: below it all are on the right one, separated.
+
+    Parameters
+    ----------
+    loss : Logistic or Softmax
+        Has the weights of the samples.
+
+    Returns
+    -------
+    float
+        The least weight times log 2.
+    """
+    return float(np.min(loss.weights)) * np.log(2.0)
+
+
 def _newton_step(loss, Y, Z, basis, gradient, ridge):
-    """Return (B'HB + ridge smoothness I)^-1 gradient for the curvature H of a loss."""
+    """Return (B'HB + ridge I)^-1 gradient for the curvature H of a loss."""
     H = loss.curvature(Y, Z)
+    ridge += LEAST_RIDGE * float(np.abs(H).max())
     if H.ndim == 3:
         J = kronecker(basis, H)
-        J.flat[:: len(J) + 1] += ridge * loss.smoothness
+        J.flat[:: len(J) + 1] += ridge
         return np.linalg.lstsq(J, gradient.ravel(), rcond=None)[0].reshape(gradient.shape)
-    J = np.einsum("ia,ic,ib->cab", basis, H, basis, optimize=True) + ridge * loss.smoothness * np.eye(basis.shape[1])
+    J = np.einsum("ia,ic,ib->cab", basis, H, basis, optimize=True) + ridge * np.eye(basis.shape[1])
     return np.linalg.solve(J, gradient.T[:, :, None])[:, :, 0].T
 
 

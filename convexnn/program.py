@@ -30,7 +30,7 @@ from .design import Design
 from .enumeration import interior_gates
 from .free_columns import POINT_TOL, FreeColumns, dual_domain, proved_value
 from .group_pricing import kappa_groups
-from .loss_fits import SEPARATED_TOL
+from .loss_fits import SEPARATED_TOL, least_loss
 from .pricing import kappa, kappa_bound
 from .rounding import loss_rounding
 from .selection_cones import SelectionCones
@@ -200,8 +200,8 @@ class Program:
     @cached_property
     def separated(self) -> bool:
         """Whether the free columns separate the labels: the loss has no minimum, and tends to 0."""
-        zero = self.loss.value(self.Y, np.zeros_like(self.Y))
-        return not self.loss.clipped and self.loss.value(self.Y, self.free @ self.zero()[1]) <= SEPARATED_TOL * zero
+        least = SEPARATED_TOL * least_loss(self.loss)
+        return not self.loss.clipped and self.loss.value(self.Y, self.free @ self.zero()[1]) <= least
 
     def dual_value(self, V: np.ndarray, norm: float) -> float:
         """Return the largest D(t V) with t kappa <= alpha, for norm >= kappa(V): a lower bound of the optimum.

@@ -7,6 +7,7 @@ import pytest
 from checks import check_best_scale, check_loss
 from scipy.optimize import linprog
 
+from convexnn import Architecture, build_program
 from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Loss, Quantile, Softmax, Squared, make_loss
 
 LABELLED = ("logistic", "hinge", "squared_hinge")
@@ -147,6 +148,22 @@ def test_conjugates_keep_their_digits_where_the_loss_is_small(far):
     assert Logistic().conjugate(np.ones((1, 1)), np.full((1, 1), -far)) == pytest.approx(expected, rel=1e-15)
     label, move = np.array([[1.0, 0.0, 0.0]]), np.array([[-far, far, 0.0]])
     assert Softmax().conjugate(label, move) == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("name", ["logistic", "softmax"])
+@pytest.mark.parametrize("rare", [1e-3, 1e-9, 1e-12, 1e-18])
+def test_constants_of_rare_classes_reach_the_entropy(name, rare):
+    """The best constant has the shares of the classes; what columns separate tends to 0, whatever the weights."""
+    weights = 1e8 * np.append(np.ones(5), rare)
+    labels = np.append(np.ones(5), -1.0)[:, None] if name == "logistic" else np.eye(2)[[0] * 5 + [1]]
+    loss, X = make_loss(name, weights), np.column_stack([np.ones(6), np.arange(6.0)])
+    entropy = 1e8 * (rare * np.log1p(5 / rare) + 5 * np.log1p(rare / 5))
+    for columns, lowest, highest in ((1, 1 - 1e-12, 1 + 1e-12), (2, 0.0, 1e-10)):
+        basis = np.linalg.qr(X[:, :columns])[0]
+        value = loss.value(labels, basis @ loss.fit_free(labels, basis))
+        assert lowest * entropy <= value <= highest * entropy
+        fitted = build_program(X[:, 1:], labels, 1.0, 3, Architecture(skip=columns == 2), 0, loss)
+        assert fitted.separated == (columns == 2)
 
 
 def test_quantile_fits_along_a_column_are_weighted_quantiles():

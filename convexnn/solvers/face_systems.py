@@ -245,21 +245,21 @@ def _by_gradients(face, h, residual, curved):
 
 
 def conjugate_gradients(product, right, tol):
-    """Solve S x = right for positive definite S, in units of the right side, whose own squares may be 0.
+    """Solve S x = right for a positive definite S, in units of the right side: its own squares may underflow.
 
     Parameters
     ----------
     product : callable
-        Returns S x for a vector x.
+        Returns S x for x of shape (n,).
     right : ndarray of shape (n,)
         The right side.
     tol : float
-        The relative residual wanted.
+        Compared with the relative residual.
 
     Returns
     -------
     ndarray of shape (n,)
-        The solution, nearly.
+        The solution, or what `CG_ITERATIONS` give.
     """
     unit = np.abs(right).max() or 1.0
     operator = LinearOperator((len(right),) * 2, matvec=lambda x: product(np.ravel(x)), dtype=np.float64)
