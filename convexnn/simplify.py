@@ -47,6 +47,7 @@ class Simplified:
         self.unit_w = self.unit_y / unit_x
         self.unit_loss = unit_weight * self.unit_y ** (program.loss.degree or 0)
         self.unit_alpha = self.unit_loss / self.unit_w
+        self.unit_kappa = self.unit_alpha * self.program.relaxation / whole.relaxation
 
     def simplify(self, W):
         """Return blocks of the whole program as blocks of `program`."""
@@ -63,6 +64,10 @@ class Simplified:
     def restore_dual(self, V):
         """Return a dual vector of `program` as one of the whole: a gradient of the loss with respect to predictions."""
         return V * (self.unit_loss / self.unit_y)
+
+    def restore_kappa(self, norm):
+        """Return a bound of kappa of a dual vector of `program` as one of the whole, in whose unit biases are."""
+        return norm * self.unit_kappa
 
 
 def bias_stages(program, W_init, tol):

@@ -13,6 +13,7 @@ from convexnn.cell_pricing import EnumeratedCells
 from convexnn.enumeration import interior_gates
 from convexnn.pricing import kappa
 from convexnn.proof import Prover
+from convexnn.simplify import Simplified
 
 PLAIN = Architecture(hidden_bias="none", fit_intercept=False)
 
@@ -51,6 +52,23 @@ def test_too_many_cells_and_cells_that_rounding_hides_are_left_alone():
     assert EnumeratedCells.of(thin.design, 100) is None
     proof = Prover(thin).prove(np.ones((3, 1)), 1.5, 1e-3)
     assert thin.proved_bound(np.ones((3, 1)), proof.kappa) <= 1.5
+
+
+@pytest.mark.parametrize("tol", [1e-6, 1e-2, 0.3])
+def test_proofs_in_coarse_units_of_free_biases_hold_for_the_network(tol):
+    """The largest value over a fine grid of directions and every bias is below what is proved in other units."""
+    rng = np.random.default_rng(7)
+    X, y = 3 * rng.standard_normal((14, 2)) + [5.0, -2.0], rng.standard_normal(14)
+    whole = build_program(X, y, 0.5, "adaptive", Architecture(hidden_bias="free"))
+    simplified = Simplified(whole, whole.zero()[1], tol=tol)
+    V = simplified.program.project_dual(rng.standard_normal((14, 1)))
+    proved = Prover(simplified.program).bound(V, 1e-9, refute=False).upper
+    bound = simplified.restore_kappa(proved) * whole.relaxation
+    angles = np.linspace(0, 2 * np.pi, 200_001)
+    products = X @ [np.cos(angles), np.sin(angles)]
+    v = simplified.restore_dual(V)[:, 0]
+    exact = max(np.abs(v @ np.maximum(products - products[k], 0)).max() for k in range(14))  # kinks in the bias
+    assert exact <= bound <= exact * (1 + 0.05 * tol + 1e-6)
 
 
 @pytest.mark.parametrize("few", [0, 10_000])

@@ -417,7 +417,7 @@ class _Generation:
         limits |= {"starts": [search.found for search in self.searches], "refute": refute}
         proof = self.prover.prove(self.priced, objective, self.tol, **limits)
         dual = self.simplified.restore_dual(self.priced)
-        monitor.bound(self.whole.proved_bound(dual, proof.kappa * self.simplified.unit_alpha))
+        monitor.bound(self.whole.proved_bound(dual, self.simplified.restore_kappa(proof.kappa)))
         if len(proof.directions):
             patterns = proof.directions @ self.program.design.X.T >= 0
             v = self.priced[:, [proof.output]]
