@@ -5,6 +5,7 @@ is now: `until_up` and `despite_interrupt` turn it into one, so that what follow
 kept. It lives in a context variable, so each thread has its own, and no interrupt can leave it set.
 """
 
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from time import perf_counter
@@ -14,16 +15,19 @@ import numpy as np
 __all__ = [
     "TimeIsUp",
     "affords",
+    "breakable",
     "check",
     "despite_interrupt",
     "end_now",
     "go_on",
     "in_time",
     "interrupted",
+    "is_limited",
     "is_up",
     "plain_interrupts",
     "remaining",
     "until_up",
+    "wait",
     "within",
 ]
 
@@ -45,6 +49,7 @@ class _Call:
 
 
 _clock = ContextVar("clock", default=None)  # (the end in seconds of perf_counter, the outermost call)
+_breakable = ContextVar("breakable", default=False)
 
 
 def within(seconds, function, *args, **options):
@@ -99,6 +104,44 @@ def is_up():
     return remaining() == 0.0
 
 
+def is_limited():
+    """Return whether the call has a limit of time, or Ctrl-C ended its time.
+
+    Returns
+    -------
+    bool
+        Whether there is a time after which it is up.
+    """
+    return remaining() < np.inf
+
+
+def wait(work):
+    """Wait for what other threads do, in a block that is `breakable` until the time of the call is up.
+
+    Parameters
+    ----------
+    work : callable
+        Starts it, and returns a `concurrent.futures.Future`.
+
+    Returns
+    -------
+    object
+        Its result.
+
+    Raises
+    ------
+    TimeIsUp
+        In a block that is `breakable`. What was started goes on.
+    """
+    if not _breakable.get():
+        return work().result()
+    check()
+    try:
+        return work().result(remaining())
+    except FutureTimeout:
+        raise TimeIsUp from None
+
+
 def affords(products):
     """Return whether there is time for dense linear algebra, which cannot be cut short.
 
@@ -144,6 +187,27 @@ def go_on():
 
 
 @contextmanager
+def breakable(value=True):
+    """Let TimeIsUp leave the block anywhere: whoever catches it keeps what was done so far.
+
+    Parameters
+    ----------
+    value : bool, default=True
+        False for a part of one that has to be done to its end.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    token = _breakable.set(value)
+    try:
+        yield
+    finally:
+        _breakable.reset(token)
+
+
+@contextmanager
 def plain_interrupts():
     """Raise Ctrl-C inside a compiled kernel as KeyboardInterrupt.
 
@@ -180,7 +244,7 @@ def until_up():
         Outside of `within`.
     """
     try:
-        with plain_interrupts():
+        with plain_interrupts(), breakable():
             yield
     except TimeIsUp:
         pass
@@ -210,12 +274,13 @@ def despite_interrupt(function, *args):
     KeyboardInterrupt
         At a second Ctrl-C.
     """
-    try:
-        with plain_interrupts():
+    with breakable(False):
+        try:
+            with plain_interrupts():
+                return function(*args)
+        except KeyboardInterrupt:
+            end_now()
             return function(*args)
-    except KeyboardInterrupt:
-        end_now()
-        return function(*args)
 
 
 def in_time(function, otherwise):

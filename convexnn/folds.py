@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import check_scoring, make_scorer
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
@@ -16,9 +17,13 @@ from .base import ConvexNetworkEstimator
 from .deadline import within
 from .path import fit_next
 from .program import Solution
+from .quiet import ignoring
 from .training import Training
 
 __all__ = ["Fold"]
+
+# How warnings start of scores that are NaN: R^2 of one sample, ROC AUC of one class.
+UNDEFINED = ("R^2 score is not well-defined", "Only one class is present")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +122,8 @@ class Fold:
         X, y, weights = self.outside
         weighted = {} if weights is None else {"sample_weight": weights}
         try:
-            score = _scorer(fitted, self.scoring)(fitted, X, y, **weighted)
+            with ignoring(UndefinedMetricWarning, UNDEFINED):  # the search says so
+                score = _scorer(fitted, self.scoring)(fitted, X, y, **weighted)
         except ValueError as error:
             raise ValueError(f"scoring={self.scoring!r} fails in {self.described}: {error}") from error
         return replace(self, solution=solution, score=float(score))

@@ -40,7 +40,7 @@ from .certificate import Certificate, uncontradicted
 from .circular import CircularNetwork
 from .cones import FreeCones
 from .conv_network import ConvNetwork
-from .deadline import TimeIsUp, check, is_up, plain_interrupts, remaining, within
+from .deadline import TimeIsUp, breakable, check, is_up, plain_interrupts, remaining, within
 from .group_pricing import cone_rows
 from .network import Network
 from .penalties import Nuclear
@@ -193,7 +193,11 @@ def _interpolate(X, y, arrangements, architecture, solver, scope, tol, rng, verb
         run = _Run(program, tol, progress)
         if run.best is None:
             check_reachable(program)
-            with suppress(KeyboardInterrupt, TimeIsUp), plain_interrupts():  # the best exact fit so far is kept
+            with (
+                suppress(KeyboardInterrupt, TimeIsUp),
+                breakable(),
+                plain_interrupts(),
+            ):  # the best exact fit so far is kept
                 _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
         return run.result()
 

@@ -6,7 +6,8 @@ its callees are optimised again within it: kernels are loops over scalars, and g
 """
 
 import logging
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Timer
@@ -16,6 +17,9 @@ import numpy as np
 from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache, NullCache
+from numba.core.compiler_lock import global_compiler_lock
+
+from .deadline import is_limited, wait
 
 __all__ = ["NONE", "ZERO", "kernel"]
 
@@ -46,7 +50,20 @@ def kernel(function=None, **options):
         return lambda function: kernel(function, **options)
     compiled = njit(no_cfunc_wrapper=True, **options)(function)
     compiled._cache = _Cache(function)
+    compiled.compile = partial(_compile, compiled, compiled.compile)
     return compiled
+
+
+def _compile(compiled, compile_now, signature):
+    """Compile a kernel, in a thread of its own where there is a limit of time: it goes on when the time is up."""
+    within_another = global_compiler_lock.is_locked()  # by this thread
+    if within_another or not is_limited() or compiled._cache.holds(signature, compiled.targetctx):
+        return compile_now(signature)
+    thread = ThreadPoolExecutor(1)
+    try:
+        return wait(lambda: thread.submit(compile_now, signature))
+    finally:
+        thread.shutdown(wait=False)
 
 
 @cache
@@ -64,6 +81,10 @@ class _Files(FunctionCache):
     def _index_key(self, sig, codegen):
         return *super()._index_key(sig, codegen), _sources()
 
+    def holds(self, sig, target_context):
+        """Return whether there is a file for these types."""
+        return self._index_key(sig, target_context.codegen()) in self._cache_file._load_index()
+
 
 class _Cache(NullCache):
     """The cache of a kernel, of which nothing fails: what cannot be read is compiled, what cannot be written is not."""
@@ -77,6 +98,13 @@ class _Cache(NullCache):
     @property
     def cache_path(self):
         return self.files.cache_path
+
+    def holds(self, sig, target_context):
+        """Return whether loading will do."""
+        try:
+            return self.files.holds(sig, target_context)
+        except Exception:  # whatever damaged pickles raise, and where there are no files
+            return False
 
     def load_overload(self, sig, target_context):
         try:

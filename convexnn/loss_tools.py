@@ -26,6 +26,7 @@ __all__ = ["box_multipliers", "interval_in_box", "kronecker", "project_box", "pr
 MAX_NEWTON_STEPS = 100
 # B'V that is rounding, relative to |V|, and V that is rounding, relative to the vector it was projected from.
 ORTHOGONAL_TOL = 1e-13
+EPS = float(np.finfo(float).eps)
 # Distance to a bound, relative to the width of the domain, at which a coordinate does not help to correct B'V.
 FACE_TOL, FACE_MOST = 1e-10, 1e-6
 MAX_CORRECTIONS = 6
@@ -105,13 +106,15 @@ def _orthogonal(V, basis):
 def _project_column(v, lower, upper, basis):
     size = np.linalg.norm(v)
     p = np.clip(v - basis @ box_multipliers(v, lower, upper, 1.0, basis), lower, upper)
-    margin = FACE_TOL * np.minimum(upper - lower, size)
+    margin, last = FACE_TOL * np.minimum(upper - lower, size), np.inf
     for _ in range(MAX_CORRECTIONS):
         inside = (p > lower + margin) & (p < upper - margin)
         p = np.where(inside, p, np.where(p <= lower + margin, lower, upper))
         residual = basis.T @ p
-        if np.linalg.norm(residual) <= 0.1 * ORTHOGONAL_TOL * np.linalg.norm(p):
+        left = np.linalg.norm(residual) / max(np.linalg.norm(p), np.finfo(float).tiny)
+        if left <= EPS or 0.5 * last < left <= 0.1 * ORTHOGONAL_TOL:  # the rest is rounding
             break
+        last = left
         p[inside] -= np.linalg.lstsq(basis[inside].T, residual, rcond=1e-14)[0]
     return _checked(p, size, basis, lambda p: interval_in_box(p, lower, upper, 1.0)[1])
 

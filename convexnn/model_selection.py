@@ -188,7 +188,8 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
                     scores[k] = [fold.score for fold in folds]
                     means.append(scores[k].mean())
                     progress.update({"alpha": alpha, "score": means[-1]})
-                late = self.patience is not None and k - int(np.argmax(means)) >= self.patience
+                best = int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
+                late = self.patience is not None and k - best >= self.patience
                 if stopped:
                     left = f"the search was {stopped} after {max(k, 1)} of {len(self.alphas_)} alphas"
                     warnings.warn(f"{left}; the best of these is taken", ConvergenceWarning, stacklevel=9)

@@ -25,7 +25,7 @@ from .architecture import Architecture, HiddenLayer
 from .arrangements import Arrangements
 from .certificate import Certificate, uncontradicted
 from .cones import ArrangementCones, make_cones
-from .deadline import TimeIsUp
+from .deadline import TimeIsUp, breakable
 from .design import Design
 from .enumeration import interior_gates
 from .free_columns import POINT_TOL, FreeColumns, dual_domain, proved_value
@@ -271,7 +271,7 @@ class Program:
         own = self.dual_at_zero(self.alpha) if kinks_at_zero else -self.loss.grad(self.Y, self.predict(W, beta))
         for candidate in [own] + ([] if V is None else [V]):
             dual = self.project_dual(candidate)
-            with suppress(TimeIsUp):
+            with suppress(TimeIsUp), breakable():
                 last, norm = norm, self.kappa_bound(dual)
                 bound = (self.proved_bound if self.scope == "global" else self.dual_value)(dual, norm)
                 if last is None or bound > best[0]:
@@ -295,7 +295,7 @@ class Program:
         Its kappa is alpha_max over these patterns. With `enough` above 0 any of a kappa of at most this will do.
         """
         V = self.any_dual_at_zero()
-        with suppress(TimeIsUp):  # then any of them has to do
+        with suppress(TimeIsUp), breakable():  # then any of them has to do
             V = V if self.loss.smooth else least_kappa(self, V, neurons_of_blocks(self), enough=enough).V
         return V
 

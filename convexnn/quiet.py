@@ -19,7 +19,7 @@ def ignoring(category, start=""):
     ----------
     category : type
         Their class.
-    start : str, default=""
+    start : str or tuple of str, default=""
         How their messages start.
 
     Yields

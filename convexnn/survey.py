@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from .arrangements import pattern_bits
-from .deadline import TimeIsUp
+from .deadline import TimeIsUp, breakable
 from .kernels import kernel
 from .search import LENGTHS, REMEMBERED, Maxima, join_maxima
 from .threads import map_batches
@@ -95,7 +95,7 @@ class Survey:
         runs = _Runs(self.X, weights, linear, self.units, U, signs, outputs)
         for part, steps in PLAN:
             runs.keep(max(1, int(part * len(U))))
-            with suppress(TimeIsUp):  # in a step, which leaves the runs as they were
+            with suppress(TimeIsUp), breakable():  # in a step, which leaves the runs as they were
                 for _ in range(steps):
                     if over():
                         break

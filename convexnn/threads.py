@@ -7,6 +7,7 @@ out by batches over threads that sleep while they wait.
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from functools import cache
 from threading import Lock
 
@@ -78,7 +79,9 @@ def map_batches(function, batches, timed=False):
         check()
     with one_blas_thread(), ThreadPoolExecutor(min(len(batches), cpu_count())) as pool:
         results = []
-        with closing(pool.map(function, batches)) as arriving:  # which cancels those that did not start
+        contexts = [copy_context() for _ in batches]  # with the clock in them
+        calls = pool.map(lambda context, batch: context.run(function, batch), contexts, batches)
+        with closing(calls) as arriving:  # which cancels those that did not start
             for result in arriving:
                 results.append(result)
                 if timed and len(results) < len(batches):

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linprog
 
-from .deadline import TimeIsUp, remaining
+from .deadline import TimeIsUp, breakable, remaining
 from .group_pricing import price_groups, steepest_blocks
 from .pricing import price
 from .search import REMEMBERED, join_maxima
@@ -96,7 +96,7 @@ def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False)
     best, level, rows = (value, V), 0.0, np.zeros((0, V.size))
     if master.unique:
         return ZeroDual(V, value if value > least else 0.0, value)
-    with suppress(TimeIsUp):
+    with suppress(TimeIsUp), breakable():
         for _ in range(ROUNDS):
             if best[0] <= max(enough, (1 + tol) * level, least):
                 value, fits = neurons(best[1], best[0], np.inf)

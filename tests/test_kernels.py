@@ -5,14 +5,18 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
+from threading import Event
+from unittest.mock import Mock
 
 import pytest
 
-from convexnn import kernels
+from convexnn import deadline, kernels
+from convexnn.deadline import TimeIsUp, breakable, within
 
 KERNEL = """
     import numpy as np
-    from kernels import kernel
+    from .kernels import kernel
 
     @kernel
     def twice(a):
@@ -24,11 +28,14 @@ KERNEL = """
 
 def run(tmp_path, before="", after="print(twice(np.ones(2)), twice.stats.cache_hits)", module=KERNEL, **environment):
     """Return what a process prints that runs code before and after it imports a kernel."""
-    source = tmp_path / "own_kernels.py"
-    if not source.exists():
-        source.write_text(textwrap.dedent(module), encoding="utf-8")
-        shutil.copy(kernels.__file__, tmp_path)  # by itself: to import the package takes seconds
-    code = "\n".join([textwrap.dedent(before), "from own_kernels import *", textwrap.dedent(after)])
+    package = tmp_path / "own"
+    if not package.exists():
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "functions.py").write_text(textwrap.dedent(module), encoding="utf-8")
+        for needed in (kernels, deadline):  # by themselves: to import the package takes seconds
+            shutil.copy(needed.__file__, package)
+    code = "\n".join([textwrap.dedent(before), "from own.functions import *", textwrap.dedent(after)])
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), **environment}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -60,7 +67,7 @@ def test_kernels_are_kept_for_the_next_process(tmp_path):
 def test_kernels_of_other_sources_are_compiled_again(tmp_path):
     """As after an update, in which what a kernel calls has changed."""
     run(tmp_path)
-    assert not hits(run(tmp_path, 'import kernels\nkernels._sources = lambda: "others"')[0])
+    assert not hits(run(tmp_path, 'from own import kernels\nkernels._sources = lambda: "others"')[0])
     assert hits(run(tmp_path)[0])
 
 
@@ -123,13 +130,84 @@ def test_a_folder_that_is_gone_is_no_error(tmp_path):
     assert run(tmp_path, after=after)[0] == "[2. 2.]"
 
 
+class TestLimits:
+    """A kernel that waits to be compiled until it is let, or not at all where there is a file."""
+
+    @pytest.fixture
+    def compiled(self):
+        return Mock(**{"_cache.holds.return_value": False, "targetctx": None})
+
+    def test_time_may_be_up_while_it_is_compiled(self, compiled):
+        let, done = Event(), Event()
+
+        def compile_now(signature):
+            let.wait()
+            done.set()
+
+        def call():
+            with breakable():
+                kernels._compile(compiled, compile_now, "types")
+
+        with pytest.raises(TimeIsUp):
+            within(0.01, call)
+        assert not done.is_set()
+        let.set()
+        assert done.wait(60)
+
+    def test_time_that_is_up_compiles_nothing(self, compiled):
+        def call():
+            time.sleep(0.01)
+            with breakable():
+                kernels._compile(compiled, pytest.fail, "types")
+
+        with pytest.raises(TimeIsUp):
+            within(0.001, call)
+
+    def test_what_is_kept_is_loaded_whatever_the_time(self, compiled):
+        compiled._cache.holds.return_value = True
+
+        def call():
+            time.sleep(0.01)
+            with breakable():
+                return kernels._compile(compiled, str.upper, "types")
+
+        assert within(0.001, call) == "TYPES"
+
+    def test_what_has_to_be_done_is_waited_for(self, compiled):
+        def call():
+            time.sleep(0.01)
+            with breakable(), breakable(False):
+                return kernels._compile(compiled, str.upper, "types")
+
+        assert within(0.001, call) == "TYPES"
+
+    def test_a_first_fit_ends_in_time_and_the_next_is_whole(self, tmp_path):
+        """Compilation of the first goes on to its end, and errors of it are none of the fit's."""
+        code = """
+            import numpy as np
+            from convexnn import ConvexReLURegressor
+            x = np.arange(20.0)[:, None]
+            for limit in (0.2, None):
+                model = ConvexReLURegressor(time_limit=limit, random_state=0).fit(x, np.abs(x[:, 0] - 9))
+                print(model.status_, model.certificate_.lower_bound <= model.certificate_.objective)
+        """
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        )
+        assert done.stdout.splitlines() == ["stopped at time_limit=0.2 s True", "solved True"]
+        assert "Traceback" not in done.stderr
+
+
 class TestNotice:
     """`SILENT` is set to no time at all, or so long that nothing is said."""
 
     @pytest.mark.parametrize(("silent", "lines"), [(0.001, 1), (600.0, 0)])
     def test_it_is_said_once(self, tmp_path, silent, lines):
         before = f"""
-            import kernels
+            from own import kernels
             kernels._notice.left = {silent}
         """
         after = "twice(np.ones(2)); twice(np.ones(2, np.float32)); twice(np.ones(2, complex))"
@@ -138,14 +216,14 @@ class TestNotice:
         assert said.count(str(tmp_path / "cache")) == lines
 
     def test_it_is_said_how_to_keep_them(self, tmp_path):
-        before = textwrap.dedent(NOWHERE) + "import kernels\nkernels._notice.left = 0.001"
+        before = textwrap.dedent(NOWHERE) + "from own import kernels\nkernels._notice.left = 0.001"
         assert "NUMBA_CACHE_DIR" in run(tmp_path, before)[1]
 
     def test_kernels_of_others_are_not_ours(self, tmp_path):
-        before = "import kernels\nkernels._notice.left = 0.001"
+        before = "from own import kernels\nkernels._notice.left = 0.001"
         after = "import numba\nnumba.njit(lambda a: a + 1)(2)"
         assert run(tmp_path, before, after)[1] == ""
 
     def test_nothing_is_said_of_kernels_that_are_kept(self, tmp_path):
         run(tmp_path)
-        assert run(tmp_path, "import kernels\nkernels._notice.left = 0.001")[1] == ""
+        assert run(tmp_path, "from own import kernels\nkernels._notice.left = 0.001")[1] == ""

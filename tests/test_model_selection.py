@@ -299,11 +299,37 @@ def test_a_class_of_one_sample_is_in_one_fold(loss):
         (RARE, None, KFold(2), np.r_[np.ones(15), np.zeros(15)], "fold 1 of 2 has no training samples of positive"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore:The (number|least):UserWarning")
 def test_folds_without_a_score_are_named(y, scoring, cv, weights, message):
     search = ConvexReLUClassifierCV(n_alphas=2, eps=0.1, cv=cv, scoring=scoring)
     with pytest.raises(ValueError, match=message):
         search.fit(RARE_X, y, weights)
+
+
+@pytest.mark.parametrize("weights", [None, np.r_[np.ones(9), 2.0, np.zeros(10)]])
+@pytest.mark.parametrize("loss", ["squared", "quantile"])
+def test_a_fold_of_one_sample_has_no_r2(weights, loss, recwarn):
+    """Weights of zero count as no samples; nothing is said before the error."""
+    rows = np.arange(20)
+    cv = [(rows[:9], rows[9:] if weights is not None else rows[9:10]), (rows[9:], rows[:9])]
+    search = ConvexReLURegressorCV(ConvexReLURegressor(loss=loss, random_state=0), n_alphas=2, eps=0.1, cv=cv)
+    with pytest.raises(ValueError, match="scores are NaN in 1 of 2 folds, such as fold 1 of 2"):
+        search.fit(X[:20], Y[:20], weights)
+    assert not [warning for warning in recwarn if "R^2" in str(warning.message)]
+
+
+def test_a_score_that_is_undefined_at_first_does_not_end_the_search():
+    """As a correlation with the constant predictions of alpha_max."""
+
+    def correlation(model, X, y):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.corrcoef(model.predict(X), y)[0, 1]
+
+    own = ConvexReLURegressor(random_state=0)
+    search = ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=3, scoring=correlation, patience=2).fit(X, Y)
+    assert np.isnan(search.mean_scores_[0])
+    assert search.best_index_ > 0
+    assert np.isfinite(search.mean_scores_[: search.best_index_ + 1][1:]).all()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -28,7 +28,7 @@ from ..penalties import Nuclear
 from ..program import Program, Solution
 from ..quiet import ignoring
 from ..simplify import Simplified
-from .monitor import check_blocks, run_watched
+from .monitor import NO_PROGRESS, check_blocks, run_watched
 from .polish import polish
 from .working_set import start_blocks
 
@@ -150,11 +150,11 @@ def _run(whole, W_init, tol, monitor):
         gaps = [gap] if len(found) else [*gaps, gap]
         if len(gaps) > 1 and gap > 0.5 * gaps[-2]:
             working.careful = True
-        if len(gaps) > PATIENCE and gap > 0.5 * gaps[-1 - PATIENCE]:
-            monitor.status = "stopped for lack of progress (rounding, or the limits of the inner solver)"
-            return
         working.drop_idle()
         working.add(found)
+        if not len(working.blocks) or (len(gaps) > PATIENCE and gap > 0.5 * gaps[-1 - PATIENCE]):
+            monitor.status = NO_PROGRESS
+            return
         part = INNER_PART * gap if len(found) else LAST_PART * tol  # without new blocks, only rows are missing
         V = working.solve(max(LAST_PART * tol, part), V)
 

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from ..certificate import Certificate, contradicts, uncontradicted
 from ..deadline import (
     TimeIsUp,
+    breakable,
     check,
     despite_interrupt,
     end_now,
@@ -71,7 +72,7 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
                 monitor.status = NO_MINIMUM if program.separated else ""
                 monitor.record(0)
             else:
-                with plain_interrupts(), one_blas_thread():
+                with breakable(), plain_interrupts(), one_blas_thread():
                     check()
                     iterate(monitor)
         except TimeIsUp:

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..architecture import BIAS_UNIT
 from ..cones import make_cones
-from ..deadline import TimeIsUp, check, end_now, interrupted, plain_interrupts, remaining, within
+from ..deadline import TimeIsUp, breakable, check, end_now, interrupted, plain_interrupts, remaining, within
 from ..program import Program, Solution
 from ..progress import Progress, summary
 from ..quiet import ignoring
@@ -215,7 +215,7 @@ def _run(program, solver, options, verbose):
     if certificate.gap <= 1e-12:
         return W, beta, certificate, dual, status, n_iter
     try:
-        with plain_interrupts():
+        with breakable(), plain_interrupts():
             return _solve(program, solver, options, verbose, (W, beta, certificate, dual))
     except TimeIsUp:
         return W, beta, certificate, dual, "interrupted" if interrupted() else "user_limit", n_iter
