@@ -5,7 +5,7 @@ import pytest
 from test_branch_and_bound import DEGENERATE, degenerate, exact_kappa
 from test_reference import HAND_X, HAND_Y, XOR_X, XOR_Y
 
-from convexnn import Architecture, alpha_max, build_program, recover, solve_generation
+from convexnn import Architecture, ConvexReLURegressor, alpha_max, build_program, recover, solve_generation
 from convexnn.alpha_max import alpha_max_over_all
 
 PLAIN = {"hidden_bias": "none", "fit_intercept": False}
@@ -107,6 +107,21 @@ def test_rows_of_zeros_need_no_neurons():
     found = alpha_max(X, y, **PLAIN, return_bounds=True)
     assert found.value == 0.0
     assert found.upper <= 1e-12
+
+
+@pytest.mark.parametrize("hidden_norm", ["l1", "l2"])
+@pytest.mark.parametrize("loss", ["squared", "huber", "quantile", "absolute"])
+@pytest.mark.parametrize("seed", range(3))
+def test_constant_features_need_no_neurons(seed, loss, hidden_norm):
+    """A skip of them, or an intercept, fits whatever neurons fit, at weights of all sizes."""
+    rng = np.random.default_rng(seed)
+    X = np.full((7, 1), 10.0 ** rng.uniform(-4, 4))
+    y, weights = 10.0 ** rng.uniform(-2, 6) * rng.standard_normal((7, 2)), 10.0 ** rng.uniform(-9, 9, 7)
+    options = {"skip": seed % 2 == 0, "fit_intercept": seed % 2 == 1, "output_penalty": "l1", "random_state": 0}
+    model = ConvexReLURegressor(loss=loss, hidden_norm=hidden_norm, **options).fit(X, y, weights)
+    assert model.alpha_max_ == 0.0
+    assert model.n_neurons_ == 0
+    assert model.status_ == "solved"
 
 
 @pytest.mark.parametrize("seed", range(5))
