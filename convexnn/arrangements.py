@@ -33,6 +33,7 @@ __all__ = [
     "pattern_bits",
     "resolve_arrangements",
     "sample_arrangements",
+    "unique_bits",
 ]
 
 # Largest dense block of patterns times samples that is made, in entries.
@@ -280,6 +281,36 @@ def enumerate_arrangements(X: ArrayLike, max_arrangements: int = 1_000_000) -> A
             stacklevel=2,
         )
     return arrangements
+
+
+def unique_bits(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the distinct ones of some patterns: `numpy.unique` over rows, by comparisons of whole rows of bytes.
+
+    Parameters
+    ----------
+    bits : ndarray of uint8, shape (n_patterns, n_bytes)
+        Patterns, as `pattern_bits` gives them.
+
+    Returns
+    -------
+    distinct : ndarray of uint8, shape (n_distinct, n_bytes)
+        The patterns in lexicographic order.
+    first : integer array of shape (n_distinct,)
+        Where each comes first.
+    inverse : integer array of shape (n_patterns,)
+        Which of the distinct ones every pattern is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.arrangements import unique_bits
+    >>> [part.tolist() for part in unique_bits(np.array([[2, 1], [0, 7], [2, 1]], np.uint8))]
+    [[[0, 7], [2, 1]], [1, 0], [1, 0, 1]]
+    """
+    bits = np.ascontiguousarray(bits)
+    rows = bits.view(np.dtype((np.void, bits.shape[1])))[:, 0]  # with axis=0 every byte is a field: 30 times as long
+    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    return bits[first], first, inverse
 
 
 def pattern_bits(X: np.ndarray, gates: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .kernels import kernel
 from .projection import copy, dot, project
-from .threads import map_batches
+from .threads import TIMED_WORK, map_batches
 
 __all__ = ["ascend", "batch_size", "climb", "climb_one"]
 
@@ -108,7 +108,7 @@ def batch_size(n_starts, work):
     int
         Starts of a batch.
     """
-    return max(1, -(-n_starts // BATCHES), int(BATCH_WORK / max(work, 1)))
+    return max(1, min(max(-(-n_starts // BATCHES), int(BATCH_WORK / max(work, 1))), int(TIMED_WORK / max(work, 1))))
 
 
 def _batches(n_starts, work):

@@ -6,7 +6,7 @@ of their patterns, which are not kept; cones are projected onto only where |X'D 
 
 import numpy as np
 
-from .arrangements import BLOCK_ENTRIES, count_arrangements, pattern_bits
+from .arrangements import BLOCK_ENTRIES, count_arrangements, pattern_bits, unique_bits
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .projection import bound_projections
 
@@ -59,7 +59,7 @@ class EnumeratedCells:
             return None
         gates = points @ walls.to_gates.T
         # rounding must not give two cells one pattern
-        distinct = angle <= SAME_TOL and len(np.unique(pattern_bits(design.X, gates), axis=0)) == len(gates)
+        distinct = angle <= SAME_TOL and len(unique_bits(pattern_bits(design.X, gates))[0]) == len(gates)
         return cls(design, gates, walls.slack(angle)) if distinct else None
 
     def kappa(self, weights, linear, threshold):

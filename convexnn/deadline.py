@@ -5,6 +5,7 @@ is now: `until_up` and `despite_interrupt` turn it into one, so that what follow
 kept. It lives in a context variable, so each thread has its own, and no interrupt can leave it set.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -15,6 +16,7 @@ import numpy as np
 __all__ = [
     "TimeIsUp",
     "affords",
+    "aside",
     "breakable",
     "check",
     "despite_interrupt",
@@ -27,7 +29,6 @@ __all__ = [
     "plain_interrupts",
     "remaining",
     "until_up",
-    "wait",
     "within",
 ]
 
@@ -115,31 +116,37 @@ def is_limited():
     return remaining() < np.inf
 
 
-def wait(work):
-    """Wait for what other threads do, in a block that is `breakable` until the time of the call is up.
+def aside(function, *args):
+    """Call a function that looks at no clock: in a thread of its own, which it is left to when the time is up.
 
     Parameters
     ----------
-    work : callable
-        Starts it, and returns a `concurrent.futures.Future`.
+    function : callable
+        Called here where there is no limit of time.
+    *args : tuple
+        Its arguments.
 
     Returns
     -------
     object
-        Its result.
+        What it returns.
 
     Raises
     ------
     TimeIsUp
-        In a block that is `breakable`. What was started goes on.
+        In a block that is `breakable`. The function goes on to its end, and what it returns is dropped.
     """
-    if not _breakable.get():
-        return work().result()
-    check()
+    if not is_limited():
+        return function(*args)
+    if _breakable.get():
+        check()
+    thread = ThreadPoolExecutor(1)
     try:
-        return work().result(remaining())
+        return thread.submit(function, *args).result(remaining() if _breakable.get() else None)
     except FutureTimeout:
         raise TimeIsUp from None
+    finally:
+        thread.shutdown(wait=False)
 
 
 def affords(products):

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 from sklearn.utils import gen_batches
 
-from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, pattern_bits
+from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, pattern_bits, unique_bits
 from .deadline import check
 from .enumeration import ANGLE_TOL, MANY_POINTS, SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
@@ -173,7 +173,7 @@ def _patterns(X, walls, max_patterns):
         _check_total(total, max_patterns)
         bits.append(_flat_bits(points @ walls.rows.T, flat, rows))
         gates.append(_tidy_gates(X, points @ walls.to_gates.T, bits[-1], flat.on[rows.wall] & (rows.side != 0)))
-    distinct, first = np.unique(np.concatenate(bits), axis=0, return_index=True)
+    distinct, first, _ = unique_bits(np.concatenate(bits))
     if len(distinct) != total:  # cells of cyclic flats have distinct patterns
         raise ThinCellsError
     return np.concatenate(gates)[first], distinct, exact

@@ -6,7 +6,6 @@ its callees are optimised again within it: kernels are loops over scalars, and g
 """
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +18,7 @@ from numba.core import event
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.compiler_lock import global_compiler_lock
 
-from .deadline import is_limited, wait
+from .deadline import aside
 
 __all__ = ["NONE", "ZERO", "kernel"]
 
@@ -55,15 +54,11 @@ def kernel(function=None, **options):
 
 
 def _compile(compiled, compile_now, signature):
-    """Compile a kernel, in a thread of its own where there is a limit of time: it goes on when the time is up."""
+    """Compile a kernel, or load it; a compilation that is not done when the time of a call is up goes on by itself."""
     within_another = global_compiler_lock.is_locked()  # by this thread
-    if within_another or not is_limited() or compiled._cache.holds(signature, compiled.targetctx):
+    if within_another or compiled._cache.holds(signature, compiled.targetctx):
         return compile_now(signature)
-    thread = ThreadPoolExecutor(1)
-    try:
-        return wait(lambda: thread.submit(compile_now, signature))
-    finally:
-        thread.shutdown(wait=False)
+    return aside(compile_now, signature)
 
 
 @cache

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
-from .arrangements import Arrangements
+from .arrangements import Arrangements, unique_bits
 from .validation import check_numeric, check_sizes, shown
 
 __all__ = ["Samples", "check_weights", "checked_inputs", "checked_targets", "distinct_samples"]
@@ -52,7 +52,7 @@ class Samples:
         n_patches = arrangements.n_samples // len(self.place)
         first = np.unique(self.place, return_index=True)[1]
         bits = np.packbits(arrangements.patterns()[:, _rows(first, n_patches)], axis=1)
-        kept = np.sort(np.unique(bits, axis=0, return_index=True)[1])
+        kept = np.sort(unique_bits(bits)[1])
         return Arrangements(bits[kept], arrangements.gates[kept], n_patches * len(first), arrangements.complete)
 
     def patterns_of_all(self, arrangements):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils import gen_batches
 
-from .arrangements import BLOCK_ENTRIES, pattern_bits
+from .arrangements import BLOCK_ENTRIES, pattern_bits, unique_bits
 from .ascent import PROGRESS_TOL, ascend, climb
 from .kernels import kernel
 from .projection import unit_columns
@@ -119,7 +119,7 @@ def join_maxima(*parts):
     names = ("values", "directions", "signs", "bits")
     joined = Maxima(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
     keys = cell_keys(joined.bits, joined.signs)
-    first = np.unique(keys, axis=0, return_index=True)[1]
+    first = unique_bits(keys)[1]
     return joined.select(first[np.argsort(-joined.values[first], kind="stable")])
 
 

@@ -21,7 +21,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_random_state, gen_batches
 
-from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements
+from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements, unique_bits
 from .deadline import in_time, is_up, until_up
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
@@ -354,7 +354,7 @@ def _enumerate(X, n_patches, walls):
 def _distinct(X, gates, n_patches):
     """Return the distinct selections of gates, in the order of their first gates."""
     bits = selection_bits(X, gates, n_patches)
-    first = np.sort(np.unique(bits, axis=0, return_index=True)[1])
+    first = np.sort(unique_bits(bits)[1])
     return Arrangements(bits[first], gates[first], len(X))
 
 

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 from .deadline import check
 
-__all__ = ["map_batches", "one_blas_thread", "share_out"]
+__all__ = ["TIMED_WORK", "map_batches", "one_blas_thread", "share_out"]
 
 # Products from which the work is shared by threads, and the batches that it is then shared in, at least; products of a
 # batch at most, between two looks at the clock.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .ascent import batch_size, climb_one
+from .deadline import is_up
 from .kernels import kernel
 from .projection import dot
 from .search import BEST_PART, CLIMB_WORK, FEWEST_CLIMBS, CellSearch
@@ -235,6 +236,8 @@ class VectorSearch:
         U = normalised(U)
         (values, pulls, G), steps = look(U), np.ones(len(U))
         for _ in range(GRADIENT_STEPS):
+            if is_up():  # where it is then is as good a start
+                break
             slopes = np.linalg.norm(G, axis=1)
             sizes = steps * np.divide(np.linalg.norm(U, axis=1), slopes, out=np.zeros(len(U)), where=slopes > FLAT)
             trial = normalised(U + sizes[:, None] * (G - values[:, None] * squares * U))

@@ -12,6 +12,7 @@ from convexnn.arrangements import (
     enumerate_arrangements,
     resolve_arrangements,
     sample_arrangements,
+    unique_bits,
 )
 
 HAND = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]])
@@ -261,3 +262,12 @@ def test_bad_counts_raise(bad):
         sample_arrangements(HAND, bad)
     with pytest.raises(ValueError, match="max_arrangements must be an integer"):
         enumerate_arrangements(HAND, max_arrangements=bad)
+
+
+@pytest.mark.parametrize(("n", "n_bytes"), [(0, 3), (1, 1), (60, 1), (60, 9), (40, 5000)])
+def test_distinct_bits_are_those_of_numpy(n, n_bytes):
+    rng = np.random.default_rng(n_bytes)
+    bits = rng.integers(0, 256, (n, n_bytes), np.uint8)[rng.integers(0, max(1, n // 2), n)][:, ::-1]
+    expected = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+    for ours, theirs in zip(unique_bits(bits), expected, strict=True):
+        assert np.array_equal(ours, np.reshape(theirs, np.shape(ours)))

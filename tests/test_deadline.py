@@ -1,6 +1,7 @@
 """Ctrl-C at any time: a fit that is complete, or the estimator as it was."""
 
 import sys
+import threading
 import time
 from contextlib import contextmanager, nullcontext
 from functools import cache
@@ -11,7 +12,8 @@ from interrupts import KINDS, fit, interrupted_fit
 from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import ConvexReLURegressor
-from convexnn.deadline import is_up, remaining, within
+from convexnn.deadline import TimeIsUp, aside, breakable, is_up, remaining, within
+from convexnn.threads import map_batches
 
 PARTS = (0.02, 0.3, 0.5, 0.7, 0.9, 0.98)
 
@@ -105,3 +107,27 @@ def test_within_is_never_later_than_the_call_around():
     assert within(None, remaining) == np.inf
     assert within(1e-9, lambda: (time.sleep(1e-3), is_up())[1])
     assert remaining() == np.inf
+
+
+def test_what_goes_on_aside_gives_its_result_or_its_error_in_time():
+    def call(function, *args):
+        with breakable():
+            return aside(function, *args)
+
+    assert aside(threading.get_ident) == threading.get_ident()
+    assert within(100.0, call, threading.get_ident) != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        within(100.0, call, divmod, 1, 0)
+    let = threading.Event()
+    with pytest.raises(TimeIsUp):
+        within(0.01, call, let.wait)
+    let.set()
+    assert within(0.01, aside, lambda: time.sleep(0.05) or "done") == "done"  # which has to be done
+
+
+def test_threads_have_the_clock():
+    def clocks():
+        return map_batches(lambda _: remaining(), range(3))
+
+    assert all(0 < seconds <= 100.0 for seconds in within(100.0, clocks))
+    assert clocks() == [np.inf] * 3

@@ -18,8 +18,8 @@ PACKAGE = Path(convexnn.__file__).parent
 MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "convexnn."))
 # A module may import those in the lines above its own.
 LAYERS = [
-    ["deadline", "kernels", "quiet"],
-    ["threads"],
+    ["deadline", "quiet"],
+    ["kernels", "threads"],
     [
         "barrier",
         "certificate",

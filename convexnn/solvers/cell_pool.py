@@ -5,7 +5,7 @@ A cell has a pattern and a sign, and a block for every output. Neurons are the b
 
 import numpy as np
 
-from ..arrangements import Arrangements, pattern_bits
+from ..arrangements import Arrangements, pattern_bits, unique_bits
 from ..search import cell_keys
 from .subproblem import Subproblem
 
@@ -79,14 +79,14 @@ class CellPool:
             Likely tight rows.
         """
         tight = np.full(W.shape, -1, np.int32) if tight is None else tight
-        first, place = np.unique(cell_keys(bits, signs), axis=0, return_index=True, return_inverse=True)[1:]
+        _, first, place = unique_bits(cell_keys(bits, signs))
         self.bits, self.signs, self.points, self.tight = bits[first], signs[first], points[first], tight[first]
         self.W = np.zeros((len(first), *W.shape[1:]))
-        np.add.at(self.W, place.ravel(), W)
-        patterns, index = np.unique(self.bits, axis=0, return_inverse=True)
+        np.add.at(self.W, place, W)
+        patterns, _, index = unique_bits(self.bits)
         arrangements = Arrangements(patterns, np.zeros((len(patterns), 0)), len(self.program.design.X))
         over = self.program.over(arrangements)
-        self.blocks = index.ravel() + len(patterns) * (self.signs < 0)
+        self.blocks = index + len(patterns) * (self.signs < 0)
         self.sub = Subproblem(over, self.blocks, self.tight, over.design, self.points)
         self.shown = self.whole.over(arrangements)
 

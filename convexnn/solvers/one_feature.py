@@ -9,7 +9,7 @@ import time
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..arrangements import Arrangements
+from ..arrangements import Arrangements, unique_bits
 from ..losses import Squared
 from ..program import Solution
 from ..progress import Progress, summary
@@ -89,10 +89,10 @@ def _as_spline(program, tol):
         U.append(side * np.abs(sizes)[:, None] * np.column_stack([np.ones_like(knots), -knots / unit]))
         signs.append(np.sign(sizes))
         outputs.append(output)
-    bits, index = np.unique(np.packbits(np.concatenate(patterns), axis=1), axis=0, return_inverse=True)
+    bits, _, index = unique_bits(np.packbits(np.concatenate(patterns), axis=1))
     over = program.over(Arrangements(bits, np.zeros((len(bits), 0)), len(x)))
     W = np.zeros(over.block_shape)
-    blocks = index.ravel() + len(bits) * (np.concatenate(signs) < 0)
+    blocks = index + len(bits) * (np.concatenate(signs) < 0)
     np.add.at(W, (blocks, slice(None), np.concatenate(outputs)), np.concatenate(U))
     Q, M = over.free_basis
     beta = M @ over.loss.fit_free(over.Y, Q, over.design.matvec(W))

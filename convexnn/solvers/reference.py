@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..architecture import BIAS_UNIT
 from ..cones import make_cones
-from ..deadline import TimeIsUp, breakable, check, end_now, interrupted, plain_interrupts, remaining, within
+from ..deadline import TimeIsUp, aside, breakable, check, end_now, interrupted, plain_interrupts, remaining, within
 from ..program import Program, Solution
 from ..progress import Progress, summary
 from ..quiet import ignoring
@@ -233,6 +233,20 @@ def _check_size(program):
         )
 
 
+def _solve_by_cvxpy(problem, solver, options, verbose):
+    import cvxpy as cp
+
+    attempts = _attempts(solver, options)
+    with ignoring(UserWarning, "Solution may be inaccurate"):
+        for attempt in attempts:
+            try:
+                problem.solve(solver=solver, verbose=verbose, **attempt)
+                break
+            except cp.SolverError as error:
+                if attempt is attempts[-1]:
+                    raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
+
+
 def _solver_options(solver, tol, max_iter, time_limit):
     import cvxpy as cp
 
@@ -273,18 +287,9 @@ def _solve(program, solver, options, verbose, best):
     check()
     reference = build_reference_program(centred.rescaled(unit_x, unit_y))
     if solver in OPTION_NAMES and np.isfinite(remaining()):
-        reference.problem.get_problem_data(solver)  # which is kept, and takes its part of the time
-        check()
+        aside(reference.problem.get_problem_data, solver)  # which is kept, and takes its part of the time
         options = options | {OPTION_NAMES[solver][2]: SOLVER_PART * remaining()}
-    with ignoring(UserWarning, "Solution may be inaccurate"):
-        attempts = _attempts(solver, options)
-        for attempt in attempts:
-            try:
-                reference.problem.solve(solver=solver, verbose=verbose, **attempt)
-                break
-            except cp.SolverError as error:
-                if attempt is attempts[-1]:
-                    raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
+    aside(_solve_by_cvxpy, reference.problem, solver, options, verbose)
     status, stats = reference.problem.status, reference.problem.solver_stats
     n_iter = max(1, int(getattr(stats, "num_iters", None) or 1))
     values = {name: variable.value for name, variable in reference.variables.items()}

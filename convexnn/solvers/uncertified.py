@@ -8,7 +8,7 @@ kept, and random ones join them.
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..arrangements import Arrangements, pattern_bits
+from ..arrangements import Arrangements, pattern_bits, unique_bits
 from ..patchwise import DirectedDesign
 from ..simplify import Simplified
 from .descent import SMOOTHING, descend, descend_factors
@@ -99,10 +99,10 @@ def _descend_apart(whole, simplified, W_init, rng, limits):
     kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
     U, signs, outputs = U[kept], signs[kept], outputs[kept]
     X = program.design.X
-    bits, index = np.unique(pattern_bits(X, U), axis=0, return_inverse=True)
+    bits, _, index = unique_bits(pattern_bits(X, U))
     over = Arrangements(bits, np.zeros((len(bits), 0)), len(X))
     W = np.zeros((len(bits) * len(design.signs), U.shape[1], whole.Y.shape[1]))
-    np.add.at(W, (index.ravel() + len(bits) * (signs < 0), slice(None), outputs), U)
+    np.add.at(W, (index + len(bits) * (signs < 0), slice(None), outputs), U)
     return whole.over(over), W, program.design.over(over).matvec(W)
 
 
