@@ -22,7 +22,6 @@ Y. Bai, T. Gautam and S. Sojoudi (2022), Efficient global optimization of two-la
 algorithms and adversarial training, SIAM Journal on Mathematics of Data Science 5(2).
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +31,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .certificate import Certificate, uncontradicted
 from .program import Program
-from .quiet import ignoring
+from .quiet import ignoring, warn
 from .robustness import MARGIN_LOSSES, check_radius, margin_loss, robust_loss, robust_margin_bound
 from .validation import check_choice, check_positive
 
@@ -142,10 +141,9 @@ def solve_adversarial(
     certificate = Certificate(objective, uncontradicted(objective, bound), "sampled")
     converged = certificate.gap <= tol
     if not converged:
-        warnings.warn(
+        warn(
             f"CLARABEL ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above {tol=:.2e}",
             ConvergenceWarning,
-            stacklevel=2,
         )
     margins = _margins(program, radius, W, beta)
     return AdversarialSolution(program, radius, W, beta, Z, margins, certificate, converged, status)

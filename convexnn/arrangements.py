@@ -12,7 +12,6 @@ pattern recognition, IEEE Transactions on Electronic Computers 14(3), 326-334. M
 networks are convex regularizers, ICML.
 """
 
-import warnings
 from dataclasses import dataclass
 from math import comb
 from numbers import Integral
@@ -24,6 +23,7 @@ from sklearn.utils import check_random_state, gen_batches
 
 from .deadline import in_time, is_up, until_up
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
+from .quiet import warn
 from .validation import check_array, check_count
 
 __all__ = [
@@ -220,11 +220,10 @@ def sample_arrangements(
             stale = stale + 1 if len(gates) == known else 0
     if len(gates) < n_arrangements:
         cause = "the other cells are too small, or there are no more: enumerate_arrangements gives all"
-        warnings.warn(
+        warn(
             f"only {len(gates)} of n_arrangements={n_arrangements} distinct patterns were found by sampling; "
             + ("its time was up" if is_up() else cause),
             UserWarning,
-            stacklevel=2,
         )
     return Arrangements.from_gates(X, np.array(gates))
 
@@ -274,11 +273,10 @@ def enumerate_arrangements(X: ArrayLike, max_arrangements: int = 1_000_000) -> A
         )
     arrangements = _enumerate(X, walls)
     if not arrangements.complete:
-        warnings.warn(
+        warn(
             "some walls of the arrangement meet at angles that double precision cannot tell from 0; they were taken as "
             "one, so cells may be missing and the arrangement is not marked complete. Centre or round the columns of X",
             UserWarning,
-            stacklevel=2,
         )
     return arrangements
 

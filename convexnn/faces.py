@@ -18,7 +18,6 @@ activation functions, ICLR. A. Bjorner, M. Las Vergnas, B. Sturmfels, N. White a
 matroids, chapters 1 and 3.
 """
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +29,7 @@ from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, patte
 from .deadline import check
 from .enumeration import ANGLE_TOL, MANY_POINTS, SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
+from .quiet import warn
 from .validation import check_array, check_count
 
 __all__ = ["boundary_patterns", "threshold_kappa"]
@@ -104,12 +104,11 @@ def boundary_patterns(X: ArrayLike, max_patterns: int = 1_000_000) -> Arrangemen
         )
     gates, bits, exact = _patterns(X, walls, max_patterns)
     if not exact:
-        warnings.warn(
+        warn(
             "some walls of the arrangement meet at angles that double precision cannot tell from 0; they were taken as "
             "one, so patterns may be missing or not be those of any vector, and the result is not marked complete. "
             "Centre or round the columns of X",
             UserWarning,
-            stacklevel=2,
         )
     return Arrangements(bits, gates, len(X), exact)
 

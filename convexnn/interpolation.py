@@ -21,7 +21,6 @@ image restoration, Multiscale Modeling and Simulation 4(2).
 """
 
 import time
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -46,7 +45,7 @@ from .network import Network
 from .penalties import Nuclear
 from .program import Program, Solution
 from .progress import Progress, summary
-from .quiet import ignoring
+from .quiet import ignoring, warn
 from .reach import ADVICE, check_reachable
 from .recovery import recover
 from .simplify import Simplified
@@ -275,11 +274,10 @@ class _Run:
         status = "solved" if certificate.reaches(self.tol) else f"stopped after {len(self.history)} steps"
         self.progress.close(summary(certificate, self.tol, status, n_neurons=network.n_neurons))
         if not certificate.reaches(self.tol):
-            warnings.warn(
+            warn(
                 f"stopped after {len(self.history)} steps at a relative gap of {certificate.gap:.2e}, above "
                 f'tol={self.tol:.2e} (scope "{certificate.scope}"); the fit is exact',
                 ConvergenceWarning,
-                stacklevel=6,
             )
         error = float(np.linalg.norm(Z - self.Y) / self.size)
         return Interpolation(network, certificate, error, program, W, beta, self.V, self.history)

@@ -18,7 +18,6 @@ C. E. Rasmussen and C. K. I. Williams (2006), Gaussian processes for machine lea
 Ergen (2020), Neural networks are convex regularizers, ICML.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +28,7 @@ from sklearn.exceptions import ConvergenceWarning
 from .arrangements import BLOCK_ENTRIES, Arrangements, pattern_bits
 from .certificate import Certificate, uncontradicted
 from .program import Program
+from .quiet import warn
 from .validation import check_array, check_count, check_positive
 
 __all__ = ["GatedRidgeSolution", "gated_kernel", "solve_gated_ridge"]
@@ -190,10 +190,9 @@ def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 10
             break
     certificate, W, beta, V, Z = best
     if certificate.gap > tol:
-        warnings.warn(
+        warn(
             f"Newton's method ended after {n_iter} steps at a relative gap of {certificate.gap:.2e}, above {tol=:.2e}",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return GatedRidgeSolution(program, W, beta, V, Z, certificate, n_iter, certificate.gap <= tol)
 

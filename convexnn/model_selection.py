@@ -13,7 +13,6 @@ T. Hastie, R. Tibshirani and J. Friedman (2009), The elements of statistical lea
 standard error.
 """
 
-import warnings
 from collections.abc import Callable
 from copy import copy
 from numbers import Integral, Real
@@ -54,7 +53,7 @@ from .deadline import (
 from .estimators import ConvexReLURegressor
 from .folds import Fold
 from .progress import Progress
-from .quiet import ignoring
+from .quiet import ignoring, warn
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
 
@@ -192,7 +191,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
                 late = self.patience is not None and k - best >= self.patience
                 if stopped:
                     left = f"the search was {stopped} after {max(k, 1)} of {len(self.alphas_)} alphas"
-                    warnings.warn(f"{left}; the best of these is taken", ConvergenceWarning, stacklevel=9)
+                    warn(f"{left}; the best of these is taken", ConvergenceWarning)
                 if stopped or late:
                     break
         return scores

@@ -14,7 +14,6 @@ descent. Journal of Statistical Software 33.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from .deadline import despite_interrupt, end_now, interrupted, is_up, plain_inte
 from .estimators import ConvexReLURegressor
 from .program import Solution
 from .progress import Progress
-from .quiet import ignoring
+from .quiet import ignoring, warn
 from .training import Training
 from .validation import check_numeric, check_positive
 
@@ -359,4 +358,4 @@ def _warn(models, n_alphas, status):
     if status != "complete":
         parts.append(f"the path was {status} after {len(models)} of {n_alphas} alphas; these are kept")
     if parts:
-        warnings.warn("; ".join(parts), ConvergenceWarning, stacklevel=3)
+        warn("; ".join(parts), ConvergenceWarning)

@@ -25,7 +25,6 @@ B. Bartan and M. Pilanci (2021), Neural spectrahedra and semidefinite lifts, arX
 (2003), On cones of nonnegative quadratic functions, Mathematics of Operations Research 28(2), 246-267.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +38,7 @@ from .deadline import remaining, within
 from .free_columns import FreeColumns, proved_value
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
-from .quiet import ignoring
+from .quiet import ignoring, warn
 from .validation import check_array, check_flag, check_positive, check_size, shown
 
 __all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
@@ -158,10 +157,9 @@ def solve_polynomial(
             certificate = Certificate(certificate.objective, bound, "global", certificate.negligible)
     converged = certificate.gap <= tol
     if not converged:
-        warnings.warn(
+        warn(
             f"CLARABEL ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return PolynomialSolution(network, certificate, "solved" if converged else status, converged)
 

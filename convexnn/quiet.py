@@ -1,14 +1,18 @@
-"""Warnings that are ignored for a while, in one thread.
+"""Warnings: at the line of the user, and ignored for a while in one thread.
 
 `warnings.catch_warnings` puts the filters of the process away and back: of two threads in it at once the one that
 leaves last puts back what it found, the filters of the other.
 """
 
+import sys
 import warnings
 from contextlib import contextmanager
 from threading import get_ident
 
-__all__ = ["ignoring"]
+__all__ = ["ignoring", "warn"]
+
+# Packages whose lines no user wrote.
+OURS = (__package__, "sklearn", "joblib")
 
 
 @contextmanager
@@ -36,6 +40,22 @@ def ignoring(category, start=""):
         here.active = False  # in a copy of the filters that another thread may have put away
         if entry in warnings.filters:
             warnings.filters.remove(entry)
+
+
+def warn(message, category):
+    """Warn at the line outside of the package that called it.
+
+    Parameters
+    ----------
+    message : str
+        What is said.
+    category : type
+        The class of the warning.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OURS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 class _Here:

@@ -13,7 +13,6 @@ one patch, the first. The arrangement of all rows and differences is enumerated 
 cells with one selection are one.
 """
 
-import warnings
 from contextlib import suppress
 from functools import partial
 from numbers import Integral
@@ -25,6 +24,7 @@ from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_ar
 from .deadline import in_time, is_up, until_up
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
+from .quiet import warn
 from .validation import check_array, check_count
 
 __all__ = [
@@ -202,10 +202,9 @@ def sample_selections(X, n_patches, n_selections, random_state=None):
             stale = stale + 1 if len(found) == known else 0
     if len(found) < n_selections:
         cause = "its time was up" if is_up() else "the other cells are too small, or there are no more"
-        warnings.warn(
+        warn(
             f"only {len(found)} of {n_selections} distinct selections were found by sampling; {cause}",
             UserWarning,
-            stacklevel=2,
         )
     return Arrangements(np.array([np.frombuffer(key, np.uint8) for key in found]), np.array([*found.values()]), len(X))
 

@@ -26,7 +26,6 @@ P. Savarese, I. Evron, D. Soudry and N. Srebro (2019), How do infinite width bou
 space?, COLT. C. L. Lawson and R. J. Hanson (1974), Solving least squares problems, chapter 23.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +37,7 @@ from .certificate import Certificate, uncontradicted
 from .free_columns import FreeColumns, proved_value
 from .losses import Loss, Squared
 from .network import Network
-from .quiet import ignoring
+from .quiet import ignoring, warn
 from .spline_fit import fit_squared_outputs, responses, spline_objective, split_spline
 from .validation import check_array, check_flag, check_positive, check_size
 
@@ -161,7 +160,7 @@ def solve_spline(
     solution = _certified(x, Y, alpha, loss, skip, tol, x[first[nodes]], theta, candidates, status)
     if not solution.converged:
         message = f"the spline has a relative gap of {solution.certificate.gap:.2e}, above {tol=:.2e} ({status})"
-        warnings.warn(message, ConvergenceWarning, stacklevel=2)
+        warn(message, ConvergenceWarning)
     return solution
 
 

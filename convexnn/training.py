@@ -5,7 +5,6 @@ A `Training` is the convex program of an estimator on its distinct samples (`sam
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from .minimal import minimal_network
 from .network import Network
 from .penalties import Nuclear
 from .program import Program, Solution
-from .quiet import ignoring
+from .quiet import ignoring, warn
 from .recovery import recover
 from .rounding import objective_rounding
 from .samples import Samples, distinct_samples
@@ -193,11 +192,10 @@ class Training:
             status = f"stopped; {REFUTED}"
         elif solution.converged and not certificate.reaches(tol):
             status = CANCELLED
-            warnings.warn(
+            warn(
                 f"the solver was {status}, of which the relative gap, {certificate.gap:.2e}, is made: standardise the "
                 "features, or drop one of those that are nearly dependent",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         model.network_, model.certificate_ = network, certificate
         model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max

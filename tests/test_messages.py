@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from convexnn import Certificate, ConvexReLUClassifier, ConvexReLURegressor, Network
+from convexnn.arrangements import enumerate_arrangements
 from convexnn.baselines import train_adam
 from convexnn.datasets import make_windows, planted_network, split_signal
 from convexnn.patches import Patches
@@ -57,3 +58,18 @@ def test_certificates_hold_plain_numbers():
         == "Certificate(objective=2.0, lower_bound=1.5, scope='local', negligible=0.0, proved_bound=1.0, "
         "provisional=False, rounding=0.0)"
     )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ConvexReLURegressor(max_iter=1, tol=1e-9).fit(X, np.abs(X[:, 0])),
+        lambda: ConvexReLURegressor(arrangements=8, solver="cvxpy", max_iter=1).fit(X, np.abs(X[:, 0])),
+        lambda: ConvexReLUClassifier(loss="hinge", alpha=1e-3, max_iter=1, tol=1e-9).fit(X, X[:, 0] * X[:, 1] > 0),
+        lambda: enumerate_arrangements([[1.0, 0.0], [1.0, 1e-11], [0.0, 1.0]]),
+    ],
+)
+def test_warnings_point_at_the_line_of_the_user(call):
+    with pytest.warns(UserWarning, match="gap|walls") as caught:
+        call()
+    assert {warning.filename for warning in caught} == {__file__}

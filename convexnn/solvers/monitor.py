@@ -2,7 +2,6 @@
 
 import logging
 import time
-import warnings
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -22,6 +21,7 @@ from ..deadline import (
 )
 from ..program import Program, Solution
 from ..progress import Progress, summary
+from ..quiet import warn
 from ..threads import one_blas_thread
 from ..validation import check_count, check_positive
 
@@ -276,11 +276,10 @@ class Monitor:
         if not converged:
             above = f", above tol={tol:.2e}" if certificate.gap > tol else ""
             above += ", by a provisional bound" if certificate.provisional else ""
-            warnings.warn(
+            warn(
                 f"the solver was {status} at a relative gap of {certificate.gap:.2e}{above} (scope "
                 f'"{certificate.scope}"); the best feasible network found is kept',
                 ConvergenceWarning,
-                stacklevel=9,  # where the solver was called
             )
         logger.info("%s after %d iterations; %s", status, n_iter, certificate)
         W = np.zeros(self.program.block_shape)

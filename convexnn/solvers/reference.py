@@ -10,7 +10,6 @@ constraint on Z, whichever proves more. The solver's own opinion of its accuracy
 
 import logging
 import time
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from ..cones import make_cones
 from ..deadline import TimeIsUp, aside, breakable, check, end_now, interrupted, plain_interrupts, remaining, within
 from ..program import Program, Solution
 from ..progress import Progress, summary
-from ..quiet import ignoring
+from ..quiet import ignoring, warn
 from ..validation import check_count, check_positive
 from .polish import polish
 
@@ -197,11 +196,10 @@ def solve_reference(
     facts = {"alpha": program.alpha, "time": seconds, "n_neurons": record["n_blocks"]}
     progress.close(summary(certificate, tol, status, **facts))
     if not converged:
-        warnings.warn(
+        warn(
             f"{solver} ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; "
             "the best feasible network found is kept",
             ConvergenceWarning,
-            stacklevel=2,
         )
     logger.info("%s: %s after %d iterations and %.2f s; %s", solver, status, n_iter, seconds, certificate)
     Z = program.predict(W, beta)
