@@ -31,7 +31,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .certificate import Certificate, uncontradicted
 from .program import Program
-from .quiet import ignoring, warn
+from .quiet import solve_quietly, warn
 from .robustness import MARGIN_LOSSES, check_radius, margin_loss, robust_loss, robust_margin_bound
 from .validation import check_choice, check_positive
 
@@ -208,8 +208,7 @@ def _solve(program, radius, loss):
     norms = sum(cp.sum(cp.norm(block, 2, axis=1)) for block in blocks)
     extra = [beta == 0] if program.free.shape[1] == 0 else []
     problem = cp.Problem(cp.Minimize(cp.sum(losses) + program.alpha * norms), [fit, gradient, *cones, *bounds, *extra])
-    with ignoring(UserWarning, "Solution may be inaccurate"):
-        problem.solve(solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10)
+    solve_quietly(problem, solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10)
     if z.value is None:
         raise RuntimeError(f"CLARABEL failed on the adversarial program: status {problem.status!r}")
     W = np.concatenate([block.value for block in blocks])[:, :, None]

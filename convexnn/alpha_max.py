@@ -131,10 +131,13 @@ def alpha_max_over_all(
     """
     if program.fits_freely:  # what is rounding beside y is not beside what the free part leaves of y
         return AlphaMax(0.0, 0.0, "global")
+    V = program.any_dual_at_zero()
+    upper = program.free_kappa(V)
+    if upper <= 2 * program.dual_rounding(V):
+        return AlphaMax(0.0, 0.0, "global")
     if is_up():
-        V = program.any_dual_at_zero()
         value = _along_gradients(program, V)
-        return AlphaMax(value if value > program.dual_rounding(V) else 0.0, np.inf, "local")
+        return AlphaMax(value if value > program.dual_rounding(V) else 0.0, upper * program.relaxation, "local")
     simplified = Simplified(program, program.zero()[1])
     problem = simplified.program
     V, rng = problem.any_dual_at_zero(), check_random_state(random_state)

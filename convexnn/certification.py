@@ -25,7 +25,7 @@ from .losses import Logistic, Loss, Squared, make_loss
 from .network import Network
 from .quiet import ignoring
 from .rounding import objective_rounding
-from .samples import checked_inputs
+from .samples import checked_inputs, refuse_text
 from .solvers import solve_generation
 from .training import regression_loss
 from .validation import check_array, check_choice, check_flag, check_numeric, check_positive, check_size
@@ -162,7 +162,10 @@ def _targets(model, y, loss):
         loss = Logistic()
     elif loss is None and own:
         loss = make_loss(model.loss) if classifies else regression_loss(model)(None)
-    return _encode(model, y) if classifies else y, loss
+    if classifies:
+        return _encode(model, y), loss
+    refuse_text("y", y)
+    return y, loss
 
 
 def _encode(model, y):

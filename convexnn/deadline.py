@@ -5,10 +5,10 @@ is now: `until_up` and `despite_interrupt` turn it into one, so that what follow
 kept. It lives in a context variable, so each thread has its own, and no interrupt can leave it set.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from threading import TIMEOUT_MAX
 from time import perf_counter
 
 import numpy as np
@@ -116,7 +116,7 @@ def is_limited():
     return remaining() < np.inf
 
 
-def aside(function, *args):
+def aside(function, *args, **options):
     """Call a function that looks at no clock: in a thread of its own, which it is left to when the time is up.
 
     Parameters
@@ -125,6 +125,8 @@ def aside(function, *args):
         Called here where there is no limit of time.
     *args : tuple
         Its arguments.
+    **options : dict
+        Its arguments by name.
 
     Returns
     -------
@@ -134,19 +136,19 @@ def aside(function, *args):
     Raises
     ------
     TimeIsUp
-        In a block that is `breakable`. The function goes on to its end, and what it returns is dropped.
+        In a block that is `breakable`. The function goes on to its end, for which the process waits as it ends, and
+        what it returns is dropped.
     """
     if not is_limited():
-        return function(*args)
+        return function(*args, **options)
     if _breakable.get():
         check()
     thread = ThreadPoolExecutor(1)
-    try:
-        return thread.submit(function, *args).result(remaining() if _breakable.get() else None)
-    except FutureTimeout:
-        raise TimeIsUp from None
-    finally:
-        thread.shutdown(wait=False)
+    work = thread.submit(function, *args, **options)
+    thread.shutdown(wait=False)
+    if not wait([work], min(remaining(), TIMEOUT_MAX) if _breakable.get() else None).done:
+        raise TimeIsUp
+    return work.result()
 
 
 def affords(products):

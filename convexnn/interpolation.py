@@ -39,13 +39,13 @@ from .certificate import Certificate, uncontradicted
 from .circular import CircularNetwork
 from .cones import FreeCones
 from .conv_network import ConvNetwork
-from .deadline import TimeIsUp, breakable, check, is_up, plain_interrupts, remaining, within
+from .deadline import TimeIsUp, aside, breakable, check, is_up, plain_interrupts, remaining, within
 from .group_pricing import cone_rows
 from .network import Network
 from .penalties import Nuclear
 from .program import Program, Solution
 from .progress import Progress, summary
-from .quiet import ignoring, warn
+from .quiet import ignoring, solve_quietly, warn
 from .reach import ADVICE, check_reachable
 from .recovery import recover
 from .simplify import Simplified
@@ -323,10 +323,10 @@ def _solve_whole(run):
     written = build_reference_program(scaled)  # whose squared loss vanishes where Z = Y
     fit = written.variables["Z"] == (scaled.Y[:, 0] if n_outputs == 1 else scaled.Y)
     problem = cp.Problem(written.problem.objective, [*written.problem.constraints, fit])
-    problem.get_problem_data("CLARABEL")  # which is kept, and takes its part of the time
+    aside(problem.get_problem_data, "CLARABEL")  # which is kept, and takes its part of the time
     limit = {"time_limit": remaining()} if np.isfinite(remaining()) else {}
-    with ignoring(UserWarning, "Solution may be inaccurate"):
-        problem.solve(solver="CLARABEL", tol_gap_rel=1e-11, tol_gap_abs=1e-13, tol_feas=1e-11, **limit)
+    tight = {"tol_gap_rel": 1e-11, "tol_gap_abs": 1e-13, "tol_feas": 1e-11}
+    aside(solve_quietly, problem, solver="CLARABEL", **tight, **limit)
     check()
     if fit.dual_value is None:
         raise RuntimeError(f"CLARABEL failed: status {problem.status!r}")

@@ -6,10 +6,11 @@ its callees are optimised again within it: kernels are loops over scalars, and g
 """
 
 import logging
+from contextlib import nullcontext
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
-from threading import Timer
+from threading import Timer, local
 from time import perf_counter
 
 import numpy as np
@@ -17,6 +18,7 @@ from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.errors import WarningsFixer
 
 from .deadline import aside
 
@@ -48,17 +50,40 @@ def kernel(function=None, **options):
     if function is None:
         return lambda function: kernel(function, **options)
     compiled = njit(no_cfunc_wrapper=True, **options)(function)
+    if not hasattr(compiled, "compile"):  # NUMBA_DISABLE_JIT
+        return function
     compiled._cache = _Cache(function)
-    compiled.compile = partial(_compile, compiled, compiled.compile)
+    compiled.compile = partial(_compile, compiled.compile)
     return compiled
 
 
-def _compile(compiled, compile_now, signature):
+def _compile(compile_now, signature):
     """Compile a kernel, or load it; a compilation that is not done when the time of a call is up goes on by itself."""
-    within_another = global_compiler_lock.is_locked()  # by this thread
-    if within_another or compiled._cache.holds(signature, compiled.targetctx):
+    if global_compiler_lock.is_locked():  # by this thread: within another kernel
         return compile_now(signature)
-    return aside(compile_now, signature)
+    return aside(_compile_aside, compile_now, signature)
+
+
+def _compile_aside(compile_now, signature):
+    """Compile while other threads run."""
+    _here.compiles = True
+    try:
+        return compile_now(signature)
+    finally:
+        _here.compiles = False
+
+
+def _catch_warnings(fixer, *args, **options):
+    """Leave the filters of warnings alone, which are of the process, where kernels are compiled.
+
+    Numba puts them away and back all the time, and of two threads that do so the last puts back those of the other.
+    """
+    ours = getattr(_here, "compiles", False)
+    return nullcontext() if ours else _catch_warnings_of_numba(fixer, *args, **options)
+
+
+_here = local()
+_catch_warnings_of_numba, WarningsFixer.catch_warnings = WarningsFixer.catch_warnings, _catch_warnings
 
 
 @cache
@@ -76,10 +101,6 @@ class _Files(FunctionCache):
     def _index_key(self, sig, codegen):
         return *super()._index_key(sig, codegen), _sources()
 
-    def holds(self, sig, target_context):
-        """Return whether there is a file for these types."""
-        return self._index_key(sig, target_context.codegen()) in self._cache_file._load_index()
-
 
 class _Cache(NullCache):
     """The cache of a kernel, of which nothing fails: what cannot be read is compiled, what cannot be written is not."""
@@ -93,13 +114,6 @@ class _Cache(NullCache):
     @property
     def cache_path(self):
         return self.files.cache_path
-
-    def holds(self, sig, target_context):
-        """Return whether loading will do."""
-        try:
-            return self.files.holds(sig, target_context)
-        except Exception:  # whatever damaged pickles raise, and where there are no files
-            return False
 
     def load_overload(self, sig, target_context):
         try:
@@ -125,7 +139,7 @@ class _Notice(event.Listener):
         self.depth, self.left, self.start, self.timer = 0, SILENT, 0.0, None
 
     def on_start(self, event):
-        own = event.data["dispatcher"]._cache
+        own = getattr(event.data["dispatcher"], "_cache", None)  # lifted code of others has none
         if self.depth or isinstance(own, _Cache):  # or what a kernel calls
             self.depth += 1
         if self.depth == 1 and self.left > 0.0:

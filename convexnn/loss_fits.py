@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, eye_array, hstack
 
+from .deadline import is_limited, is_up, remaining
 from .loss_tools import box_multipliers, kronecker
 
 __all__ = ["SEPARATED_TOL", "fit_clipped", "fit_piecewise_linear", "fit_smooth", "fit_squares", "least_loss"]
@@ -206,8 +207,12 @@ def _fit_program(y, lower, upper, basis):
     cost = np.concatenate([np.zeros(k), upper, -lower]) / max(float((upper - lower).max()), np.finfo(float).tiny)
     A = hstack([csr_array(basis), -eye_array(n), eye_array(n)], format="csr")
     bounds = np.array([[-np.inf, np.inf]] * k + [[0.0, np.inf]] * (2 * n))
-    tight = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-    result = linprog(cost, A_eq=A, b_eq=y / unit, bounds=bounds, method="highs", options=tight)
+    options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    if is_limited():
+        options["time_limit"] = remaining()
+    result = linprog(cost, A_eq=A, b_eq=y / unit, bounds=bounds, method="highs", options=options)
+    if result.x is None and is_up():
+        return _quick_fit(y, lower, upper, basis)
     if result.x is None:
         raise ArithmeticError(f"the linear program of the fit of the free columns failed: {result.message}")
     beta = result.x[:k]
@@ -215,3 +220,14 @@ def _fit_program(y, lower, upper, basis):
     if zero.any():
         beta = beta - np.linalg.lstsq(basis[zero], (basis @ beta - y / unit)[zero], rcond=1e-10)[0]
     return unit * beta
+
+
+def _quick_fit(y, lower, upper, basis):
+    """Return the better of no fit and that of least squares, where there is no time for more."""
+    fits = np.zeros(basis.shape[1]), basis.T @ y
+
+    def loss(beta):
+        z = basis @ beta - y
+        return np.sum(np.where(z > 0, upper, lower) * z)
+
+    return min(fits, key=loss)

@@ -76,7 +76,7 @@ def quadratic_rows(X):
 
 def compile_kernels():
     """Compile the kernels, or load them where they were compiled before, unless this process has them."""
-    if not bound_cones.signatures:
+    if not getattr(bound_cones, "signatures", True):
         sides, facets, moments = np.zeros((1, 1), np.int8), np.zeros((1, 1), np.int32), np.array([[0.0, 1.0]])
         one, rows = np.ones(1), np.zeros(1, np.int64)
         bound_cones(np.ones((1, 1)), np.ones((1, 1)), one, one, one, sides, facets, moments, (1.0, 0.0), one, one, rows)

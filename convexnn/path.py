@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
+from sklearn.utils import assert_all_finite
 
 from .base import ConvexNetworkEstimator, checked_estimator
 from .certificate import Certificate
@@ -32,6 +33,7 @@ from .estimators import ConvexReLURegressor
 from .program import Solution
 from .progress import Progress
 from .quiet import ignoring, warn
+from .samples import refuse_text
 from .training import Training
 from .validation import check_numeric, check_positive
 
@@ -248,7 +250,11 @@ def regularization_path(
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable or None; got {callback!r}")
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
+    check_numeric("X_val", X_val)
     check_numeric("y_val", y_val, dates=True)
+    if y_val is not None and not is_classifier(estimator):
+        refuse_text("y_val", y_val)
+        assert_all_finite(y_val, input_name="y_val")
     scorer = check_scoring(estimator, scoring)
     own = "accuracy" if is_classifier(estimator) else "r2"
     estimator._validate_params()

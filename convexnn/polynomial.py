@@ -38,7 +38,7 @@ from .deadline import remaining, within
 from .free_columns import FreeColumns, proved_value
 from .losses import Loss
 from .polynomial_network import PolynomialNetwork
-from .quiet import ignoring, warn
+from .quiet import solve_quietly, warn
 from .validation import check_array, check_flag, check_positive, check_size, shown
 
 __all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
@@ -309,8 +309,7 @@ def _solve(X, Y, alpha, loss, coefficients, basis):
     problem = cp.Problem(cp.Minimize(loss.to_cvxpy(Y, Z) + alpha / unit * penalty), [fit, *ties])
     problem.get_problem_data("CLARABEL")  # which is kept, and takes its part of the time
     options = {"time_limit": max(remaining(), 1e-6)} if np.isfinite(remaining()) else {}
-    with ignoring(UserWarning, "Solution may be inaccurate"):
-        problem.solve(solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10, **options)
+    solve_quietly(problem, solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10, **options)
     if every[0].value is None:
         if problem.status != cp.USER_LIMIT:
             raise RuntimeError(f"CLARABEL failed on the semidefinite program: status {problem.status!r}")

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from .architecture import Architecture, HiddenLayer
-from .arrangements import Arrangements
+from .arrangements import Arrangements, unique_bits
 from .certificate import Certificate, uncontradicted
 from .cones import ArrangementCones, make_cones
 from .deadline import TimeIsUp, breakable
@@ -140,19 +140,33 @@ class Program:
 
     def zero(self) -> tuple[np.ndarray, np.ndarray]:
         """Return W = 0 and the best beta for it."""
+        return np.zeros(self.block_shape), self.free_fit
+
+    @cached_property
+    def free_fit(self) -> np.ndarray:
+        """The best beta for W = 0, shape (n_free, n_outputs)."""
         basis, coefficients = self.free_basis
-        return np.zeros(self.block_shape), coefficients @ self.loss.fit_free(self.Y, basis)
+        return coefficients @ self.loss.fit_free(self.Y, basis)
+
+    def _with_free_fit(self, program, change=lambda beta: beta):
+        """Return another program that is told its free fit, where it is known from this one."""
+        if "free_fit" in vars(self):
+            vars(program)["free_fit"] = change(self.free_fit)
+        return program
 
     def at(self, alpha: float) -> Self:
         """Return the program at another alpha."""
-        return replace(self, alpha=alpha)
+        return self._with_free_fit(replace(self, alpha=alpha))
 
     def centred(self, beta: np.ndarray) -> Self:
         """Return the program for what the free fit F beta leaves of Y, with orthonormal free columns.
 
         Its coefficients b stand for beta + M b, M of `free_basis`. The loss has to be translation invariant.
         """
-        return replace(self, Y=self.Y - self.free @ beta, free=self.free_basis[0])
+        centred = replace(self, Y=self.Y - self.free @ beta, free=self.free_basis[0])
+        if beta is vars(self).get("free_fit"):
+            vars(centred)["free_fit"] = np.zeros((centred.free.shape[1], beta.shape[1]))
+        return centred
 
     def rescaled(self, unit_x: float, unit_y: float) -> Self:
         """Return the program for X / unit_x and Y / unit_y: W in units of unit_y / unit_x, beta in those of unit_y.
@@ -161,7 +175,7 @@ class Program:
         """
         design = replace(self.design, X=self.design.X / unit_x)
         cones = make_cones(design, self.architecture)
-        return replace(
+        program = replace(
             self,
             Y=self.Y / unit_y,
             design=design,
@@ -169,6 +183,7 @@ class Program:
             alpha=self.alpha * unit_y ** (1 - (self.loss.degree or 0)) / unit_x,
             neglected=self.neglected / unit_x,
         )
+        return self._with_free_fit(program, lambda beta: beta / unit_y)
 
     def in_weights(self) -> tuple[Self, float]:
         """Return the program with sample weights of about one, and their unit, which its objective and alpha are in."""
@@ -176,7 +191,8 @@ class Program:
         if weights is None:
             return self, 1.0
         unit = float(2.0 ** np.round(np.log2(weights.max())))  # to divide by it costs no digits
-        return replace(self, loss=replace(self.loss, sample_weight=weights / unit), alpha=self.alpha / unit), unit
+        program = replace(self, loss=replace(self.loss, sample_weight=weights / unit), alpha=self.alpha / unit)
+        return self._with_free_fit(program), unit
 
     def project_dual(self, V: np.ndarray) -> np.ndarray:
         """Project V onto {F'V = 0} and the domain of the dual; what is only rounding becomes zero."""
@@ -236,6 +252,19 @@ class Program:
         if self.by_prox and isinstance(self.cones, ArrangementCones):
             return kappa_bound(self.design, V) + self.dual_rounding(V)
         return self.kappa(V) + self.dual_rounding(V)
+
+    def free_kappa(self, V: np.ndarray) -> float:
+        """Return a bound of kappa(V) over all patterns that takes no search, rounding included.
+
+        sum_g |sum of v_k, k in g| |x_g| over groups g of equal samples: at once for features that do not vary.
+        """
+        samples = np.ascontiguousarray(self.design.X).reshape(len(V), -1)
+        _, first, group = unique_bits(samples.view(np.uint8))
+        sums = np.zeros((len(first), V.shape[1]))
+        np.add.at(sums, group, V)
+        lengths = np.linalg.norm(samples[first].reshape(len(first), self.design.n_patches, -1), axis=2).sum(axis=1)
+        steepest = max(1.0, abs(self.design.slope)) * self.penalty.dual_factor
+        return steepest * float(np.linalg.norm(sums, axis=1) @ lengths) + self.dual_rounding(V)
 
     def dual_rounding(self, V: np.ndarray, dtype: type = np.float64) -> float:
         """Return the size of the rounding errors of X' D V in products of a precision."""
@@ -355,7 +384,7 @@ class Program:
     def over(self, arrangements: Arrangements) -> Self:
         """Return the program over other patterns of the same data."""
         design = self.design.over(arrangements)
-        return replace(self, design=design, cones=make_cones(design, self.architecture))
+        return self._with_free_fit(replace(self, design=design, cones=make_cones(design, self.architecture)))
 
     def dual_neglected(self, V: np.ndarray) -> float:
         """Return how much kappa(V) of the whole data may exceed that of this program.
@@ -390,7 +419,8 @@ class Program:
         design = replace(self.design, X=X @ basis)
         neglected = float(singular[kept]) if kept < len(singular) else 0.0
         neglected += 4 * (X.shape[1] + 4) * EPS * float(np.linalg.norm(X))  # of the singular vectors, and of products
-        return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
+        program = replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected)
+        return self._with_free_fit(program), basis
 
     def with_bias_unit(self, unit: float) -> Self:
         """Return the program with another t: the last coordinate of blocks is in units of t."""
@@ -398,7 +428,8 @@ class Program:
         X[:, -1] *= self.bias_unit / unit
         units[-1] = unit
         design = replace(self.design, X=X, units=units)
-        return replace(self, design=design, cones=make_cones(design, self.architecture), bias_unit=unit)
+        program = replace(self, design=design, cones=make_cones(design, self.architecture), bias_unit=unit)
+        return self._with_free_fit(program)
 
     def _in_row_space_of_weights(self, most):
         """Return the program and the basis of `in_row_space` with the last column left as it is."""
@@ -410,7 +441,8 @@ class Program:
         units = np.append(np.ones(basis.shape[1] - 1), self.bias_unit)
         design = replace(self.design, X=self.design.X @ basis, units=units)
         neglected = reduced.neglected
-        return replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected), basis
+        program = replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected)
+        return self._with_free_fit(program), basis
 
     @property
     def free_basis(self) -> tuple[np.ndarray, np.ndarray]:

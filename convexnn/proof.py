@@ -137,7 +137,7 @@ class Prover:
             if result.status == "refuted":
                 points = result.points
             if upper > largest and refute:  # nothing more to prove
-                upper = max(upper, *map(self._free_bound, V[:, c + 1 :].T), 0.0)
+                upper = max(upper, *(program.free_kappa(v[:, None]) for v in V[:, c + 1 :].T), 0.0)
                 break
         kappa = max(upper, program.alpha) + program.dual_neglected(V) + program.dual_rounding(V)
         return Proof(kappa, upper <= largest, points[:, :-1], points[:, -1], status, c)
@@ -155,12 +155,6 @@ class Prover:
     def cells(self):
         """All cells, None where rounding could hide some."""
         return EnumeratedCells.of(self.program.design, MANY_CELLS)
-
-    def _free_bound(self, v):
-        """Return a bound of kappa(v) that costs nothing: |v'act(Xu)| <= sum_k |v_k| max(1, |slope|) |x_k|."""
-        design = self.program.design
-        rows = np.abs(design.spread(v)) @ np.linalg.norm(design.X, axis=1)
-        return float(max(1.0, abs(design.slope)) * rows)
 
     def _rows(self, V):
         """Return rows and weights with h(u) = w'(Xu)_+: l'u = (l'u)_+ - (-l'u)_+ takes two more rows."""

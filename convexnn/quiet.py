@@ -9,7 +9,7 @@ import warnings
 from contextlib import contextmanager
 from threading import get_ident
 
-__all__ = ["ignoring", "warn"]
+__all__ = ["ignoring", "solve_quietly", "warn"]
 
 # Packages whose lines no user wrote.
 OURS = (__package__, "sklearn", "joblib")
@@ -56,6 +56,20 @@ def warn(message, category):
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OURS:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def solve_quietly(problem, **options):
+    """Solve a problem of cvxpy, without a warning of inaccuracy, which certificates tell of.
+
+    Parameters
+    ----------
+    problem : cvxpy.Problem
+        The problem.
+    **options
+        Those of `solve`.
+    """
+    with ignoring(UserWarning, "Solution may be inaccurate"):
+        problem.solve(**options)
 
 
 class _Here:

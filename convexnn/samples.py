@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, column_or_1d, validat
 from .arrangements import Arrangements, unique_bits
 from .validation import check_numeric, check_sizes, shown
 
-__all__ = ["Samples", "check_weights", "checked_inputs", "checked_targets", "distinct_samples"]
+__all__ = ["Samples", "check_weights", "checked_inputs", "checked_targets", "distinct_samples", "refuse_text"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +118,22 @@ def _text_of(X):
     return "" if _has_text(X) else None
 
 
+def refuse_text(name, y):
+    """Raise ValueError where targets are text.
+
+    Parameters
+    ----------
+    name : str
+        What they are called.
+    y : array-like
+        The targets.
+    """
+    if _has_text(y):
+        raise ValueError(
+            f"{name} must be numbers, and has text ({shown(np.asarray(y).ravel()[0])}); a classifier takes classes"
+        )
+
+
 def _has_text(values):
     values = np.asarray(values)
     return values.dtype.kind in "OUT" and any(isinstance(value, str) for value in values.ravel())
@@ -189,10 +205,7 @@ def checked_targets(model, X, y, sample_weight):
     ValueError
         If the data are not finite numbers of these shapes.
     """
-    if _has_text(y):
-        raise ValueError(
-            f"y must be numbers, and has text ({shown(np.asarray(y).ravel()[0])}); a classifier takes classes"
-        )
+    refuse_text("y", y)
     X, y = checked_inputs(model, X, y, y_numeric=True, multi_output=True)
     y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
     return check_weights(sample_weight, X, y.reshape(len(y), -1))

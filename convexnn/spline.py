@@ -37,7 +37,7 @@ from .certificate import Certificate, uncontradicted
 from .free_columns import FreeColumns, proved_value
 from .losses import Loss, Squared
 from .network import Network
-from .quiet import ignoring, warn
+from .quiet import solve_quietly, warn
 from .spline_fit import fit_squared_outputs, responses, spline_objective, split_spline
 from .validation import check_array, check_flag, check_positive, check_size
 
@@ -190,8 +190,7 @@ def _fit_general(x, place, Y, loss, alpha, skip):
         sizes = cp.maximum(sizes, 0.5 * (sizes + cp.abs(slopes[0] + slopes[-1])))
     constraints = [fit, cp.multiply(np.diff(x)[:, None], slopes) == theta[1:] - theta[:-1]]
     problem = cp.Problem(cp.Minimize(loss.to_cvxpy(Y, Z) + alpha * cp.sum(sizes)), constraints)
-    with ignoring(UserWarning, "Solution may be inaccurate"):
-        problem.solve(solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10)
+    solve_quietly(problem, solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10)
     if theta.value is None:
         raise RuntimeError(f"CLARABEL failed on the spline: status {problem.status!r}")
     args, nodes, kinks = (x, place, Y, loss, alpha, skip), np.arange(len(x)), np.diff(slopes.value, axis=0)

@@ -7,7 +7,6 @@ import sys
 import textwrap
 import time
 from threading import Event
-from unittest.mock import Mock
 
 import pytest
 
@@ -131,13 +130,9 @@ def test_a_folder_that_is_gone_is_no_error(tmp_path):
 
 
 class TestLimits:
-    """A kernel that waits to be compiled until it is let, or not at all where there is a file."""
+    """Kernels that wait to be compiled until they are let."""
 
-    @pytest.fixture
-    def compiled(self):
-        return Mock(**{"_cache.holds.return_value": False, "targetctx": None})
-
-    def test_time_may_be_up_while_it_is_compiled(self, compiled):
+    def test_time_may_be_up_while_it_is_compiled(self):
         let, done = Event(), Event()
 
         def compile_now(signature):
@@ -146,7 +141,7 @@ class TestLimits:
 
         def call():
             with breakable():
-                kernels._compile(compiled, compile_now, "types")
+                kernels._compile(compile_now, "types")
 
         with pytest.raises(TimeIsUp):
             within(0.01, call)
@@ -154,30 +149,20 @@ class TestLimits:
         let.set()
         assert done.wait(60)
 
-    def test_time_that_is_up_compiles_nothing(self, compiled):
+    def test_time_that_is_up_compiles_nothing(self):
         def call():
             time.sleep(0.01)
             with breakable():
-                kernels._compile(compiled, pytest.fail, "types")
+                kernels._compile(pytest.fail, "types")
 
         with pytest.raises(TimeIsUp):
             within(0.001, call)
 
-    def test_what_is_kept_is_loaded_whatever_the_time(self, compiled):
-        compiled._cache.holds.return_value = True
-
-        def call():
-            time.sleep(0.01)
-            with breakable():
-                return kernels._compile(compiled, str.upper, "types")
-
-        assert within(0.001, call) == "TYPES"
-
-    def test_what_has_to_be_done_is_waited_for(self, compiled):
+    def test_what_has_to_be_done_is_waited_for(self):
         def call():
             time.sleep(0.01)
             with breakable(), breakable(False):
-                return kernels._compile(compiled, str.upper, "types")
+                return kernels._compile(str.upper, "types")
 
         assert within(0.001, call) == "TYPES"
 
@@ -227,3 +212,38 @@ class TestNotice:
     def test_nothing_is_said_of_kernels_that_are_kept(self, tmp_path):
         run(tmp_path)
         assert run(tmp_path, "from own import kernels\nkernels._notice.left = 0.001")[1] == ""
+
+    def test_lifted_code_of_others_is_compiled(self, tmp_path):
+        after = """
+            import numba
+            @numba.jit(forceobj=True)
+            def total(n):
+                t = 0
+                for i in range(n):
+                    t += i
+                return t
+            print(total(5))
+        """
+        assert run(tmp_path, after=after)[0] == "10"
+
+    def test_without_compilation(self, tmp_path):
+        assert run(tmp_path, after="print(twice(np.ones(2)))", NUMBA_DISABLE_JIT="1")[0] == "[2. 2.]"
+
+
+def test_compilation_leaves_the_filters_of_warnings_alone(tmp_path):
+    """While it goes on in a thread, others put the filters away and back."""
+    after = """
+        import threading, time, warnings
+        before = list(warnings.filters)
+        thread = threading.Thread(target=twice, args=[np.ones(2)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            thread.start()
+            time.sleep(0.05)
+        while thread.is_alive():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                time.sleep(0.002)
+        print(list(warnings.filters) == before)
+    """
+    assert run(tmp_path, after=after)[0] == "True"

@@ -10,6 +10,7 @@ from convexnn import (
     Architecture,
     Arrangements,
     Certificate,
+    ConvexReLURegressor,
     Network,
     alpha_max,
     build_program,
@@ -218,3 +219,30 @@ def test_architectures_check_their_names(bad, message):
         Architecture(**bad)
     with pytest.raises(ValueError, match=message):
         alpha_max(HAND_X, HAND_Y, **bad)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("options", [{}, {"activation": "leaky_relu", "negative_slope": -2.0}, {"hidden_norm": "l1"}])
+def test_the_free_bound_of_kappa_is_one(seed, options):
+    """It is above kappa over all patterns, and that of the distinct rows with the sums of their entries."""
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((4, 2))
+    program = build_program(rows[[0, 1, 2, 3, 1, 1, 2]], np.ones(7), 1.0, "all", Architecture(**options))
+    V = rng.standard_normal((7, 1))
+    sums = np.array([V[0], V[1] + V[4] + V[5], V[2] + V[6], V[3]])[:, 0]
+    lengths = np.linalg.norm(np.hstack([rows, np.ones((4, 1))]), axis=1)  # the bias is an input
+    steepest = 2.0 if options.get("negative_slope") else 1.0
+    bound = program.free_kappa(V)
+    assert program.kappa(V) <= bound == pytest.approx(steepest * np.abs(sums) @ lengths, rel=1e-10)
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_features_that_do_not_vary_take_no_search(loss, outputs, monkeypatch):
+    """Nothing is compiled either; the network is that of the best constant."""
+    monkeypatch.setattr("convexnn.search.CellSearch.__init__", lambda *_: pytest.fail("a search"))
+    Y = np.random.default_rng(0).standard_normal((9, outputs))
+    model = ConvexReLURegressor(loss=loss, delta=100.0).fit(np.full((9, 2), 5.0), Y)
+    assert (model.status_, model.n_neurons_, model.alpha_max_) == ("solved", 0, 0.0)
+    assert model.certificate_.objective == pytest.approx(0.5 * np.sum((Y - Y.mean(axis=0)) ** 2), rel=1e-12)
+    assert model.certificate_.scope == "global"

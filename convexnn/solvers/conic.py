@@ -22,11 +22,12 @@ import numpy as np
 from scipy import sparse
 
 from ..cones import FreeCones
+from ..deadline import aside
 from ..group_pricing import cone_rows, conic_settings, group_start, norm_cones, price_groups
 from ..losses import Squared
 from ..penalties import Nuclear
 from ..program import Program, Solution
-from ..quiet import ignoring
+from ..quiet import solve_quietly
 from ..simplify import Simplified
 from .monitor import NO_PROGRESS, check_blocks, run_watched
 from .polish import polish
@@ -381,14 +382,13 @@ def _solve_any(working, M, R, tol):
         size = size + program.penalty.to_cvxpy(Q if basis is None else Q @ basis.T)
     cone = [R @ x[: k * d] >= 0] if R.shape[0] else []
     problem = cp.Problem(cp.Minimize(program.loss.to_cvxpy(program.Y, Z) + program.alpha * size), [fit, *cone])
-    problem.get_problem_data("CLARABEL")  # which is kept, and takes its part of the time
+    aside(problem.get_problem_data, "CLARABEL")  # which is kept, and takes its part of the time
     limits = {} if working.monitor.remaining is None else {"time_limit": working.monitor.remaining}
     tolerances = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tol)
-    with ignoring(UserWarning, "Solution may be inaccurate"):
-        try:
-            problem.solve(solver="CLARABEL", max_threads=1, **tolerances, **limits)
-        except cp.SolverError:
-            return None
+    try:
+        aside(solve_quietly, problem, solver="CLARABEL", max_threads=1, **tolerances, **limits)
+    except cp.SolverError:
+        return None
     if x.value is None or fit.dual_value is None:
         return None
     mu = cone[0].dual_value if cone else np.zeros((0, n_outputs))

@@ -71,6 +71,9 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
                 monitor.scope = "global" if scope == "local" else monitor.scope
                 monitor.status = NO_MINIMUM if program.separated else ""
                 monitor.record(0)
+            elif monitor.zero_is_optimal(tol):
+                monitor.scope = "global" if scope == "local" else monitor.scope
+                monitor.record(0)
             else:
                 with breakable(), plain_interrupts(), one_blas_thread():
                     check()
@@ -199,6 +202,15 @@ class Monitor:
         local = uncontradicted(objective, self.estimate, allowed)
         known |= {"proved_bound": proved, "provisional": bool(self.provisional and local > proved)}
         return Certificate(objective, max(local, proved), "local", **known)
+
+    def zero_is_optimal(self, tol):
+        """Return whether a bound that takes no search proves that no network is better than none, and take it."""
+        V = self.program.any_dual_at_zero()
+        norm = self.program.free_kappa(V)
+        if self.program.dual_value(V, norm) < (1 - tol) * self.objective:
+            return False
+        self.bound(self.program.proved_bound(V, norm), self.program.dual_point(V, norm))
+        return self.certificate.reaches(tol)
 
     def charge_rounding(self):
         """Prove the lower bound over all patterns anew, in the units of the data, every rounding charged."""

@@ -21,7 +21,7 @@ from ..cones import make_cones
 from ..deadline import TimeIsUp, aside, breakable, check, end_now, interrupted, plain_interrupts, remaining, within
 from ..program import Program, Solution
 from ..progress import Progress, summary
-from ..quiet import ignoring, warn
+from ..quiet import solve_quietly, warn
 from ..validation import check_count, check_positive
 from .polish import polish
 
@@ -235,14 +235,13 @@ def _solve_by_cvxpy(problem, solver, options, verbose):
     import cvxpy as cp
 
     attempts = _attempts(solver, options)
-    with ignoring(UserWarning, "Solution may be inaccurate"):
-        for attempt in attempts:
-            try:
-                problem.solve(solver=solver, verbose=verbose, **attempt)
-                break
-            except cp.SolverError as error:
-                if attempt is attempts[-1]:
-                    raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
+    for attempt in attempts:
+        try:
+            aside(solve_quietly, problem, solver=solver, verbose=verbose, **attempt)
+            break
+        except cp.SolverError as error:
+            if attempt is attempts[-1]:
+                raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
 
 
 def _solver_options(solver, tol, max_iter, time_limit):
@@ -287,7 +286,7 @@ def _solve(program, solver, options, verbose, best):
     if solver in OPTION_NAMES and np.isfinite(remaining()):
         aside(reference.problem.get_problem_data, solver)  # which is kept, and takes its part of the time
         options = options | {OPTION_NAMES[solver][2]: SOLVER_PART * remaining()}
-    aside(_solve_by_cvxpy, reference.problem, solver, options, verbose)
+    _solve_by_cvxpy(reference.problem, solver, options, verbose)
     status, stats = reference.problem.status, reference.problem.solver_stats
     n_iter = max(1, int(getattr(stats, "num_iters", None) or 1))
     values = {name: variable.value for name, variable in reference.variables.items()}
