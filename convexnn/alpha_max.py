@@ -142,7 +142,7 @@ def alpha_max_over_all(
     problem = simplified.program
     V, rng = problem.any_dual_at_zero(), check_random_state(random_state)
     smooth = problem.loss.smooth
-    upper, kind, proved = np.inf, "local", smooth
+    upper, kind, proved = problem.free_kappa(V) * problem.relaxation, "local", smooth
     value, searches = _along_gradients(problem, V), []
     many = V.shape[1] > 1 or problem.design.X.size > THIN_DATA  # of searches, or of cells
     with until_up():
@@ -176,9 +176,12 @@ def alpha_max_over_all(
                 for c, found in enumerate([search.found for search in searches] or [None] * V.shape[1])
             ]
             value = max(value, *(bound.lower for bound in bounds))
-            upper = max(bound.upper for bound in bounds) * problem.relaxation + problem.dual_neglected(V)
+            upper = max(bound.upper for bound in bounds) * problem.relaxation
+            upper += problem.dual_neglected(V) + problem.dual_rounding(V)
             slack = 2 * PROVED_TOL + problem.relaxation - 1.0
-            kind = "global" if proved and upper <= (1 + slack) * value + problem.dual_rounding(V) else "local"
+            kind = "global" if proved and upper <= (1 + slack) * value + 2 * problem.dual_rounding(V) else "local"
+    if program.free_columns.is_stiff or not program.free_columns.resolved:  # V has a few digits only
+        upper, kind = np.inf, "local"
     value = value if value > problem.dual_rounding(V) else 0.0
     return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)
 
@@ -262,7 +265,9 @@ def _alpha_max(X, y, arrangements, architecture, scope, random_state):
         value = kappa_at_zero(program)
         if is_up():
             return AlphaMax(value, np.inf, "local")
-        return AlphaMax(value, value if program.scope == "global" else np.inf, program.scope)
+        proved = program.scope == "global" and not program.free_columns.is_stiff
+        upper = program.kappa_bound(program.dual_at_zero()) if proved else np.inf
+        return AlphaMax(value, upper, program.scope if proved or program.scope != "global" else "local")
     return alpha_max_over_all(program, scope, random_state)
 
 

@@ -12,7 +12,8 @@ pattern recognition, IEEE Transactions on Electronic Computers 14(3), 326-334. M
 networks are convex regularizers, ICML.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import comb
 from numbers import Integral
 from typing import Self
@@ -33,6 +34,7 @@ __all__ = [
     "pattern_bits",
     "resolve_arrangements",
     "sample_arrangements",
+    "still_complete",
     "unique_bits",
 ]
 
@@ -311,6 +313,41 @@ def unique_bits(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return bits[first], first, inverse
 
 
+def still_complete(arrangements: Arrangements, enumerate_all: Callable[[], Arrangements]) -> Arrangements:
+    """Return given arrangements, marked complete only where the data have no others: they may be of other data.
+
+    Parameters
+    ----------
+    arrangements : Arrangements
+        Given ones, whose patterns the data have.
+    enumerate_all : callable
+        Enumerates those of the data.
+
+    Returns
+    -------
+    Arrangements
+        The same, or not complete.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.arrangements import enumerate_arrangements, still_complete
+    >>> X = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+    >>> given = enumerate_arrangements(X)
+    >>> X[2, 0] = 1.0
+    >>> still_complete(given, lambda: enumerate_arrangements(X)).complete
+    False
+    """
+    if not arrangements.complete:
+        return arrangements
+    everything = in_time(enumerate_all, lambda: None)
+    if everything is not None and everything.complete:
+        given = set(map(bytes, arrangements.bits))
+        if all(bytes(bits) in given for bits in everything.bits):
+            return arrangements
+    return replace(arrangements, complete=False)
+
+
 def pattern_bits(X: np.ndarray, gates: np.ndarray) -> np.ndarray:
     """Compute the patterns 1[X g >= 0] of gates as bits, in blocks.
 
@@ -382,7 +419,7 @@ def resolve_arrangements(
             raise ValueError(
                 "arrangements were made for other data: their gates have other patterns on X; make them again"
             )
-        return arrangements
+        return still_complete(arrangements, lambda: enumerate_arrangements(X))
     if isinstance(arrangements, str) and arrangements == "all":
         return in_time(lambda: enumerate_arrangements(X), lambda: sample_arrangements(X, FEWEST_PATTERNS, random_state))
     if isinstance(arrangements, str) and arrangements == "adaptive":

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from .deadline import check, is_up
+from .free_columns import two_products
 from .kernels import kernel
 
 __all__ = ["MANY_POINTS", "ThinCellsError", "Walls", "cell_points", "distinct_walls", "interior_gates"]
@@ -46,8 +47,8 @@ class ThinCellsError(RuntimeError):
 class Walls(NamedTuple):
     """Unit `rows` (n_walls, r), `to_gates` (n_features, r) from points to gates, and what was left out.
 
-    `angle` is the largest between rows that were taken as one, and `reach` (n_samples,) bounds |x_k.u| for unit u by
-    the angle of u to the wall of row k among `rows`.
+    `angle` is the largest between rows that were taken as one, or by which rounding moved them, and `reach`
+    (n_samples,) bounds |x_k.u| for unit u by the angle of u to the wall of row k among `rows`.
     """
 
     rows: np.ndarray
@@ -71,7 +72,7 @@ def distinct_walls(X):
     rows = X[used]
     if len(rows) == 0:
         return Walls(np.empty((0, 0)), np.empty((n_features, 0)), 0.0, reach)
-    shear = np.eye(n_features)
+    shear, moved = np.eye(n_features), np.zeros(rows.shape)
     constant = np.flatnonzero((rows == rows[0]).all(axis=0) & (rows[0] != 0))
     if len(constant):  # subtract multiples of a constant column: exact for integers, whatever their mean
         bias = constant[0]
@@ -79,22 +80,35 @@ def distinct_walls(X):
         shear[bias, bias] = 1.0
         others = np.arange(n_features) != bias
         rounding = 4 * np.finfo(float).eps * np.abs(rows).max(axis=0)
-        rows = rows + np.outer(rows[:, bias], np.where(others, shear[bias], 0.0))
-        rows[np.abs(rows) <= rounding] = 0.0
+        multiple, rest = two_products(np.full(n_features, rows[0, bias]), np.where(others, shear[bias], 0.0))
+        rows, left = _two_sums(rows, multiple)
+        moved = np.abs(left + rest)
+        near = np.abs(rows) <= rounding
+        moved[near] += np.abs(rows[near])
+        rows[near] = 0.0
     sizes = np.abs(rows).max(axis=1, keepdims=True)
     rows = rows / sizes
     units = np.abs(rows).max(axis=0)
     units[units == 0] = 1.0
     rows = rows / units
     inverse = units[:, None] * np.linalg.inv(shear)  # of gates to points
-    reach[used] = sizes[:, 0] * np.linalg.norm(rows, axis=1) * np.linalg.norm(inverse, 2)
+    lengths = np.linalg.norm(rows, axis=1)
+    reach[used] = sizes[:, 0] * lengths * np.linalg.norm(inverse, 2)
+    moved = np.linalg.norm(moved / sizes / units, axis=1) / lengths
     rows = _unit(rows)
     _, singular, Vt = np.linalg.svd(rows, full_matrices=False)
     singular = singular / singular[0]
     basis = Vt[singular > ANGLE_TOL].T
     rows, angle = _merge_parallel(rows @ basis)
-    angle = max(angle, singular[singular <= ANGLE_TOL].max(initial=0.0))
+    angle = max(angle, singular[singular <= ANGLE_TOL].max(initial=0.0)) + 2 * float(moved.max())
     return Walls(rows, shear @ (basis / units[:, None]), angle, reach)
+
+
+def _two_sums(a, b):
+    """Return the rounded sums and what rounding took away (D. E. Knuth, 1969)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
 
 
 def interior_gates(X, points, patterns):

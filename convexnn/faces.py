@@ -162,10 +162,12 @@ def _patterns(X, walls, max_patterns):
     gates = [points @ walls.to_gates.T]
     bits = [pattern_bits(X, gates[0])]
     rows = _match_rows(X, bits[0], points, walls.rows)
-    flats, exact_flats = _cyclic_flats(walls.rows, rows, max_patterns)
-    total, exact = len(points), walls.exact and angle <= SAME_TOL and exact_flats
+    # a pattern that is left out costs a step its whole height, however thin its cell: only copies are one
+    tol = SAME_TOL if _is_coarse(X, walls.rows.shape[1]) else 0.0
+    flats, exact_flats = _cyclic_flats(walls.rows, rows, max_patterns, tol)
+    total, exact = len(points), walls.exact and angle <= tol and exact_flats and _are_copies(X, rows)
     for flat in flats:
-        points, exact_cells = _flat_points(walls.rows, flat)
+        points, exact_cells = _flat_points(walls.rows, flat, tol)
         total, exact = total + len(points), exact and exact_cells
         if total > MANY_POINTS:
             check()
@@ -176,6 +178,33 @@ def _patterns(X, walls, max_patterns):
     if len(distinct) != total:  # cells of cyclic flats have distinct patterns
         raise ThinCellsError
     return np.concatenate(gates)[first], distinct, exact
+
+
+def _is_coarse(X, rank):
+    """Whether X is of integers, in some unit, so small that walls that are not copies are at angles above SAME_TOL.
+
+    The volumes of integer vectors are integers; the sine of such an angle is a quotient of four.
+    """
+    size = np.abs(X).max(initial=0.0)
+    if size == 0.0:
+        return True
+    steps = [2.0**k for k in range(12) if not np.any(X * 2.0**k % 1.0)]
+    largest = size * steps[0] * np.sqrt(X.shape[1]) if steps else np.inf
+    return 2 * (rank - 1) * np.log(largest) <= -np.log(10 * SAME_TOL)
+
+
+def _are_copies(X, rows):
+    """Whether rows of one wall are multiples of one another, as well as these can be written in double precision."""
+    order = np.argsort(rows.wall, kind="stable")
+    order = order[rows.side[order] != 0]
+    wall = rows.wall[order]
+    ours, first = X[order], X[order[np.searchsorted(wall, wall)]]
+    copies = np.zeros(len(order), bool)
+    for column in range(X.shape[1]):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            multiples = first * (ours[:, [column]] / first[:, [column]])
+        copies |= (multiples == ours).all(axis=1)
+    return bool(copies.all())
 
 
 def _match_rows(X, bits, points, walls):
@@ -196,7 +225,7 @@ def _match_rows(X, bits, points, walls):
     return _Rows(wall, side)
 
 
-def _cyclic_flats(walls, rows, limit):
+def _cyclic_flats(walls, rows, limit, tol):
     """Return all cyclic flats but the whole space, and whether they are exact; raise where they are above `limit`."""
     sides = [np.unique(rows.wall[rows.side == side]) for side in (1, -1)]
     wall = np.concatenate(sides)
@@ -215,7 +244,7 @@ def _cyclic_flats(walls, rows, limit):
     _, singular, Vt = np.linalg.svd(walls[used])
     rank = int((singular > ANGLE_TOL * singular[0]).sum())
     flats = [_Flat(used, Vt[rank:].T)]
-    for flat, flat_exact in _flats(walls, used, rank, np.bincount(wall, minlength=len(walls))):
+    for flat, flat_exact in _flats(walls, used, rank, np.bincount(wall, minlength=len(walls)), tol):
         exact = exact and flat_exact
         if flat is not None:
             margins, clear = _separate(vectors[flat.on[wall]])
@@ -226,7 +255,7 @@ def _cyclic_flats(walls, rows, limit):
     return flats, exact
 
 
-def _flats(walls, used, rank, counts):
+def _flats(walls, used, rank, counts, tol):
     """Yield the flats of the `used` walls, of rank below theirs, that may be cyclic, and whether parallel was clear.
 
     A cyclic flat of rank k is on more than k vectors; `counts` is theirs on each wall. A flat is visited in the first
@@ -250,7 +279,7 @@ def _flats(walls, used, rank, counts):
             child = _Flat((node.labels == -1) | members, node.basis @ plane)
             exact = True
             if not last:
-                grown, exact = _restrict(node, k, plane, child.basis, banned)
+                grown, exact = _restrict(node, k, plane, child.basis, banned, tol)
                 stack.append(grown)
             yield (child if n_vectors[k] > node.rank + 1 else None), exact
             banned |= members
@@ -266,7 +295,7 @@ class _Node(NamedTuple):
     rank: int
 
 
-def _restrict(node, k, plane, basis, banned):
+def _restrict(node, k, plane, basis, banned, tol):
     """Return the node of the flat of class k, and whether which rows are parallel on it was clear."""
     others = np.delete(np.arange(len(node.rows)), k)
     rows = node.rows[others] @ plane
@@ -282,7 +311,7 @@ def _restrict(node, k, plane, basis, banned):
     renamed = np.full(len(node.rows), -1)
     renamed[others] = classes
     labels = np.where(node.labels >= 0, renamed[node.labels], node.labels)
-    return _Node(rows[heads], labels, banned.copy(), basis, node.rank + 1), angle <= SAME_TOL
+    return _Node(rows[heads], labels, banned.copy(), basis, node.rank + 1), angle <= tol
 
 
 @kernel
@@ -332,14 +361,14 @@ def _plane(row):
     return np.eye(len(row))[:, 1:] - np.outer(reflector, reflector[1:]) * (2 / (reflector @ reflector))
 
 
-def _flat_points(walls, flat):
+def _flat_points(walls, flat, tol):
     """Return a unit point (n_cells, r) of every cell of the walls restricted to a flat, and whether they are exact."""
     if flat.basis.shape[1] == 0:
         return np.zeros((1, len(flat.basis))), True
     restricted = distinct_walls(walls[~flat.on] @ flat.basis)
     points, angle = cell_points(restricted.rows)
     points = points @ restricted.to_gates.T @ flat.basis.T
-    return points / np.linalg.norm(points, axis=1, keepdims=True), restricted.exact and angle <= SAME_TOL
+    return points / np.linalg.norm(points, axis=1, keepdims=True), max(restricted.angle, angle) <= tol
 
 
 def _flat_bits(products, flat, rows):

@@ -10,14 +10,15 @@ of a basis have the same range. Where they are not, a direction that numerical r
 coefficients can reach, and nothing is proved: `resolved` is False.
 """
 
-from fractions import Fraction
 from functools import cached_property
-from math import fsum, lcm
+from math import fsum
 
 import numpy as np
 from scipy.linalg import qr
 
-__all__ = ["POINT_TOL", "FreeColumns", "dual_domain", "exact_products", "proved_value"]
+from .deadline import TimeIsUp, check
+
+__all__ = ["POINT_TOL", "FreeColumns", "dual_domain", "exact_products", "proved_value", "two_products"]
 
 EPS = float(np.finfo(float).eps)
 # Entries of a dual vector are rounded to this part of their sizes, and changes of it are known to CHANGE_TOL of theirs.
@@ -30,6 +31,8 @@ STIFF = 1e-6
 ROUNDS = 20
 # A multiple of the splitting constant of T. J. Dekker (1971): 27 of 53 bits.
 SPLITTER = 2.0**27 + 1.0
+# Modulo which dependent columns are looked for first.
+PRIME = 2**61 - 1
 
 
 class FreeColumns:
@@ -62,7 +65,8 @@ class FreeColumns:
         if np.linalg.svd(self._unit(own), compute_uv=False)[-1] <= RESOLVED * len(self.F) * EPS:
             return False
         others = np.setdiff1d(np.arange(self.F.shape[1]), own)
-        return not len(others) or _in_span(self.F[:, own], self.F[:, others])
+        others = [k for k in others if not any(_are_multiples(self.F[:, [k]], self.F[:, [j]]) for j in own)]
+        return not others or _in_span(self.F[:, own], self.F[:, others])
 
     @cached_property
     def is_stiff(self):
@@ -197,19 +201,38 @@ def _least_change(columns, wanted, lower, upper):
 
 
 def _in_span(basis, others):
-    """Return whether columns are linear combinations of others that are independent, in rational arithmetic."""
+    """Return whether columns are linear combinations of others that are independent, in exact arithmetic.
+
+    A prime tells at once where they are not; else the integers themselves have to.
+    """
     rows = qr(basis.T, mode="r", pivoting=True)[1][: basis.shape[1]]
     integers, targets = _integers(basis), _integers(others)
-    solution = _solve([integers[k] for k in rows], [targets[k] for k in rows])
-    if solution is None:
+    try:
+        return all(_depends(integers, targets, rows, prime) for prime in (PRIME, None))
+    except TimeIsUp:  # then nothing is known
         return False
-    common = lcm(*(value.denominator for row in solution for value in row))
-    whole = [[int(value * common) for value in row] for row in solution]
+
+
+def _depends(integers, targets, rows, prime):
+    """Return whether the combinations that fit some rows fit all of them, modulo a prime or exactly."""
+    solved = _solve([integers[k] + targets[k] for k in rows], prime)
+    if solved is None:  # of a determinant that is zero
+        return prime is not None
+    combinations, common = solved
     for row, target in zip(integers, targets, strict=True):
         for c, value in enumerate(target):
-            if value * common != sum(x * w[c] for x, w in zip(row, whole, strict=True)):
+            left = value * common - sum(x * w[c] for x, w in zip(row, combinations, strict=True))
+            if left if prime is None else left % prime:
                 return False
     return True
+
+
+def _are_multiples(columns, others):
+    """Return whether columns are multiples of others, each of its own, to the last bit."""
+    pivot = np.abs(others).argmax(axis=0)[None]
+    ours = two_products(columns, np.take_along_axis(others, pivot, axis=0))
+    theirs = two_products(others, np.take_along_axis(columns, pivot, axis=0))
+    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def _integers(columns):
@@ -223,20 +246,30 @@ def _integers(columns):
     ]
 
 
-def _solve(A, B):
-    """Solve a square system of integers in rational arithmetic; None where it is singular."""
-    rows = [[Fraction(value) for value in (*a, *b)] for a, b in zip(A, B, strict=True)]
-    n = len(rows)
+def _solve(rows, prime):
+    """Solve the system of the first columns for the last ones; return integers and their common denominator, or None.
+
+    By the elimination of E. H. Bareiss (1968), in which all divisions leave no rest.
+    """
+    rows, n, last = [list(row) for row in rows], len(rows), 1
     for k in range(n):
-        pivot = next((i for i in range(k, n) if rows[i][k]), None)
+        check()
+        pivot = next((i for i in range(k, n) if (rows[i][k] if prime is None else rows[i][k] % prime)), None)
         if pivot is None:
             return None
         rows[k], rows[pivot] = rows[pivot], rows[k]
-        rows[k] = [value / rows[k][k] for value in rows[k]]
+        top, head = rows[k], rows[k][k]
+        inverse = None if prime is None else pow(last, -1, prime)
         for i in range(n):
-            if i != k and rows[i][k]:
-                rows[i] = [u - rows[i][k] * v for u, v in zip(rows[i], rows[k], strict=True)]
-    return [row[n:] for row in rows]
+            if i == k:
+                continue
+            first = rows[i][k]
+            if prime is None:
+                rows[i] = [(head * u - first * v) // last for u, v in zip(rows[i], top, strict=True)]
+            else:
+                rows[i] = [(head * u - first * v) * inverse % prime for u, v in zip(rows[i], top, strict=True)]
+        last = head if prime is None else head % prime
+    return [row[n:] for row in rows], last
 
 
 def exact_products(A, B):
@@ -259,11 +292,24 @@ def exact_products(A, B):
         return np.zeros((A.shape[1], B.shape[1]))
     unit = np.exp2(np.floor(np.log2(size)))
     B = B / unit
-    return unit * np.array([[fsum(np.concatenate(_two_products(a, b)).tolist()) for b in B.T] for a in A.T])
+    return unit * np.array([[fsum(np.concatenate(two_products(a, b)).tolist()) for b in B.T] for a in A.T])
 
 
-def _two_products(a, b):
-    """Return the rounded products of entries and what rounding took away (Dekker, 1971)."""
+def two_products(a, b):
+    """Multiply entries without loss (T. J. Dekker, 1971), but for over- and underflow.
+
+    Parameters
+    ----------
+    a, b : ndarray
+        Of shapes that broadcast.
+
+    Returns
+    -------
+    product : ndarray
+        The rounded products.
+    rest : ndarray
+        What rounding took away.
+    """
     product = a * b
     (a1, a2), (b1, b2) = _split(a), _split(b)
     return product, ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2

@@ -41,6 +41,8 @@ __all__ = ["Program", "Solution"]
 EPS = float(np.finfo(float).eps)
 # Residuals below this part of |Y| are rounding.
 RESIDUAL_TOL = 100 * EPS
+# Differences below this part of the loss of the free fit are nothing.
+NEGLIGIBLE_TOL = 1e-12
 # Corrections of a dual vector on stiff free columns, each of which gives it five digits or more.
 REFINEMENTS = 3
 
@@ -204,9 +206,20 @@ class Program:
             V = V if change is None else V + change
         return V
 
-    @property
+    @cached_property
     def negligible(self) -> float:
-        """Difference of objective and bound that is rounding where both should be zero."""
+        """Difference of objective and bound that is rounding where both should be zero.
+
+        That of residuals which are rounding, beside which samples of small weight are not to vanish: the free fit is
+        not zero where it is not on all samples.
+        """
+        if not self.fits_freely:
+            fit = self.free @ self.free_fit
+            return min(self._rounding_at_zero, NEGLIGIBLE_TOL * float(self.loss.value(self.Y, fit)))
+        return self._rounding_at_zero
+
+    @cached_property
+    def _rounding_at_zero(self):
         if self.loss.clipped:  # residuals are rounding of Y
             size = max(self.loss.value(self.Y, (1 + part) * self.Y) for part in (-RESIDUAL_TOL, RESIDUAL_TOL))
         else:
@@ -256,10 +269,13 @@ class Program:
     def free_kappa(self, V: np.ndarray) -> float:
         """Return a bound of kappa(V) over all patterns that takes no search, rounding included.
 
-        sum_g |sum of v_k, k in g| |x_g| over groups g of equal samples: at once for features that do not vary.
+        sum_g |sum of v_k, k in g| |x_g| over groups g of equal samples, whose neurons are active together where they
+        follow from the weights: at once for features that do not vary.
         """
         samples = np.ascontiguousarray(self.design.X).reshape(len(V), -1)
-        _, first, group = unique_bits(samples.view(np.uint8))
+        first = group = np.arange(len(V))
+        if self.architecture.constrained:
+            _, first, group = unique_bits(samples.view(np.uint8))
         sums = np.zeros((len(first), V.shape[1]))
         np.add.at(sums, group, V)
         lengths = np.linalg.norm(samples[first].reshape(len(first), self.design.n_patches, -1), axis=2).sum(axis=1)
@@ -267,9 +283,13 @@ class Program:
         return steepest * float(np.linalg.norm(sums, axis=1) @ lengths) + self.dual_rounding(V)
 
     def dual_rounding(self, V: np.ndarray, dtype: type = np.float64) -> float:
-        """Return the size of the rounding errors of X' D V in products of a precision."""
+        """Return the size of the rounding errors of X' D V in products of a precision.
+
+        Sums are made in 16 lanes at least. That of single precision is an estimate: its bounds are proved anew.
+        """
         eps, sizes = float(np.finfo(dtype).eps), np.linalg.norm(self.design.X) * np.linalg.norm(V)
-        return 8 * eps * np.sqrt(self.design.n_patches) * self.penalty.dual_factor * sizes
+        steepest = max(1.0, abs(self.design.slope)) * np.sqrt(self.design.n_patches) * self.penalty.dual_factor
+        return (8 + (len(self.design.X) / 16 if dtype is np.float64 else 0)) * eps * steepest * sizes
 
     def certificate(self, W: np.ndarray, beta: np.ndarray, V: np.ndarray | None = None) -> Certificate:
         """Bound the optimum from below and compare.
@@ -335,7 +355,10 @@ class Program:
     @cached_property
     def fits_freely(self) -> bool:
         """Whether the free columns fit exactly, up to rounding: there is nothing left for neurons."""
-        return self.loss.value(self.Y, self.free @ self.zero()[1]) <= self.negligible
+        fit = self.free @ self.free_fit
+        terms = np.abs(self.Y) + np.abs(self.free) @ np.abs(self.free_fit)
+        on_all = (np.abs(self.Y - fit) <= RESIDUAL_TOL * np.linalg.norm(terms)).all() or not self.loss.clipped
+        return bool(on_all and self.loss.value(self.Y, fit) <= self._rounding_at_zero)
 
     @cached_property
     def duals_at_zero(self) -> tuple[np.ndarray, np.ndarray]:

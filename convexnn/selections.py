@@ -20,7 +20,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_random_state, gen_batches
 
-from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements, unique_bits
+from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements, still_complete, unique_bits
 from .deadline import in_time, is_up, until_up
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
@@ -236,7 +236,7 @@ def resolve_selections(X, arrangements, n_patches, random_state=None):
     X = _check_rows(X, n_patches)
     if isinstance(arrangements, Arrangements):
         _check_fit(X, arrangements, n_patches)
-        return arrangements
+        return still_complete(arrangements, lambda: enumerate_selections(X, n_patches))
     if isinstance(arrangements, str) and arrangements == "all":
         few = partial(sample_selections, X, n_patches, FEWEST_PATTERNS, random_state)
         return in_time(lambda: enumerate_selections(X, n_patches), few)

@@ -14,6 +14,7 @@ from convexnn.arrangements import (
     sample_arrangements,
     unique_bits,
 )
+from convexnn.enumeration import distinct_walls
 
 HAND = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]])
 
@@ -271,3 +272,22 @@ def test_distinct_bits_are_those_of_numpy(n, n_bytes):
     expected = np.unique(bits, axis=0, return_index=True, return_inverse=True)
     for ours, theirs in zip(unique_bits(bits), expected, strict=True):
         assert np.array_equal(ours, np.reshape(theirs, np.shape(ours)))
+
+
+def test_given_arrangements_are_complete_of_their_data_alone():
+    """Patterns that other data have too: of data that were rounded, or with copies of a sample."""
+    X = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    given = enumerate_arrangements(X)
+    assert resolve_arrangements(X, given).complete
+    X[3, 1] = 1.5
+    assert not resolve_arrangements(X, given).complete
+    assert len(enumerate_arrangements(X)) > len(given)
+
+
+@pytest.mark.parametrize("far", [1.0, 1e8])
+def test_what_centring_rounds_away_is_charged(far):
+    """Walls that a far sample makes one, by rounding of the others."""
+    x = np.append(np.linspace(-8e-8, 8e-8, 9), far)
+    walls = distinct_walls(np.column_stack([x, np.ones(10)]))
+    assert walls.exact == (far == 1.0)
+    assert walls.angle >= (0.0 if far == 1.0 else 1e-9)

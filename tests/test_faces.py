@@ -1,5 +1,6 @@
 """All patterns 1[X u >= 0], on walls too, against linear programs for every pattern and rational arithmetic."""
 
+import warnings
 from fractions import Fraction
 from itertools import combinations, product
 from math import comb
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+from convexnn import ConvexReLURegressor
 from convexnn.arrangements import Arrangements, enumerate_arrangements, resolve_arrangements
 from convexnn.faces import boundary_patterns, threshold_kappa
 
@@ -216,3 +218,38 @@ def test_gates_are_on_their_walls_as_far_as_products_tell(seed):
     terms = np.abs(arrangements.gates) @ np.abs(X).T
     assert (products <= 2e-14 * terms).any()
     assert ((products <= 2e-14 * terms) | (products > 1e-9 * terms)).all()
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [0.0, 1.0, 1.0 + 4e-13, 2.0],  # walls that are nearly one
+        [0.0, 1e-8, 2e-8, 3e-8, 1e8],  # what centring would round away
+        [3.0, 3.0 + 2e-15, -1.0],
+    ],
+)
+def test_a_step_between_near_samples_is_not_forgotten(x):
+    """Cells however thin cost a step its whole height: nothing is complete without them, and no bound excludes them."""
+    x = np.sort(x)
+    y = (np.arange(len(x)) >= 2).astype(float)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        patterns = boundary_patterns(np.column_stack([x, np.ones(len(x))]))
+        model = ConvexReLURegressor(alpha=0.01, activation="threshold", arrangements="all").fit(x[:, None], y)
+    steps = {tuple(step) for step in np.append(x, np.inf)[:, None] <= x}
+    found = {tuple(pattern) for pattern in patterns.patterns()}
+    assert steps <= found or not patterns.complete
+    certificate = model.certificate_
+    bound = max(certificate.proved_bound, certificate.lower_bound * (certificate.scope == "global"))
+    assert bound <= 0.01 * (1 + 1e-9)  # one step of height 1
+
+
+def test_copies_and_small_integers_stay_complete():
+    """Rows that are multiples of one another, and walls that meet, exactly."""
+    rng = np.random.default_rng(0)
+    for X in (
+        np.column_stack([rng.integers(-3, 4, (12, 2)), np.ones(12)]),
+        np.column_stack([rng.standard_normal(5)[[0, 1, 2, 3, 4, 1, 1]], np.ones(7)]),
+        rng.integers(-2, 3, (9, 3)) / 4.0,
+    ):
+        assert boundary_patterns(X).complete

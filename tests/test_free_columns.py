@@ -100,3 +100,30 @@ def test_no_column_of_many_samples_takes_no_memory_of_their_square():
     V = np.ones((200_000, 1))  # whose square has 320 GB
     columns = FreeColumns(np.zeros((len(V), 0)))
     np.testing.assert_array_equal(columns.correction(V, np.full(V.shape, -np.inf), np.full(V.shape, np.inf)), 0.0)
+
+
+@pytest.mark.parametrize("d", [1, 3, 12])
+def test_dependence_is_exact(d):
+    """Sums of columns of integers, one-hot columns and an intercept, multiples; and the same but for one bit."""
+    rng = np.random.default_rng(d)
+    integers = rng.integers(-9, 10, (40, d)).astype(float)
+    reals = rng.standard_normal((40, d))
+    for columns in (
+        np.column_stack([integers, integers @ rng.integers(1, 4, d)]),
+        np.column_stack([np.ones(40), np.eye(d + 1)[np.arange(40) % (d + 1)]]),
+        np.column_stack([reals, -4.0 * reals[:, 0]]),
+        np.column_stack([np.zeros(40), reals]),
+    ):
+        assert FreeColumns(columns).resolved
+        moved = columns.copy()
+        moved[:, -1] = np.nextafter(moved[:, -1], np.where(rng.random(40) < 0.5, np.inf, -np.inf))
+        if d > 1 and columns[:, 0].any():
+            assert not FreeColumns(moved).resolved
+
+
+def test_samples_of_small_weight_count():
+    """Their residuals are no rounding beside a sample of much weight that is fitted."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((8, 2)), rng.standard_normal(8)
+    model = ConvexReLURegressor(alpha=1e-3, time_limit=1, random_state=0).fit(X, y, np.r_[1e30, np.ones(7)])
+    assert not (model.status_ == "solved" and model.n_neurons_ == 0)

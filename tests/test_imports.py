@@ -19,14 +19,13 @@ MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "c
 # A module may import those in the lines above its own.
 LAYERS = [
     ["deadline", "quiet"],
-    ["kernels", "threads"],
+    ["free_columns", "kernels", "threads"],
     [
         "barrier",
         "certificate",
         "cone_pool",
         "enumeration",
         "files",
-        "free_columns",
         "loss_tools",
         "nonconvex",
         "penalties",

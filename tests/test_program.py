@@ -246,3 +246,18 @@ def test_features_that_do_not_vary_take_no_search(loss, outputs, monkeypatch):
     assert (model.status_, model.n_neurons_, model.alpha_max_) == ("solved", 0, 0.0)
     assert model.certificate_.objective == pytest.approx(0.5 * np.sum((Y - Y.mean(axis=0)) ** 2), rel=1e-12)
     assert model.certificate_.scope == "global"
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    ("activation", "arrangements"), [("threshold", "all"), ("gated_relu", 6), ("linear", "all"), ("relu", "all")]
+)
+def test_the_free_bound_of_kappa_is_one_of_every_network(activation, arrangements, outputs):
+    """Samples that a network sees as equal need not be active together: a threshold network sees ones alone."""
+    rng = np.random.default_rng(outputs)
+    X = rng.standard_normal((6, 2))[[0, 1, 2, 3, 4, 5, 1, 2]]
+    architecture = Architecture(activation, output_penalty="weight_decay" if activation == "linear" else "l1")
+    program = build_program(X, rng.standard_normal((8, outputs)), 1.0, arrangements, architecture, 0)
+    for _ in range(20):
+        V = rng.standard_normal((8, outputs))
+        assert program.kappa(V) <= program.free_kappa(V)
