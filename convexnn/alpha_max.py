@@ -142,7 +142,8 @@ def alpha_max_over_all(
     problem = simplified.program
     V, rng = problem.any_dual_at_zero(), check_random_state(random_state)
     smooth = problem.loss.smooth
-    upper, kind, proved = problem.free_kappa(V) * problem.relaxation, "local", smooth
+    upper = np.inf if scope == "local" else problem.free_kappa(V) * problem.relaxation
+    kind, proved = "local", smooth
     value, searches = _along_gradients(problem, V), []
     many = V.shape[1] > 1 or problem.design.X.size > THIN_DATA  # of searches, or of cells
     with until_up():
