@@ -70,4 +70,7 @@ def _absolute(network):
     changed = {name: None if getattr(network, name) is None else np.abs(getattr(network, name)) for name in names}
     if network.gates is not None:
         changed |= {"activation": "relu", "gates": None}
+    if network.activation == "leaky_relu":
+        steepest = max(1.0, abs(network.negative_slope))
+        changed |= {"activation": "relu", "W2": steepest * changed["W2"]}
     return replace(network, **changed)
