@@ -215,7 +215,7 @@ class _FeatureNorms:
 
     members: np.ndarray
 
-    rotation_invariant = False
+    rotation_invariant = separable = False
     dual_factor = 1.0
 
     def norms(self, W):

@@ -41,6 +41,7 @@ class GroupL2:
     """
 
     rotation_invariant = True
+    separable = True  # a sum over blocks
     dual_factor = 1.0  # the dual norm of a vector is at most this times its length
 
     def value(self, W: np.ndarray) -> float:
@@ -103,6 +104,7 @@ class Nuclear:
     """
 
     rotation_invariant = True
+    separable = True
     dual_factor = 1.0  # the largest singular value is at most the Euclidean norm
 
     def value(self, W: np.ndarray) -> float:
@@ -175,6 +177,7 @@ class GroupNorm:
     weights: np.ndarray
 
     rotation_invariant = False
+    separable = True
 
     def __post_init__(self):
         groups, weights = np.asarray(self.groups), np.asarray(self.weights, dtype=np.float64)
@@ -291,6 +294,7 @@ class ElasticNorm:
     ratio: float
 
     rotation_invariant = False
+    separable = True
     dual_factor = 1.0  # the norm is at least the Euclidean one
 
     def __post_init__(self):

@@ -254,8 +254,9 @@ class Monitor:
         objective = program.loss.value(program.Y, fit) + program.alpha * program.decay(W)
         fewer = np.count_nonzero(W.any(axis=(1, 2))) < np.count_nonzero(self.W.any(axis=(1, 2)))
         if objective < (1 + slack * fewer) * self.objective:
-            self.W, self.blocks, self.beta, self.objective = W, blocks, beta, objective
-            self.program, self.rounding = program, program.rounding(beta, fit)
+            rounding = program.rounding(beta, fit)
+            found = {"W": W, "blocks": blocks, "beta": beta, "objective": objective, "program": program}
+            vars(self).update(found, rounding=rounding)  # at once, whatever interrupts it
             if self.refutes(self.confirmed[0]):
                 self.confirmed, self.n_refuted = (0.0, self.confirmed[1]), self.n_refuted + 1
 
