@@ -189,8 +189,9 @@ def _is_coarse(X, rank):
     if size == 0.0:
         return True
     steps = [2.0**k for k in range(12) if not np.any(X * 2.0**k % 1.0)]
-    largest = size * steps[0] * np.sqrt(X.shape[1]) if steps else np.inf
-    return 2 * (rank - 1) * np.log(largest) <= -np.log(10 * SAME_TOL)
+    if not steps:
+        return False
+    return 2 * (rank - 1) * np.log(size * steps[0] * np.sqrt(X.shape[1])) <= -np.log(10 * SAME_TOL)
 
 
 def _are_copies(X, rows):

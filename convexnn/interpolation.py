@@ -192,11 +192,8 @@ def _interpolate(X, y, arrangements, architecture, solver, scope, tol, rng, verb
         run = _Run(program, tol, progress)
         if run.best is None:
             check_reachable(program)
-            with (
-                suppress(KeyboardInterrupt, TimeIsUp),
-                breakable(),
-                plain_interrupts(),
-            ):  # the best exact fit so far is kept
+            # the best exact fit so far is kept
+            with suppress(KeyboardInterrupt, TimeIsUp), breakable(), plain_interrupts():
                 _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
         return run.result()
 
