@@ -27,7 +27,7 @@ from .certificate import Certificate, uncontradicted
 from .cones import ArrangementCones, make_cones
 from .deadline import TimeIsUp, breakable
 from .design import Design
-from .enumeration import interior_gates
+from .enumeration import distinct_walls, interior_gates
 from .free_columns import POINT_TOL, FreeColumns, dual_domain, proved_value
 from .group_pricing import kappa_groups
 from .loss_fits import SEPARATED_TOL, least_loss
@@ -264,7 +264,11 @@ class Program:
         """Return an upper bound of kappa(V) over the blocks of this program, rounding included."""
         if self.by_prox and isinstance(self.cones, ArrangementCones):
             return kappa_bound(self.design, V) + self.dual_rounding(V)
-        return self.kappa(V) + self.dual_rounding(V)
+        left_out = 0.0
+        if isinstance(self.cones, ArrangementCones):  # cells between walls that were taken as one
+            slack = distinct_walls(self.design.X).slack()
+            left_out = max(slack @ np.abs(self.design.response(v)[0]) for v in V.T)
+        return self.kappa(V) + self.penalty.dual_factor * left_out + self.dual_rounding(V)
 
     def free_kappa(self, V: np.ndarray) -> float:
         """Return a bound of kappa(V) over all patterns that takes no search, rounding included.
