@@ -16,7 +16,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n 2
 
-# an hour or two on two processors; CONVEXNN_LONG=0.05 runs a twentieth, ARGS go to pytest
+# half an hour on two processors; CONVEXNN_LONG=0.05 runs a twentieth, ARGS go to pytest
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 $(ARGS) tests/long
 
