@@ -208,12 +208,16 @@ def _fit_program(y, lower, upper, basis):
     A = hstack([csr_array(basis), -eye_array(n), eye_array(n)], format="csr")
     bounds = np.array([[-np.inf, np.inf]] * k + [[0.0, np.inf]] * (2 * n))
     options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-    if is_limited():
-        options["time_limit"] = remaining()
-    result = linprog(cost, A_eq=A, b_eq=y / unit, bounds=bounds, method="highs", options=options)
-    if result.x is None and is_up():
-        return _quick_fit(y, lower, upper, basis)
-    if result.x is None:
+    for presolve in (True, False):  # which takes costs many orders apart for none, and the program for unbounded
+        options["presolve"] = presolve
+        if is_limited():
+            options["time_limit"] = remaining()
+        result = linprog(cost, A_eq=A, b_eq=y / unit, bounds=bounds, method="highs", options=options)
+        if result.x is None and is_up():
+            return _quick_fit(y, lower, upper, basis)
+        if result.x is not None:
+            break
+    else:
         raise ArithmeticError(f"the linear program of the fit of the free columns failed: {result.message}")
     beta = result.x[:k]
     zero = np.abs(basis @ beta - y / unit) <= 1e-9  # the vertex: these residuals vanish
