@@ -229,14 +229,14 @@ def test_losses_by_name():
 
 @pytest.mark.parametrize("loss", ["hinge", "absolute", "quantile"])
 def test_free_fits_of_weights_many_orders_apart(loss):
-    """Hundreds of small linear programs, some of which are called unbounded at first; to a part 1e-10 of the weights."""
+    """Hundreds of small linear programs, some called unbounded at first; to a part 1e-10 of the weights."""
     for seed in range(150):
         rng = np.random.default_rng(seed)
         n, d = int(rng.integers(4, 13)), int(rng.integers(1, 4))
         basis = np.linalg.qr(np.column_stack([np.ones(n), rng.standard_normal((n, d))]))[0]
+        Y = np.where(rng.random((n, 1)) < 0.3, 1.0, -1.0) if loss == "hinge" else rng.standard_normal((n, 1))
         weights = 10.0 ** rng.uniform(-9, 9, n)
         own = make_loss(loss, weights)
-        Y = np.where(rng.random((n, 1)) < 0.3, 1.0, -1.0) if loss == "hinge" else rng.standard_normal((n, 1))
         beta = own.fit_free(Y, basis)
         value = own.value(Y, basis @ beta)
         for size in (1e-6, 1e-2, 1.0):
