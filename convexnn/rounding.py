@@ -71,6 +71,5 @@ def _absolute(network):
     if network.gates is not None:
         changed |= {"activation": "relu", "gates": None}
     if network.activation == "leaky_relu":
-        steepest = max(1.0, abs(network.negative_slope))
-        changed |= {"activation": "relu", "W2": steepest * changed["W2"]}
+        changed["W2"] = changed["W2"] * max(1.0, abs(network.negative_slope))
     return replace(network, **changed)
