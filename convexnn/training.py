@@ -41,6 +41,8 @@ __all__ = ["REGRESSOR_LOSSES", "Training", "prepare_training", "regression_loss"
 REGRESSOR_LOSSES = ("squared", "huber", "quantile", "absolute")
 # alpha="auto" is this part of alpha_max.
 AUTO_FRACTION = 0.01
+# The part of the time of a fit that the search for alpha_max may take.
+SEARCH_PART = 0.3
 # Patterns sampled for "adaptive" where they cannot be generated.
 SAMPLED_PATTERNS = 1000
 # What is said where the objective of a network cannot be computed to the tolerance.
@@ -100,10 +102,13 @@ class Training:
     def alpha_max(self) -> float:
         """The smallest alpha at which no neuron is active, over given patterns or all, as far as search finds it.
 
-        Less where the time of the call is up.
+        Less where a part of the time of the call, which leaves most of it for training, is not enough.
         """
         if self.known_alpha_max is not None:
             return self.known_alpha_max
+        return within(SEARCH_PART * remaining(), self._alpha_max)
+
+    def _alpha_max(self):
         if self.generated:
             return alpha_max_over_all(self.program, "local", random_state=self.rng).value
         return kappa_at_zero(self.program)
