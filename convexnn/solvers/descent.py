@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils import gen_batches
 
+from ..deadline import is_up
 from ..threads import map_batches
 
 __all__ = ["SMOOTHING", "descend", "descend_factors"]
@@ -78,6 +79,8 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=
         return p[: m * d].reshape(m, d), p[m * d : m * (d + 1)], p[m * (d + 1) :].reshape(-1, n_outputs)
 
     def objective(p):
+        if is_up():
+            raise _Stopped
         W, a, b = split(p)
         A = own * a
         columns, outgoing = W.T.astype(dtype, copy=False), A.astype(dtype, copy=False)
@@ -149,6 +152,8 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.fl
         return parts[0].reshape(U.shape), parts[1].reshape(A.shape), parts[2].reshape(beta.shape)
 
     def objective(p):
+        if is_up():
+            raise _Stopped
         U, A, b = split(p)
         A = A.astype(dtype, copy=False)
         T = X @ U.T.astype(dtype, copy=False)
