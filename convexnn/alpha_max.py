@@ -137,12 +137,13 @@ def alpha_max_over_all(
         return AlphaMax(0.0, 0.0, "global")
     if is_up():
         value = _along_gradients(program, V)
-        return AlphaMax(value if value > program.dual_rounding(V) else 0.0, upper * program.relaxation, "local")
+        upper = upper * program.relaxation if program.loss.smooth else np.inf  # else V may be none of the zero network
+        return AlphaMax(value if value > program.dual_rounding(V) else 0.0, upper, "local")
     simplified = Simplified(program, program.zero()[1])
     problem = simplified.program
     V, rng = problem.any_dual_at_zero(), check_random_state(random_state)
     smooth = problem.loss.smooth
-    upper = np.inf if scope == "local" else problem.free_kappa(V) * problem.relaxation
+    upper = problem.free_kappa(V) * problem.relaxation if smooth and scope != "local" else np.inf
     kind, proved = "local", smooth
     value, searches = _along_gradients(problem, V), []
     many = V.shape[1] > 1 or problem.design.X.size > THIN_DATA  # of searches, or of cells
