@@ -30,8 +30,11 @@ STARTS = (1, 4)
 KINKED_STARTS = (0.1, 1, 4)
 # Relative distance of the bounds at which they are one, and the cones that an unasked proof may take.
 PROVED_TOL, PROOF_NODES = 1e-9, 200_000
-# The same for values that are only searched for, of losses with kinks: these are above alpha_max by as much, since to
-# find it to more digits takes many searches.
+# Relative difference of the objective of the zero network and the dual value at its dual vector, beyond which that has
+# few digits.
+KNOWN_TOL = 1e-6
+# The same as PROVED_TOL for values of losses with kinks that are only searched for: these are above alpha_max by as
+# much, since to find it to more digits takes many searches.
 LOCAL_TOL = 1e-3
 # Seconds that an unasked proof may take, about, by a count of its cones.
 PROOF_SECONDS = 1.0
@@ -89,14 +92,23 @@ def kappa_at_zero(program: Program) -> float:
     >>> round(kappa_at_zero(build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 1.0, "all", plain)), 7)
     10.6301458
     """
+    return _over_patterns(program).value
+
+
+def _over_patterns(program):
+    """Return what is known over the patterns of a program."""
     if program.fits_freely:
-        return 0.0
-    V, norm = program.any_dual_at_zero(), None
+        return AlphaMax(0.0, 0.0, program.scope)
+    V, norm, upper, scope = program.any_dual_at_zero(), None, np.inf, "local"
     with until_up():
         V = program.dual_at_zero()
         norm = program.kappa(V)
-    norm = _at_gates(program, V) if norm is None else norm
-    return norm if norm > program.dual_rounding(V) else 0.0
+        if _is_known(program, V):
+            upper, scope = float(program.kappa_bound(V) * program.relaxation), program.scope
+        elif program.scope == "sampled":
+            scope = "sampled"
+    norm = _at_gates(program, V) if norm is None else float(norm)
+    return AlphaMax(norm if norm > program.dual_rounding(V) else 0.0, upper if scope == "global" else np.inf, scope)
 
 
 def alpha_max_over_all(
@@ -132,19 +144,16 @@ def alpha_max_over_all(
     if program.fits_freely:  # what is rounding beside y is not beside what the free part leaves of y
         return AlphaMax(0.0, 0.0, "global")
     V = program.any_dual_at_zero()
-    upper = program.free_kappa(V)
-    if upper <= 2 * program.dual_rounding(V):
-        return AlphaMax(0.0, 0.0, "global")
-    if is_up():
-        value = _along_gradients(program, V)
-        upper = upper * program.relaxation if program.loss.smooth else np.inf  # else V may be none of the zero network
-        return AlphaMax(value if value > program.dual_rounding(V) else 0.0, upper, "local")
+    most, rounding, known = program.free_kappa(V), program.dual_rounding(V), _is_known(program, V)
+    if most <= 2 * rounding or is_up():
+        value = _along_gradients(program, V) if most > 2 * rounding else 0.0
+        upper, kind = most * program.relaxation if known else np.inf, "global" if known and value == 0.0 else "local"
+        return AlphaMax(value if value > rounding else 0.0, float(upper), kind)
     simplified = Simplified(program, program.zero()[1])
     problem = simplified.program
     V, rng = problem.any_dual_at_zero(), check_random_state(random_state)
     smooth = problem.loss.smooth
-    upper = problem.free_kappa(V) * problem.relaxation if smooth and scope != "local" else np.inf
-    kind, proved = "local", smooth
+    upper, kind, proved = np.inf, "local", smooth
     value, searches = _along_gradients(problem, V), []
     many = V.shape[1] > 1 or problem.design.X.size > THIN_DATA  # of searches, or of cells
     with until_up():
@@ -165,7 +174,10 @@ def alpha_max_over_all(
         else:
             found = [_search(problem, V[:, [c]], scope, rng) for c in range(V.shape[1])]
             value, searches = max(value, *(value for value, _ in found)), [search for _, search in found]
-    if scope != "local" and not problem.selects and not program.coupled:
+    known = scope != "local" and _is_known(problem, V)
+    if known:
+        upper = problem.free_kappa(V) * problem.relaxation + problem.dual_neglected(V)
+    if known and not problem.selects and not program.coupled:
         limits, prover = {"time_limit": max(remaining(), LEAST_SECONDS)}, Prover(problem)
         if limits["time_limit"] == np.inf:
             limits["time_limit"] = None
@@ -178,12 +190,10 @@ def alpha_max_over_all(
                 for c, found in enumerate([search.found for search in searches] or [None] * V.shape[1])
             ]
             value = max(value, *(bound.lower for bound in bounds))
-            upper = max(bound.upper for bound in bounds) * problem.relaxation
-            upper += problem.dual_neglected(V) + problem.dual_rounding(V)
+            proved_upper = max(bound.upper for bound in bounds) * problem.relaxation
+            upper = min(upper, proved_upper + problem.dual_neglected(V) + problem.dual_rounding(V))
             slack = 2 * PROVED_TOL + problem.relaxation - 1.0
             kind = "global" if proved and upper <= (1 + slack) * value + 2 * problem.dual_rounding(V) else "local"
-    if program.free_columns.is_stiff or not program.free_columns.resolved:  # V has a few digits only
-        upper, kind = np.inf, "local"
     value = value if value > problem.dual_rounding(V) else 0.0
     return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)
 
@@ -263,14 +273,19 @@ def _alpha_max(X, y, arrangements, architecture, scope, random_state):
     X = check_array(X, input_name="X")
     architecture = architecture.solved_for(X)
     program = build_program(X, y, 1.0, arrangements, architecture, random_state)
-    if len(program.design.arrangements):
-        value = kappa_at_zero(program)
-        if is_up():
-            return AlphaMax(value, np.inf, "local")
-        proved = program.scope == "global" and not program.free_columns.is_stiff
-        upper = program.kappa_bound(program.dual_at_zero()) if proved else np.inf
-        return AlphaMax(value, upper, program.scope if proved or program.scope != "global" else "local")
-    return alpha_max_over_all(program, scope, random_state)
+    return (
+        _over_patterns(program)
+        if len(program.design.arrangements)
+        else alpha_max_over_all(program, scope, random_state)
+    )
+
+
+def _is_known(program, V):
+    """Return whether a dual vector of the zero network is one to more than a few digits: D(V) is the objective."""
+    if program.free_columns.is_stiff or not program.free_columns.resolved:
+        return False
+    objective = program.loss.value(program.Y, program.free @ program.free_fit)
+    return -program.loss.conjugate(program.Y, -V) >= (1 - KNOWN_TOL) * objective
 
 
 def _at_gates(program, V):

@@ -12,8 +12,8 @@ pattern recognition, IEEE Transactions on Electronic Computers 14(3), 326-334. M
 networks are convex regularizers, ICML.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from math import comb
 from numbers import Integral
 from typing import Self
@@ -33,8 +33,8 @@ __all__ = [
     "enumerate_arrangements",
     "pattern_bits",
     "resolve_arrangements",
+    "rows_key",
     "sample_arrangements",
-    "still_complete",
     "unique_bits",
 ]
 
@@ -62,6 +62,12 @@ class Arrangements:
         Number of samples in a pattern.
     complete : bool
         Whether these are the patterns of all full-dimensional cells.
+    angle : float
+        The largest angle at which walls were taken as one, cells between them being left out.
+    rows : str
+        What tells the data that the patterns are complete for from others: `rows_key`.
+    on_walls : bool
+        Whether the patterns of points on walls are among them.
 
     Examples
     --------
@@ -78,6 +84,9 @@ class Arrangements:
     gates: np.ndarray
     n_samples: int
     complete: bool = False
+    angle: float = 0.0
+    rows: str = ""
+    on_walls: bool = False
 
     @classmethod
     def from_gates(cls, X: ArrayLike, gates: ArrayLike) -> Self:
@@ -108,11 +117,26 @@ class Arrangements:
                 f"got shape {gates.shape}"
             )
         bits = pattern_bits(X, gates)
-        first = np.sort(np.unique(_as_keys(bits), return_index=True)[1])
+        first = np.sort(unique_bits(bits)[1])
         return cls(bits[first], gates[first], len(X))
 
     def __len__(self):
         return len(self.bits)
+
+    def of(self, X: np.ndarray) -> Self:
+        """Take the patterns as those of data: complete only where they are for these.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, ...)
+            The data.
+
+        Returns
+        -------
+        Arrangements
+            The same where nothing changes.
+        """
+        return replace(self, complete=False) if self.complete and self.rows != rows_key(X) else self
 
     def patterns(self, index: slice | np.ndarray = slice(None)) -> np.ndarray:
         """Return patterns as booleans.
@@ -307,45 +331,33 @@ def unique_bits(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     >>> [part.tolist() for part in unique_bits(np.array([[2, 1], [0, 7], [2, 1]], np.uint8))]
     [[[0, 7], [2, 1]], [1, 0], [1, 0, 1]]
     """
-    bits = np.ascontiguousarray(bits)
-    rows = bits.view(np.dtype((np.void, bits.shape[1])))[:, 0]  # with axis=0 every byte is a field: 30 times as long
-    _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(_as_keys(bits), return_index=True, return_inverse=True)
     return bits[first], first, inverse
 
 
-def still_complete(arrangements: Arrangements, enumerate_all: Callable[[], Arrangements]) -> Arrangements:
-    """Return given arrangements, marked complete only where the data have no others: they may be of other data.
+def rows_key(X: np.ndarray) -> str:
+    """Return a hash of the set of the rows of data, the same whatever their order and however often each is there.
 
     Parameters
     ----------
-    arrangements : Arrangements
-        Given ones, whose patterns the data have.
-    enumerate_all : callable
-        Enumerates those of the data.
+    X : ndarray of shape (n_samples, ...)
+        The data.
 
     Returns
     -------
-    Arrangements
-        The same, or not complete.
+    str
+        The hash.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn.arrangements import enumerate_arrangements, still_complete
-    >>> X = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
-    >>> given = enumerate_arrangements(X)
-    >>> X[2, 0] = 1.0
-    >>> still_complete(given, lambda: enumerate_arrangements(X)).complete
-    False
+    >>> from convexnn.arrangements import rows_key
+    >>> X = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> rows_key(X) == rows_key(X[[1, 0, 1]]), rows_key(X) == rows_key(2 * X)
+    (True, False)
     """
-    if not arrangements.complete:
-        return arrangements
-    everything = in_time(enumerate_all, lambda: None)
-    if everything is not None and everything.complete:
-        given = set(map(bytes, arrangements.bits))
-        if all(bytes(bits) in given for bits in everything.bits):
-            return arrangements
-    return replace(arrangements, complete=False)
+    X = np.ascontiguousarray(X, dtype=np.float64).reshape(len(X), -1) + 0.0  # of zeros one sign
+    return f"{X.shape[1]}:{sha256(unique_bits(X.view(np.uint8))[0]).hexdigest()}"
 
 
 def pattern_bits(X: np.ndarray, gates: np.ndarray) -> np.ndarray:
@@ -419,7 +431,7 @@ def resolve_arrangements(
             raise ValueError(
                 "arrangements were made for other data: their gates have other patterns on X; make them again"
             )
-        return still_complete(arrangements, lambda: enumerate_arrangements(X))
+        return arrangements.of(X)
     if isinstance(arrangements, str) and arrangements == "all":
         return in_time(lambda: enumerate_arrangements(X), lambda: sample_arrangements(X, FEWEST_PATTERNS, random_state))
     if isinstance(arrangements, str) and arrangements == "adaptive":
@@ -451,7 +463,7 @@ def _check_rows(X):
 
 
 def _as_keys(bits):
-    """View rows of bytes as one comparable scalar each."""
+    """View rows of bytes as one comparable scalar each: to numpy every byte of a row is a field, 30 times as long."""
     bits = np.ascontiguousarray(bits)
     return bits.view(f"V{bits.shape[1]}").ravel()
 
@@ -462,5 +474,6 @@ def _enumerate(X, walls):
     arrangements = Arrangements.from_gates(X, gates)
     if len(arrangements) != len(gates):
         raise ThinCellsError
-    order = np.lexsort(arrangements.bits.T[::-1])
-    return Arrangements(arrangements.bits[order], arrangements.gates[order], len(X), walls.exact and angle <= SAME_TOL)
+    order, angle = np.lexsort(arrangements.bits.T[::-1]), max(walls.angle, angle)
+    bits, gates = arrangements.bits[order], arrangements.gates[order]
+    return Arrangements(bits, gates, len(X), angle <= SAME_TOL, angle, rows_key(X))

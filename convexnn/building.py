@@ -14,6 +14,7 @@ from .circular import fourier_basis
 from .cones import make_cones
 from .deadline import in_time
 from .design import Design
+from .enumeration import ThinCellsError
 from .faces import boundary_patterns
 from .losses import Hinge, Logistic, Loss, Softmax, Squared, SquaredHinge
 from .patchwise import PatchwiseDesign
@@ -206,12 +207,18 @@ def _patterns(rows, arrangements, architecture, random_state):
         few = partial(resolve_arrangements, rows, FEWEST_PATTERNS, random_state)
         return in_time(lambda: boundary_patterns(rows), few)
     found = resolve_arrangements(rows, arrangements, random_state)
-    if not found.complete:
+    if not found.complete or found.on_walls:
         return found
     # all cells: a threshold network has patterns of points on walls, too
-    everything = in_time(lambda: boundary_patterns(rows), lambda: None)
-    if everything is None:
-        return replace(found, complete=False)
-    if isinstance(arrangements, Arrangements):
-        return replace(found, complete=len(found) == len(everything))
-    return everything if len(everything) <= arrangements else replace(found, complete=False)
+    everything = _with_walls(rows, found)
+    if everything.on_walls and not isinstance(arrangements, Arrangements) and len(everything) <= arrangements:
+        return everything
+    return replace(found, complete=everything.on_walls and everything.complete and len(found) == len(everything))
+
+
+def _with_walls(rows, cells):
+    """Return the patterns of all points; of those in cells alone where there is no time, or there are too many."""
+    try:
+        return in_time(lambda: boundary_patterns(rows), lambda: cells)
+    except (ValueError, ThinCellsError):
+        return cells

@@ -119,8 +119,10 @@ class Certificate:
 
     def _gap(self, bound):
         rounding = self.rounding if self.rounding > ROUNDING * self.objective else 0.0
-        difference = max(self.objective - bound, 0.0) + rounding
-        return 0.0 if difference <= self.negligible else difference / max(self.objective, np.finfo(float).tiny)
+        difference = float(max(self.objective - bound, 0.0) + rounding)
+        if difference <= self.negligible:
+            return 0.0
+        return difference / max(float(self.objective), float(np.finfo(float).tiny))
 
     def reaches(self, tol: float) -> bool:
         """Return whether the gap is at most `tol`, by a bound that is not provisional.

@@ -5,6 +5,7 @@ is now: `until_up` and `despite_interrupt` turn it into one, so that what follow
 kept. It lives in a context variable, so each thread has its own, and no interrupt can leave it set.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -51,6 +52,7 @@ class _Call:
 
 _clock = ContextVar("clock", default=None)  # (the end in seconds of perf_counter, the outermost call)
 _breakable = ContextVar("breakable", default=False)
+_left = set()  # calls aside that go on by themselves
 
 
 def within(seconds, function, *args, **options):
@@ -136,8 +138,8 @@ def aside(function, *args, **options):
     Raises
     ------
     TimeIsUp
-        In a block that is `breakable`. The function goes on to its end, for which the process waits as it ends, and
-        what it returns is dropped.
+        In a block that is `breakable`. The function goes on to its end, for which the process waits as it ends or
+        forks, and what it returns is dropped.
     """
     if not is_limited():
         return function(*args, **options)
@@ -147,8 +149,19 @@ def aside(function, *args, **options):
     work = thread.submit(function, *args, **options)
     thread.shutdown(wait=False)
     if not wait([work], min(remaining(), TIMEOUT_MAX) if _breakable.get() else None).done:
+        _left.add(work)
+        work.add_done_callback(_left.discard)
         raise TimeIsUp
     return work.result()
+
+
+def _wait_for_left():
+    """Wait for what was left aside: a copy of the process would have its locks, and nobody to give them back."""
+    wait(tuple(_left))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_left)
 
 
 def affords(products):

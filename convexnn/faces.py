@@ -25,9 +25,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 from sklearn.utils import gen_batches
 
-from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, pattern_bits, unique_bits
+from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, pattern_bits, rows_key, unique_bits
 from .deadline import check
 from .enumeration import ANGLE_TOL, MANY_POINTS, SAME_TOL, ThinCellsError, cell_points, distinct_walls
+from .free_columns import are_multiples
 from .kernels import kernel
 from .quiet import warn
 from .validation import check_array, check_count
@@ -110,7 +111,7 @@ def boundary_patterns(X: ArrayLike, max_patterns: int = 1_000_000) -> Arrangemen
             "Centre or round the columns of X",
             UserWarning,
         )
-    return Arrangements(bits, gates, len(X), exact)
+    return Arrangements(bits, gates, len(X), exact, rows=rows_key(X), on_walls=True)
 
 
 def threshold_kappa(X: ArrayLike, v: ArrayLike, arrangements: Arrangements) -> float:
@@ -195,17 +196,11 @@ def _is_coarse(X, rank):
 
 
 def _are_copies(X, rows):
-    """Whether rows of one wall are multiples of one another, as well as these can be written in double precision."""
+    """Whether rows of one wall are multiples of one another, to the last bit."""
     order = np.argsort(rows.wall, kind="stable")
     order = order[rows.side[order] != 0]
     wall = rows.wall[order]
-    ours, first = X[order], X[order[np.searchsorted(wall, wall)]]
-    copies = np.zeros(len(order), bool)
-    for column in range(X.shape[1]):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            multiples = first * (ours[:, [column]] / first[:, [column]])
-        copies |= (multiples == ours).all(axis=1)
-    return bool(copies.all())
+    return bool(are_multiples(X[order].T, X[order[np.searchsorted(wall, wall)]].T).all())
 
 
 def _match_rows(X, bits, points, walls):

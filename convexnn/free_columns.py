@@ -18,7 +18,15 @@ from scipy.linalg import qr
 
 from .deadline import TimeIsUp, check
 
-__all__ = ["POINT_TOL", "FreeColumns", "dual_domain", "exact_products", "proved_value", "two_products"]
+__all__ = [
+    "POINT_TOL",
+    "FreeColumns",
+    "are_multiples",
+    "dual_domain",
+    "exact_products",
+    "proved_value",
+    "two_products",
+]
 
 EPS = float(np.finfo(float).eps)
 # Entries of a dual vector are rounded to this part of their sizes, and changes of it are known to CHANGE_TOL of theirs.
@@ -31,6 +39,8 @@ STIFF = 1e-6
 ROUNDS = 20
 # A multiple of the splitting constant of T. J. Dekker (1971): 27 of 53 bits.
 SPLITTER = 2.0**27 + 1.0
+# Entries of columns of about unit size below which a rest of a product may underflow.
+UNDERFLOW = 1e-250
 # Modulo which dependent columns are looked for first.
 PRIME = 2**61 - 1
 
@@ -56,16 +66,23 @@ class FreeColumns:
         kept = singular > len(U) * EPS * singular[0]
         return U[:, kept], Vt[kept].T / singular[kept] / self._scale[:, None]
 
-    @cached_property
+    @property
     def resolved(self):
         """Whether the basis spans the columns but for rounding: those left out depend on it exactly."""
+        try:
+            return self._resolved
+        except TimeIsUp:  # then it is not known
+            return False
+
+    @cached_property
+    def _resolved(self):
         rank, own = self.basis[0].shape[1], self._independent
         if rank == 0:
             return not self.F.any()
         if np.linalg.svd(self._unit(own), compute_uv=False)[-1] <= RESOLVED * len(self.F) * EPS:
             return False
         others = np.setdiff1d(np.arange(self.F.shape[1]), own)
-        others = [k for k in others if not any(_are_multiples(self.F[:, [k]], self.F[:, [j]]) for j in own)]
+        others = [k for k in others if not any(are_multiples(self.F[:, [k]], self.F[:, [j]])[0] for j in own)]
         return not others or _in_span(self.F[:, own], self.F[:, others])
 
     @cached_property
@@ -74,7 +91,8 @@ class FreeColumns:
         if self.F.shape[1] == 0:
             return False
         singular = np.linalg.svd(self.F / self._scale, compute_uv=False)
-        return bool(singular[-1] <= STIFF * singular[0])
+        kept = singular > len(self.F) * EPS * singular[0]
+        return bool(singular[kept].min(initial=np.inf) <= STIFF * singular[0])
 
     def correction(self, V, lower, upper):
         """Find an exactly feasible dual vector near V.
@@ -107,8 +125,7 @@ class FreeColumns:
     @cached_property
     def _scale(self):
         """Powers of two near the lengths of the columns, so that scaling is exact."""
-        lengths = np.linalg.norm(self.F, axis=0)
-        return np.exp2(np.round(np.log2(np.where(lengths > 0, lengths, 1.0))))
+        return _powers_of_two(np.linalg.norm(self.F, axis=0))
 
     @cached_property
     def _independent(self):
@@ -120,6 +137,11 @@ class FreeColumns:
 
     def _unit(self, columns):
         return self.F[:, columns] / self._scale[columns]
+
+
+def _powers_of_two(sizes):
+    """Return powers of two near sizes, 1 for zero."""
+    return np.exp2(np.round(np.log2(np.where(sizes > 0, sizes, 1.0))))
 
 
 def dual_domain(loss, Y):
@@ -207,10 +229,7 @@ def _in_span(basis, others):
     """
     rows = qr(basis.T, mode="r", pivoting=True)[1][: basis.shape[1]]
     integers, targets = _integers(basis), _integers(others)
-    try:
-        return all(_depends(integers, targets, rows, prime) for prime in (PRIME, None))
-    except TimeIsUp:  # then nothing is known
-        return False
+    return all(_depends(integers, targets, rows, prime) for prime in (PRIME, None))
 
 
 def _depends(integers, targets, rows, prime):
@@ -227,12 +246,26 @@ def _depends(integers, targets, rows, prime):
     return True
 
 
-def _are_multiples(columns, others):
-    """Return whether columns are multiples of others, each of its own, to the last bit."""
+def are_multiples(columns, others):
+    """Return which columns are multiples of others, each of its own, to the last bit.
+
+    Parameters
+    ----------
+    columns, others : ndarray of shape (n, n_columns)
+        The columns; the others are not zero.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_columns,)
+        False, too, where products of entries could underflow.
+    """
+    columns, others = (a / _powers_of_two(np.abs(a).max(axis=0)) for a in (columns, others))
     pivot = np.abs(others).argmax(axis=0)[None]
     ours = two_products(columns, np.take_along_axis(others, pivot, axis=0))
     theirs = two_products(others, np.take_along_axis(columns, pivot, axis=0))
-    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    same = [(a == b).all(axis=0) for a, b in zip(ours, theirs, strict=True)]
+    safe = [((np.abs(a) > UNDERFLOW) | (a == 0)).all(axis=0) for a in (columns, others)]
+    return np.logical_and.reduce(same + safe)
 
 
 def _integers(columns):

@@ -86,11 +86,11 @@ class Loss:
         return self.steepest * largest if self.smooth else np.inf
 
     def size(self, Y: np.ndarray) -> float:
-        """Return the size of gradients: the norm of the weighted targets, as far as gradients go both ways."""
+        """Return the size of gradients at weight one: the norm of the targets, as far as gradients go both ways."""
         lower, upper = self._box(Y)
         reach = np.minimum(-lower, upper)
         sizes = np.where(reach > 0, np.minimum(np.abs(Y), reach) if self.smooth else reach, np.abs(Y))
-        return float(np.linalg.norm(self.weights * sizes))
+        return float(np.linalg.norm(sizes))
 
     def saturates(self, Y: np.ndarray) -> bool:
         """Return whether the gradient is constant, and the curvature zero, beyond some predictions."""

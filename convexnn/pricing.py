@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .deadline import check
-from .enumeration import distinct_walls
+from .deadline import check, is_up
 from .projection import bound_projections
 
 __all__ = ["Prices", "kappa", "kappa_bound", "price"]
@@ -83,24 +82,24 @@ def kappa_bound(design, V):
     Returns
     -------
     float
-        The bound; inf where X' D_b v is not finite.
+        The bound, a coarse one of the blocks that there is no time for; inf where X' D_b v is not finite.
     """
     G = design.rmatvec(V)
     if not np.isfinite(G).all():
         return np.inf
-    slack, bounds = distinct_walls(design.X).slack(), []
+    largest = 0.0
     for c in range(V.shape[1]):
-        lengths, largest = np.linalg.norm(G[:, :, c], axis=1), 0.0
+        lengths = np.linalg.norm(G[:, :, c], axis=1)
         order = np.argsort(-lengths)
         for first in range(0, len(order), BATCH):
             batch = order[first : first + BATCH]
-            if lengths[batch[0]] <= largest:
+            if lengths[batch[0]] <= largest or is_up():
+                largest = max(largest, lengths[batch[0]])
                 break
             patterns = design.arrangements.patterns(design.pattern_index(batch))
             projected = bound_projections(design.unit_columns, patterns, G[batch, :, c], largest)
             largest = max(largest, projected[1].max())
-        bounds.append(largest + slack @ np.abs(design.response(V[:, c])[0]))
-    return float(max(bounds))
+    return float(largest)
 
 
 def price(design, cones, penalty, V, alpha, limit, tight):

@@ -34,6 +34,7 @@ from .loss_fits import SEPARATED_TOL, least_loss
 from .pricing import kappa, kappa_bound
 from .rounding import loss_rounding
 from .selection_cones import SelectionCones
+from .selections import selection_walls
 from .zero_dual import least_kappa, neurons_of_blocks
 
 __all__ = ["Program", "Solution"]
@@ -199,7 +200,7 @@ class Program:
     def project_dual(self, V: np.ndarray) -> np.ndarray:
         """Project V onto {F'V = 0} and the domain of the dual; what is only rounding becomes zero."""
         V = self.loss.project_dual(self.Y, V, self.free_basis[0])
-        if not np.linalg.norm(V) > RESIDUAL_TOL * self.loss.size(self.Y):
+        if not (np.abs(V) > RESIDUAL_TOL * self.loss.size(self.Y) * self.loss.weights).any():
             return np.zeros_like(V)
         for _ in range(REFINEMENTS if self.free_columns.is_stiff else 0):  # the basis has a few digits only
             change = self.free_columns.correction(V, *dual_domain(self.loss, self.Y))
@@ -262,13 +263,20 @@ class Program:
 
     def kappa_bound(self, V: np.ndarray) -> float:
         """Return an upper bound of kappa(V) over the blocks of this program, rounding included."""
-        if self.by_prox and isinstance(self.cones, ArrangementCones):
-            return kappa_bound(self.design, V) + self.dual_rounding(V)
-        left_out = 0.0
-        if isinstance(self.cones, ArrangementCones):  # cells between walls that were taken as one
-            slack = distinct_walls(self.design.X).slack()
-            left_out = max(slack @ np.abs(self.design.response(v)[0]) for v in V.T)
-        return self.kappa(V) + self.penalty.dual_factor * left_out + self.dual_rounding(V)
+        by_bounds = self.by_prox and isinstance(self.cones, ArrangementCones)
+        norm = kappa_bound(self.design, V) if by_bounds else self.kappa(V)
+        left_out = self._left_out @ np.linalg.norm(self.design.spread(V), axis=1)
+        return float(norm + self.penalty.dual_factor * left_out + self.dual_rounding(V))
+
+    @cached_property
+    def _left_out(self):
+        """How much of a dual vector's weight cells between walls that were taken as one may add to kappa, by row."""
+        X, angle = self.design.X, self.design.arrangements.angle
+        if isinstance(self.cones, ArrangementCones):
+            return abs(1.0 - self.design.slope) * distinct_walls(X).slack(angle)
+        if self.selects and angle > 0.0:
+            return selection_walls(X, self.design.n_patches)[0].slack(angle)[: len(X)]
+        return np.zeros(len(X))
 
     def free_kappa(self, V: np.ndarray) -> float:
         """Return a bound of kappa(V) over all patterns that takes no search, rounding included.
@@ -278,24 +286,32 @@ class Program:
         """
         if not self.penalty.separable:
             return np.inf
-        samples = np.ascontiguousarray(self.design.X).reshape(len(V), -1)
         first = group = np.arange(len(V))
         if self.architecture.constrained:
-            _, first, group = unique_bits(samples.view(np.uint8))
+            _, first, group = unique_bits(np.ascontiguousarray(self.design.X).reshape(len(V), -1).view(np.uint8))
         sums = np.zeros((len(first), V.shape[1]))
         np.add.at(sums, group, V)
-        lengths = np.linalg.norm(samples[first].reshape(len(first), self.design.n_patches, -1), axis=2).sum(axis=1)
-        steepest = max(1.0, abs(self.design.slope)) * self.penalty.dual_factor
-        return steepest * float(np.linalg.norm(sums, axis=1) @ lengths) + self.dual_rounding(V)
+        return self._steepest * float(np.linalg.norm(sums, axis=1) @ self._lengths[first]) + self.dual_rounding(V)
 
     def dual_rounding(self, V: np.ndarray, dtype: type = np.float64) -> float:
         """Return the size of the rounding errors of X' D V in products of a precision.
 
-        Sums are made in 16 lanes at least. That of single precision is an estimate: its bounds are proved anew.
+        sum_k |v_k| |x_k| times a few eps. Sums are made in 16 lanes at least. That of single precision is an estimate:
+        its bounds are proved anew.
         """
-        eps, sizes = float(np.finfo(dtype).eps), np.linalg.norm(self.design.X) * np.linalg.norm(V)
-        steepest = max(1.0, abs(self.design.slope)) * np.sqrt(self.design.n_patches) * self.penalty.dual_factor
-        return (8 + (len(self.design.X) / 16 if dtype is np.float64 else 0)) * eps * steepest * sizes
+        terms = 8 + (len(self.design.X) / 16 if dtype is np.float64 else 0)
+        sizes = float(np.linalg.norm(V, axis=1) @ self._lengths)
+        return terms * float(np.finfo(dtype).eps) * self._steepest * sizes
+
+    @cached_property
+    def _lengths(self):
+        """Lengths of the samples, those of all patches of one."""
+        return np.linalg.norm(self.design.X, axis=1).reshape(len(self.Y), -1).sum(axis=1)
+
+    @property
+    def _steepest(self):
+        """The dual norm of a block is at most this times its length where all samples are active."""
+        return max(1.0, abs(self.design.slope)) * self.penalty.dual_factor
 
     def certificate(self, W: np.ndarray, beta: np.ndarray, V: np.ndarray | None = None) -> Certificate:
         """Bound the optimum from below and compare.

@@ -6,7 +6,7 @@ leaves last puts back what it found, the filters of the other.
 
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import get_ident
 
 __all__ = ["ignoring", "solve_quietly", "warn"]
@@ -38,7 +38,7 @@ def ignoring(category, start=""):
         yield
     finally:
         here.active = False  # in a copy of the filters that another thread may have put away
-        if entry in warnings.filters:
+        with suppress(ValueError):  # of filters that another thread put back
             warnings.filters.remove(entry)
 
 

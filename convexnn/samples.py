@@ -53,7 +53,8 @@ class Samples:
         first = np.unique(self.place, return_index=True)[1]
         bits = np.packbits(arrangements.patterns()[:, _rows(first, n_patches)], axis=1)
         kept = np.sort(unique_bits(bits)[1])
-        return Arrangements(bits[kept], arrangements.gates[kept], n_patches * len(first), arrangements.complete)
+        gates, n_rows = arrangements.gates[kept], n_patches * len(first)
+        return replace(arrangements, bits=bits[kept], gates=gates, n_samples=n_rows)
 
     def patterns_of_all(self, arrangements):
         """Return patterns of the distinct samples as those of all."""

@@ -20,7 +20,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_random_state, gen_batches
 
-from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements, still_complete, unique_bits
+from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements, rows_key, unique_bits
 from .deadline import in_time, is_up, until_up
 from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 from .kernels import kernel
@@ -34,6 +34,7 @@ __all__ = [
     "selected_patches",
     "selection_bits",
     "selection_rows",
+    "selection_walls",
     "write_row",
 ]
 
@@ -149,7 +150,9 @@ def enumerate_selections(X, n_patches, max_cells=1_000_000):
     """
     X = _check_rows(X, n_patches)
     max_cells = check_count("max_cells", max_cells)
-    walls, predicted = _walls(X, n_patches) if X.size * (n_patches + 1) // 2 <= MOST_ENTRIES else (None, np.inf)
+    walls, predicted = (
+        selection_walls(X, n_patches) if X.size * (n_patches + 1) // 2 <= MOST_ENTRIES else (None, np.inf)
+    )
     if predicted > max_cells:
         raise ValueError(
             f"the arrangement of the {n_patches} patches of {len(X) // n_patches:,} samples and of their differences "
@@ -186,7 +189,7 @@ def sample_selections(X, n_patches, n_selections, random_state=None):
     """
     X, n_selections = _check_rows(X, n_patches), check_count("n_selections", n_selections)
     if len(X) * (n_patches + 1) // 2 <= n_selections:  # else there are more cells, unless walls coincide
-        walls, predicted = _walls(X, n_patches)
+        walls, predicted = selection_walls(X, n_patches)
         if predicted <= n_selections:
             with suppress(ThinCellsError):  # sampling finds the cells that are not too thin
                 return _enumerate(X, n_patches, walls)
@@ -236,7 +239,7 @@ def resolve_selections(X, arrangements, n_patches, random_state=None):
     X = _check_rows(X, n_patches)
     if isinstance(arrangements, Arrangements):
         _check_fit(X, arrangements, n_patches)
-        return still_complete(arrangements, lambda: enumerate_selections(X, n_patches))
+        return arrangements.of(_samples(X, n_patches))
     if isinstance(arrangements, str) and arrangements == "all":
         few = partial(sample_selections, X, n_patches, FEWEST_PATTERNS, random_state)
         return in_time(lambda: enumerate_selections(X, n_patches), few)
@@ -328,8 +331,23 @@ def _check_fit(X, arrangements, n_patches):
             )
 
 
-def _walls(X, n_patches):
-    """Return the walls of the rows and of their differences, and an upper bound of the number of cells."""
+def selection_walls(X, n_patches):
+    """Return the walls of the rows and of their differences, and an upper bound of the number of cells.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples * n_patches, n_features)
+        The rows, those of a sample one after the other.
+    n_patches : int
+        Number of patches of a sample.
+
+    Returns
+    -------
+    walls : Walls
+        Those of the rows first.
+    count : int
+        At most this many cells.
+    """
     d, (k, m) = X.shape[1], np.triu_indices(n_patches, 1)
     patches = X.reshape(-1, n_patches, d)
     sizes, differences = np.linalg.norm(patches, axis=2), patches[:, k] - patches[:, m]
@@ -347,7 +365,12 @@ def _enumerate(X, n_patches, walls):
     selected = selected_patches(np.unpackbits(bits, axis=1, count=len(X)).view(bool), n_patches)
     if not _inside(X, selected, gates):
         raise ThinCellsError
-    return Arrangements(bits, gates, len(X), walls.exact and angle <= SAME_TOL)
+    angle = max(walls.angle, angle)
+    return Arrangements(bits, gates, len(X), angle <= SAME_TOL, angle, rows_key(_samples(X, n_patches)))
+
+
+def _samples(X, n_patches):
+    return X.reshape(-1, n_patches * X.shape[1])
 
 
 def _distinct(X, gates, n_patches):

@@ -223,7 +223,8 @@ def _certified(x, Y, alpha, loss, skip, tol, nodes, theta, candidates, status):
     steepness = np.ptp(x) * np.sqrt(len(x)) / alpha
     for V in [-loss.grad(Y, Z), *candidates]:
         V = loss.project_dual(Y, V, basis)
-        V = loss.best_scale(Y, V, alpha / max(_kappa(x, V), np.finfo(float).tiny)) * V
+        norm = _kappa(x, V)
+        V = loss.best_scale(Y, V, alpha / norm if norm > 0 else np.inf) * V
         best = max(best, (proved_value(loss, Y, free, V, steepness), V), key=lambda pair: pair[0])
     objective = loss.value(Y, Z) + alpha * float(np.abs(right).sum() + np.abs(left).sum())
     rounding = loss.value(Y, np.zeros_like(Y)) * ROUNDING

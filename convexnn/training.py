@@ -106,6 +106,8 @@ class Training:
         """
         if self.known_alpha_max is not None:
             return self.known_alpha_max
+        if self.program.fits_freely:  # which is found, and kept, in all of the time
+            return 0.0
         return within(SEARCH_PART * remaining(), self._alpha_max)
 
     def _alpha_max(self):

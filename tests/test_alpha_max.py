@@ -210,6 +210,48 @@ def test_nothing_is_proved_of_a_fit_of_few_digits(noise):
     X, y = rng.standard_normal((8, 2)), rng.standard_normal(8)
     X[:, 1] = X[:, 0] * (1 + noise * rng.standard_normal(8))
     for arrangements in ("adaptive", 16):
-        found = alpha_max(X, y, skip=True, arrangements=arrangements, return_bounds=True, random_state=0)
-        assert found.scope != "global"
-        assert found.upper == np.inf
+        for limit in (None, 1e-9):
+            options = {"skip": True, "arrangements": arrangements, "time_limit": limit, "random_state": 0}
+            found = alpha_max(X, y, **options, return_bounds=True)
+            assert found.scope != "global"
+            assert found.upper == np.inf
+
+
+def test_a_skip_of_dependent_columns_is_no_obstacle():
+    """One-hot columns beside an intercept are dependent exactly, of which nothing is lost."""
+    rng = np.random.default_rng(0)
+    X, y = np.column_stack([np.eye(3)[np.arange(12) % 3], rng.standard_normal(12)]), rng.standard_normal(12)
+    found = alpha_max(X, y, skip=True, return_bounds=True)
+    assert found.scope == "global"
+    assert found.value <= found.upper <= found.value * (1 + 1e-8)
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e-3, 1e5])
+def test_a_small_sample_counts_beside_a_large_one(size):
+    """Of y = (1, 0) all that neurons see is the first: kappa(y) = |x_1|, however small beside the other."""
+    found = alpha_max([[size, 0.0], [0.0, 1.0 / size]], [1.0, 0.0], **PLAIN, return_bounds=True)
+    assert found.value == pytest.approx(size)
+    assert size * (1 - 1e-15) <= found.upper <= size * (1 + 1e-8)
+
+
+@pytest.mark.parametrize("loss", ["squared", "absolute", "huber"])
+@pytest.mark.parametrize("weight", [1e3, 1e9, 1e16])
+def test_samples_of_little_weight_count_beside_a_heavy_one(loss, weight):
+    """The heavy one is fitted by the intercept, what is left is that of the others."""
+    X, y = np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 2.0, 5.0])
+    model = ConvexReLURegressor(loss=loss, max_iter=3, random_state=0).fit(X, y, [weight, 1.0, 1.0])
+    light = ConvexReLURegressor(loss=loss, max_iter=3, random_state=0).fit(X, y, [1e3, 1.0, 1.0])
+    assert model.alpha_max_ == pytest.approx(light.alpha_max_, rel=0.2)
+
+
+@pytest.mark.parametrize("unit", [1e-5, 1.0, 1e3])
+def test_hidden_biases_are_charged_in_every_unit(unit):
+    """Knots on a grid: no neuron has more than the proved bound."""
+    x, y = unit * np.arange(5.0), np.array([0.0, 1.0, 0.3, 2.0, 5.0])
+    knots = np.concatenate([np.linspace(-2 * unit, 6 * unit, 4001), x])
+    heights = np.maximum(x[:, None] - knots, 0.0).T @ (y - y.mean()) / np.hypot(1.0, knots)
+    for arrangements in ("all", "adaptive"):
+        found = alpha_max(x[:, None], y, arrangements=arrangements, return_bounds=True)
+        assert found.scope == "global"
+        assert isinstance(found.upper, float)
+        assert np.abs(heights).max() <= found.upper <= found.value * (1 + 1e-6)

@@ -4,8 +4,10 @@ from math import comb
 import numpy as np
 import pytest
 from exact import count_cells
+from scipy.linalg import block_diag
 from scipy.optimize import linprog
 
+from convexnn import ConvexReLURegressor
 from convexnn.arrangements import (
     Arrangements,
     count_arrangements,
@@ -282,6 +284,31 @@ def test_given_arrangements_are_complete_of_their_data_alone():
     X[3, 1] = 1.5
     assert not resolve_arrangements(X, given).complete
     assert len(enumerate_arrangements(X)) > len(given)
+
+
+@pytest.mark.parametrize(
+    ("activation", "hidden_bias"),
+    [("relu", "penalized"), ("relu", "free"), ("relu", "none"), ("threshold", "penalized"), ("threshold", "none")],
+)
+def test_patterns_of_a_fit_are_those_of_the_next(activation, hidden_bias):
+    """However many there may be, by the count of generic data: they are there already."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(-3, 4, (9, 2)).astype(float), rng.standard_normal(9)
+    X[4] = X[2]
+    options = {"alpha": 0.1, "activation": activation, "hidden_bias": hidden_bias, "random_state": 0}
+    first = ConvexReLURegressor(arrangements="all", **options).fit(X, y)
+    again = ConvexReLURegressor(arrangements=first.arrangements_, **options).fit(X, y)
+    assert first.certificate_.scope == again.certificate_.scope == "global"
+    assert again.certificate_.objective == first.certificate_.objective
+
+
+def test_more_patterns_than_are_enumerated_unasked_can_be_given():
+    X = block_diag(*np.random.default_rng(0).standard_normal((3, 13, 2)))
+    with pytest.raises(ValueError, match="max_arrangements"):
+        enumerate_arrangements(X)
+    given = enumerate_arrangements(X, max_arrangements=10**8)
+    assert len(given) == 26**3  # the cells of the product are products of cells
+    assert resolve_arrangements(X, given) is given
 
 
 @pytest.mark.parametrize("far", [1.0, 1e8])

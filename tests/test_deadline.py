@@ -1,6 +1,9 @@
 """Ctrl-C at any time: a fit that is complete, or the estimator as it was."""
 
+import os
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from contextlib import contextmanager, nullcontext
@@ -9,9 +12,10 @@ from functools import cache
 import numpy as np
 import pytest
 from interrupts import KINDS, fit, interrupted_fit
+from scipy.optimize import linprog
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import ConvexReLURegressor
+from convexnn import Architecture, ConvexReLURegressor, build_program, training
 from convexnn.deadline import TimeIsUp, aside, breakable, is_up, remaining, within
 from convexnn.threads import map_batches
 
@@ -123,6 +127,72 @@ def test_what_goes_on_aside_gives_its_result_or_its_error_in_time():
         within(0.01, call, let.wait)
     let.set()
     assert within(0.01, aside, lambda: time.sleep(0.05) or "done") == "done"  # which has to be done
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_waits_for_what_goes_on_aside():
+    """Else the copy has locks that nobody is left to give back, such as that of compilation."""
+    code = """
+        import os, threading, time
+        from convexnn.deadline import TimeIsUp, aside, breakable, within
+        lock = threading.Lock()
+        def hold():
+            with lock:
+                time.sleep(0.5)
+        def call():
+            with breakable():
+                aside(hold)
+        try:
+            within(0.1, call)
+        except TimeIsUp:
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if lock.acquire(timeout=30) else 1)
+            print(os.waitpid(child, 0)[1])
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "0"
+
+
+def test_no_part_of_the_time_spoils_what_is_kept(monkeypatch):
+    """The free fit, which alpha_max is the first to ask for, has all of the time."""
+    monkeypatch.setattr(training, "SEARCH_PART", 1e-9)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 3))
+    y = X[:, 0] + 0.1 * rng.standard_t(2, 200)
+    model = ConvexReLURegressor(alpha=1e9, loss="absolute", skip=True, time_limit=100, random_state=0).fit(X, y)
+    columns = np.column_stack([np.ones(200), X])
+    zeros, ones = np.zeros(4), np.ones(200)
+    best = linprog(  # |r| = p + q with r = p - q
+        np.r_[zeros, ones, ones],
+        A_eq=np.hstack([columns, np.eye(200), -np.eye(200)]),
+        b_eq=y,
+        bounds=[(None, None)] * 4 + [(0, None)] * 400,
+    ).fun
+    assert model.certificate_.objective == pytest.approx(best, rel=1e-9)
+
+
+def test_what_cannot_be_written_out_in_time_is_not_begun():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((1000, 10)), rng.standard_normal(1000)
+    model = ConvexReLURegressor(alpha=1.0, arrangements=600, solver="cvxpy", time_limit=1.0, random_state=0)
+    before = threading.active_count()
+    with pytest.warns(ConvergenceWarning, match="user_limit"):
+        model.fit(X, y)
+    assert threading.active_count() == before
+    assert model.certificate_.objective == pytest.approx(0.5 * np.sum((y - y.mean()) ** 2))
+
+
+def test_a_bound_of_kappa_is_one_without_time():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((12, 3)), rng.standard_normal((12, 2))
+    program = build_program(X, y, 1.0, "all", Architecture(output_penalty="l1"))
+    V = program.any_dual_at_zero()
+    exact = program.kappa(V)
+    assert program.kappa_bound(V) == pytest.approx(exact, rel=1e-9)
+    assert within(0.0, program.kappa_bound, V) >= exact
 
 
 def test_threads_have_the_clock():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from convexnn import ConvexReLURegressor
+from convexnn import Architecture, ConvexReLURegressor, build_program
 from convexnn.arrangements import Arrangements, enumerate_arrangements, resolve_arrangements
 from convexnn.faces import boundary_patterns, threshold_kappa
 
@@ -89,7 +89,7 @@ CASES = {
     "generic in four dimensions": RNG.standard_normal((6, 4)),
     "half space": np.abs(GENERIC),
     "duplicates": np.vstack([GENERIC[:5], GENERIC[:3]]),
-    "opposites": np.vstack([GENERIC[:5], -GENERIC[:2], -3 * GENERIC[2:3]]),
+    "opposites": np.vstack([GENERIC[:5], -GENERIC[:2], -4 * GENERIC[2:3]]),
     "opposites in four dimensions": np.vstack([M := RNG.standard_normal((5, 4)), -M[:3]]),
     "opposites alone": np.vstack([GENERIC[:3], -GENERIC[:3]]),
     "zero rows": np.vstack([np.zeros((1, 3)), GENERIC[:5], -GENERIC[:1], np.zeros((1, 3))]),
@@ -253,3 +253,26 @@ def test_copies_and_small_integers_stay_complete():
         rng.integers(-2, 3, (9, 3)) / 4.0,
     ):
         assert boundary_patterns(X).complete
+
+
+@pytest.mark.parametrize(
+    "X", [[[1.0, 1 / 3], [3.0, 1.0]], [[0.1, 0.7], [0.3, 2.1]], [[1.0, 2.0], [2.0, 4.0000000000000009]]]
+)
+def test_rows_that_are_multiples_but_for_rounding_are_no_copies(X):
+    """Where a product is exactly zero the other is not: a step has its whole height between them."""
+    with pytest.warns(UserWarning, match="not marked complete"):
+        assert not boundary_patterns(X).complete
+    assert boundary_patterns(np.vstack([X[0], np.multiply(X[0], -4.0)])).complete
+
+
+def test_patterns_of_cells_alone_are_not_all_of_a_threshold_network():
+    """Of rows and their opposites: points on their walls are on both sides."""
+    X, y = np.array([[1.0, 2.0], [-1.0, -2.0], [3.0, -1.0]]), [1.0, 1.0, 0.5]
+    options = Architecture("threshold", hidden_bias="none", fit_intercept=False)
+    scopes = [
+        build_program(X, y, 0.01, given, options).scope for given in (enumerate_arrangements(X), boundary_patterns(X))
+    ]
+    assert scopes == ["sampled", "global"]
+    moved = X.copy()
+    moved[1, 1] = np.nextafter(-2.0, 0.0)
+    assert build_program(moved, y, 0.01, boundary_patterns(X), options).scope == "sampled"

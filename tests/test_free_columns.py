@@ -125,5 +125,16 @@ def test_samples_of_small_weight_count():
     """Their residuals are no rounding beside a sample of much weight that is fitted."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((8, 2)), rng.standard_normal(8)
-    model = ConvexReLURegressor(alpha=1e-3, time_limit=1, random_state=0).fit(X, y, np.r_[1e30, np.ones(7)])
-    assert not (model.status_ == "solved" and model.n_neurons_ == 0)
+    model = ConvexReLURegressor(alpha=1e-3, max_iter=5, random_state=0).fit(X, y, np.r_[1e30, np.ones(7)])
+    assert model.n_neurons_ > 0
+    assert model.alpha_max_ > 0.0
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0**-530, 2.0**500])
+def test_multiples_are_told_from_others_in_every_unit(unit):
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal(6)
+    b = 3.0 * a
+    assert FreeColumns(np.column_stack([a, 2.0 * a]) * unit).resolved
+    b[2] = np.nextafter(b[2], np.inf)
+    assert not FreeColumns(np.column_stack([a, b]) * unit).resolved

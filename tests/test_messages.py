@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from convexnn import Certificate, ConvexReLUClassifier, ConvexReLURegressor, Network
+from convexnn import (
+    Certificate,
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    Network,
+    regularization_path,
+)
 from convexnn.arrangements import enumerate_arrangements
 from convexnn.baselines import train_adam
 from convexnn.datasets import make_windows, planted_network, split_signal
@@ -67,9 +74,15 @@ def test_certificates_hold_plain_numbers():
         lambda: ConvexReLURegressor(arrangements=8, solver="cvxpy", max_iter=1).fit(X, np.abs(X[:, 0])),
         lambda: ConvexReLUClassifier(loss="hinge", alpha=1e-3, max_iter=1, tol=1e-9).fit(X, X[:, 0] * X[:, 1] > 0),
         lambda: enumerate_arrangements([[1.0, 0.0], [1.0, 1e-11], [0.0, 1.0]]),
+        lambda: regularization_path(
+            X, X[:, 0] ** 2, alphas=[1e-3], estimator=ConvexReLURegressor(max_iter=1, tol=1e-9)
+        ),
+        lambda: ConvexReLURegressor(arrangements=8, solver="cvxpy", max_iter=1, time_limit=60).fit(X, np.abs(X[:, 0])),
+        lambda: ConvexReLURegressorCV(ConvexReLURegressor(time_limit=1e-3), cv=2).fit(X, np.abs(X[:, 0])),
     ],
 )
 def test_warnings_point_at_the_line_of_the_user(call):
-    with pytest.warns(UserWarning, match="gap|walls") as caught:
+    with pytest.warns(UserWarning, match="gap|walls|kept|taken") as caught:
         call()
-    assert {warning.filename for warning in caught} == {__file__}
+    line = call.__code__.co_firstlineno
+    assert {(warning.filename, warning.lineno) for warning in caught} == {(__file__, line)}

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 # What solvers say that cannot go on.
 NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inner solver)"
+# What is said where the gap was at most `tol` before the bound was proved anew.
+CHARGED = "stopped where rounding, which the bound is charged for, is all that is left"
 # What is said where the last bound was above the objective, which no search that is left could mend.
 REFUTED = "its search missed patterns, as the bound that it found is above the objective and was dropped"
 # What is said where the optimum is 0, and no network attains it.
@@ -283,7 +285,7 @@ class Monitor:
         n_iter = len(self.history)
         self.history[-1] |= self._state()  # with what came after the last record, such as a proof
         converged = certificate.reaches(tol)
-        status = "solved" if converged else self.status
+        status = "solved" if converged else self.status or CHARGED
         facts = {"alpha": self.program.alpha, "time": self.elapsed, "n_neurons": None if self.W.any() else 0}
         self.progress.close(summary(certificate, tol, status, **facts))
         if not converged:

@@ -160,10 +160,10 @@ def enlarge(neurons, n_new, loss):
     new = replace(neurons, blocks=neurons.blocks[first:], U=neurons.U[first:], A=neurons.A[first:])
     Y, fit, value = neurons.program.Y, old.fit(), old.value(loss)
     change = replace(new, beta=np.zeros_like(new.beta)).fit()
-    slope = np.sum(loss.grad(Y, fit) * change) + neurons.program.alpha * new.sizes.sum()
+    slope = float(np.sum(loss.grad(Y, fit) * change) + neurons.program.alpha * new.sizes.sum())
     curvature = loss.curvature(Y, fit)
     bent = curvature * change if loss.separable else np.einsum("nkl,nl->nk", curvature, change)
-    t = min(max(-slope / max(float(np.sum(bent * change)), np.finfo(float).tiny), 0.0), LARGEST_SCALE)
+    t = min(max(-slope / max(float(np.sum(bent * change)), float(np.finfo(float).tiny)), 0.0), LARGEST_SCALE)
     for _ in range(MAX_HALVINGS):
         scale = np.where(np.arange(len(neurons)) < first, 1.0, np.sqrt(t))[:, None]
         trial = replace(neurons, U=scale * neurons.U, A=scale * neurons.A)

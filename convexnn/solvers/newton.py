@@ -214,5 +214,5 @@ def _evaluate(sub, center, Z):
     P, W = sub.prox(center.W + step * sub.adjoint(V), step)
     beta = center.beta + free_step * (sub.basis.T @ V)
     conjugate = -float(np.sum(Z * V)) - loss.value(Y, Z)  # L*(-V), by Fenchel's equality
-    phi = conjugate + np.sum(W**2) / (2 * step) + np.sum(beta**2) / (2 * free_step)
+    phi = conjugate + np.vdot(W, W) / (2 * step) + np.vdot(beta, beta) / (2 * free_step)
     return Point(Z, P, W, beta, float(phi))

@@ -18,7 +18,18 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..architecture import BIAS_UNIT
 from ..cones import make_cones
-from ..deadline import TimeIsUp, aside, breakable, check, end_now, interrupted, plain_interrupts, remaining, within
+from ..deadline import (
+    TimeIsUp,
+    affords,
+    aside,
+    breakable,
+    check,
+    end_now,
+    interrupted,
+    plain_interrupts,
+    remaining,
+    within,
+)
 from ..program import Program, Solution
 from ..progress import Progress, summary
 from ..quiet import solve_quietly, warn
@@ -43,6 +54,8 @@ SHORTER_STEPS, LOOSER = {"CLARABEL": {"max_step_fraction": 0.9}}, (1e2, 1e4)
 SOLVER_PART = 0.8
 # Most nonzeros that the constraint matrix may have: at this size it takes gigabytes, and the solver hours.
 MAX_NONZEROS = 100_000_000
+# Products that take as long as cvxpy takes for a nonzero, at its fastest.
+WRITING = 300
 ADVICE = "columns of X far from zero or of very different sizes are the usual cause: standardise them"
 
 
@@ -98,6 +111,8 @@ def build_reference_program(program: Program) -> ReferenceProgram:
     """
     import cvxpy as cp
 
+    if not affords(WRITING * _n_nonzeros(program)):
+        raise TimeIsUp
     design, n_outputs = program.design, program.Y.shape[1]
     patterns, activity = design.arrangements.patterns(), design.activity(np.arange(len(design.arrangements)))
     names = [name for name, _ in zip("UV", design.signs, strict=False)]
@@ -222,8 +237,12 @@ def _run(program, solver, options, verbose):
         return W, beta, certificate, dual, "interrupted", n_iter
 
 
+def _n_nonzeros(program):
+    return program.design.n_blocks * program.design.X.size * program.Y.shape[1]
+
+
 def _check_size(program):
-    n_nonzeros = program.design.n_blocks * program.design.X.size * program.Y.shape[1]
+    n_nonzeros = _n_nonzeros(program)
     if n_nonzeros > MAX_NONZEROS:
         raise ValueError(
             f"arrangements: {len(program.design.arrangements):,} patterns make a program of {n_nonzeros:,} nonzeros, "
