@@ -77,7 +77,7 @@ def draw_objective(axis, rows):
     names = [f"{row['model']}\nalpha = {row['alpha']:.3g}" for row in rows]
     labels = {"Adam": "Adam, each seed", "convex": "convex CNN (its gap)"}
     for k, row in enumerate(rows):
-        bound = bounds[row["alpha"]]
+        bound = bounds[row["alpha"]] or np.nan  # nothing is above no bound
         excess = 100 * (np.array(row.get("objectives", [row["objective"]])) / bound - 1)
         kind = "Adam" if "objectives" in row else "convex"
         style = {"color": color_of(row["model"]), "ms": 9 if kind == "convex" else 5}
