@@ -32,8 +32,8 @@ from benchmarks.digits_adam import import_torch, train_adam
 from benchmarks.digits_figures import describe, draw_all, findings
 from benchmarks.harness import environment, write_json
 from convexnn import CircularCNNClassifier, ConvexCNNClassifier
+from convexnn.geometry.patches import Patches
 from convexnn.losses import make_loss
-from convexnn.patches import Patches
 
 logger = logging.getLogger("benchmarks.digits")
 

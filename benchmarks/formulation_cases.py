@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from convexnn.patches import Patches
+from convexnn.geometry.patches import Patches
 
 __all__ = ["CASES", "LABELS", "Case"]
 

@@ -11,16 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from convexnn import Architecture, minimum_norm_interpolation
-from convexnn.adversarial import robust_margin_bound, solve_adversarial
-from convexnn.alpha_max import alpha_max_over_all, kappa_at_zero
-from convexnn.building import build_program
-from convexnn.kernel import solve_gated_ridge
 from convexnn.losses import make_loss
-from convexnn.polynomial import polynomial_kappa, solve_polynomial
-from convexnn.recovery import recover
+from convexnn.model.building import build_program
+from convexnn.networks.recovery import recover
+from convexnn.pricing.alpha_max import alpha_max_over_all, kappa_at_zero
+from convexnn.pricing.kappa import dual_at_zero
 from convexnn.solvers import solve_generation, solve_given, solve_reference
 from convexnn.solvers.vector_generation import solve_vector_generation
-from convexnn.spline import solve_spline
+from convexnn.special.adversarial import robust_margin_bound, solve_adversarial
+from convexnn.special.kernel import solve_gated_ridge
+from convexnn.special.polynomial import polynomial_kappa, solve_polynomial
+from convexnn.special.spline import solve_spline
 
 from .formulation_cases import LABELS
 from .formulation_references import adversarial, loss_value, polynomial, ridge, threshold_samples
@@ -215,7 +216,7 @@ def _polynomial(case, X, Y, weight):
     """Polynomial activations: a semidefinite program. Other networks with the same loss give the dual at zero."""
     loss, coefficients = _loss(case, weight), case.options["coefficients"]
     program = build_program(X, Y, 1.0, "adaptive", Architecture(output_penalty="l1"), loss=loss)
-    alpha = _alpha(polynomial_kappa(X, program.dual_at_zero(), coefficients))
+    alpha = _alpha(polynomial_kappa(X, dual_at_zero(program), coefficients))
 
     def solve():
         solution = solve_polynomial(X, Y, alpha, loss, coefficients, tol=TOL)

@@ -35,7 +35,7 @@ from convexnn import (
     solve_working_set,
 )
 from convexnn.baselines import train_adam
-from convexnn.minimal import minimal_network
+from convexnn.networks.minimal import minimal_network
 
 __all__ = ["PROOFS", "TARGETS", "main", "proof_limit", "time_to_objective"]
 

@@ -34,7 +34,7 @@ from benchmarks.problems import make_problem
 from benchmarks.solvers import load_average
 from convexnn import Network, build_program, recover, solve_generation, solve_working_set
 from convexnn.baselines import train_adam, train_lbfgs, train_sgd
-from convexnn.minimal import minimal_network
+from convexnn.networks.minimal import minimal_network
 
 __all__ = ["main", "relu_network", "scnn_discrepancy", "train_scnn"]
 

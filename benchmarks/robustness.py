@@ -22,10 +22,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.harness import environment, format_table, write_json
 from convexnn import Architecture, build_program, count_arrangements, solve_generation, solve_working_set
-from convexnn.alpha_max import alpha_max_over_all
-from convexnn.branch_and_bound import bound_kappa
-from convexnn.enumeration import distinct_walls
-from convexnn.pricing import kappa
+from convexnn.geometry.enumeration import distinct_walls
+from convexnn.pricing.alpha_max import alpha_max_over_all
+from convexnn.pricing.branch_and_bound import bound_kappa
+from convexnn.pricing.given import kappa_blocks
 
 __all__ = ["KINDS", "Case", "main", "make_case"]
 
@@ -227,7 +227,7 @@ def watch(solve):
 
 def compare_kappa(whole, V, time_limit):
     """Compare kappa of a dual vector over all cells, one by one, with the bounds of branch and bound."""
-    exact, rounding = kappa(whole.design, whole.cones, whole.penalty, V), whole.dual_rounding(V)
+    exact, rounding = kappa_blocks(whole.design, whole.cones, whole.penalty, V), whole.dual_rounding(V)
     if exact <= rounding:
         return None
     result = bound_kappa(whole.design.X, V[:, 0], exact, refute=False, time_limit=time_limit)

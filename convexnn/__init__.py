@@ -1,29 +1,37 @@
 """Two-layer ReLU networks trained to global optimality by convex optimisation."""
 
-from .alpha_max import alpha_max
-from .architecture import Architecture
-from .arrangements import Arrangements, count_arrangements, enumerate_arrangements, sample_arrangements
-from .building import build_program
-from .certificate import Certificate
-from .certification import certify
-from .circular_estimators import CircularCNNClassifier, CircularCNNRegressor
-from .classifiers import ConvexReLUClassifier
-from .conv_estimators import ConvexCNNClassifier, ConvexCNNRegressor
-from .conversion import as_network
-from .design import transfer_blocks
-from .estimators import ConvexReLURegressor
-from .explanation import Explanation, explain
-from .export import to_mlp, to_onnx, to_torch
-from .features import FeatureSparseResult, feature_sparse_network
-from .interpolation import Interpolation, minimum_norm_interpolation
-from .minimal import minimal_network
-from .model_selection import ConvexReLUClassifierCV, ConvexReLURegressorCV
-from .network import Network, merge_parallel
-from .path import PathResult, regularization_path
-from .persistence import load, save
-from .program import Program, Solution
-from .recovery import recover
+from .estimators import (
+    CircularCNNClassifier,
+    CircularCNNRegressor,
+    ConvexCNNClassifier,
+    ConvexCNNRegressor,
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    PathResult,
+    certify,
+    regularization_path,
+)
+from .geometry import Arrangements, count_arrangements, enumerate_arrangements, sample_arrangements
+from .model import Architecture, Certificate, Program, Solution, build_program
+from .networks import (
+    Explanation,
+    Network,
+    as_network,
+    explain,
+    load,
+    merge_parallel,
+    minimal_network,
+    recover,
+    save,
+    to_mlp,
+    to_onnx,
+    to_torch,
+)
+from .pricing import alpha_max
 from .solvers import ReferenceProgram, build_reference_program, solve_generation, solve_reference, solve_working_set
+from .special import FeatureSparseResult, Interpolation, feature_sparse_network, minimum_norm_interpolation
 
 __version__ = "0.1.0"
 
@@ -70,5 +78,4 @@ __all__ = [
     "to_mlp",
     "to_onnx",
     "to_torch",
-    "transfer_blocks",
 ]

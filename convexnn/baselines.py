@@ -26,10 +26,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from sklearn.utils import check_consistent_length, check_random_state
 
-from .architecture import Architecture
-from .network import Network
-from .nonconvex import objective_and_grad, split_weights
-from .validation import check_array, check_choice, check_count, check_positive, check_size, shown
+from .model.architecture import Architecture
+from .networks.network import Network
+from .solvers.nonconvex import objective_and_grad, split_weights
+from .utils.validation import check_array, check_choice, check_count, check_positive, check_size, shown
 
 __all__ = ["Training", "train_adam", "train_lbfgs", "train_sgd"]
 

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from convexnn import Architecture, Arrangements, ConvexReLURegressor, build_program, recover
-from convexnn.kernel import gated_kernel, solve_gated_ridge
+from convexnn.special.kernel import gated_kernel, solve_gated_ridge
 
 DIMENSION, SIZES, GATES = 10, (25, 50, 100, 200), (10, 100, 1000, 10000)
 

@@ -8,7 +8,7 @@ from exact_networks import Data, ExactNetwork
 from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import ConvexReLUClassifier, ConvexReLURegressor, Network
-from convexnn.enumeration import ThinCellsError
+from convexnn.geometry.enumeration import ThinCellsError
 
 QUANTILE, DELTA = 0.3, 1.5
 LOSSES = ("squared", "squared", "squared", "absolute", "huber", "quantile", "hinge", "squared_hinge")

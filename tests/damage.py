@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import convexnn
-from convexnn.persistence import load, save
+from convexnn.networks.persistence import load, save
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 4))

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from convexnn import Network
-from convexnn.circular import CircularNetwork
-from convexnn.conv_network import ConvNetwork
-from convexnn.patches import Patches
+from convexnn.geometry.patches import Patches
+from convexnn.networks.circular import CircularNetwork
+from convexnn.networks.conv_network import ConvNetwork
 
 DENSE = {
     "relu": {},

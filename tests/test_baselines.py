@@ -8,11 +8,11 @@ from scipy.optimize import approx_fprime
 from threadpoolctl import threadpool_limits
 
 from convexnn import baselines
-from convexnn.architecture import Architecture
-from convexnn.arrangements import sample_arrangements
 from convexnn.baselines import train_adam, train_lbfgs, train_sgd
-from convexnn.building import build_program
-from convexnn.nonconvex import objective_and_grad
+from convexnn.geometry.arrangements import sample_arrangements
+from convexnn.model.architecture import Architecture
+from convexnn.model.building import build_program
+from convexnn.solvers.nonconvex import objective_and_grad
 
 TRAINERS = [train_sgd, train_adam, train_lbfgs]
 ARCHITECTURES = [

@@ -3,6 +3,7 @@
 import importlib
 import importlib.resources
 import inspect
+import re
 from types import SimpleNamespace
 from typing import get_type_hints
 
@@ -12,39 +13,39 @@ import convexnn
 
 # The modules that a user is told about; what they list is public, beside the names of the package itself.
 MODULES = [
-    "adversarial",
-    "alpha_max",
-    "architecture",
-    "arrangements",
     "baselines",
-    "branch_and_bound",
-    "certificate",
-    "certification",
-    "circular",
-    "conv_network",
-    "conversion",
     "datasets",
-    "explanation",
-    "export",
-    "faces",
-    "features",
-    "interpolation",
-    "kernel",
+    "estimators.certify",
+    "estimators.cross_validation",
+    "estimators.path",
+    "geometry.arrangements",
+    "geometry.faces",
+    "geometry.patches",
     "losses",
-    "minimal",
-    "model_selection",
-    "network",
-    "patches",
-    "path",
-    "penalties",
-    "persistence",
+    "model.architecture",
+    "model.certificate",
+    "model.penalties",
+    "model.program",
+    "networks.circular",
+    "networks.conv_network",
+    "networks.conversion",
+    "networks.explanation",
+    "networks.export",
+    "networks.minimal",
+    "networks.network",
+    "networks.persistence",
+    "networks.recovery",
     "plotting",
-    "polynomial",
-    "program",
-    "progress",
-    "recovery",
+    "pricing.alpha_max",
+    "pricing.branch_and_bound",
     "solvers",
-    "spline",
+    "special.adversarial",
+    "special.features",
+    "special.interpolation",
+    "special.kernel",
+    "special.polynomial",
+    "special.spline",
+    "utils.progress",
 ]
 # A step of a path, for the modules of the package: its problem is prepared inside an estimator.
 INTERNAL = {"fit_next"}
@@ -84,6 +85,18 @@ def functions_of(thing):
 
 
 PUBLIC = [pytest.param(thing, id=name) for thing, name in public_names()]
+
+
+@pytest.mark.parametrize("thing", PUBLIC)
+def test_public_names_have_numpydoc_docstrings(thing):
+    doc = inspect.getdoc(thing)
+    assert doc, "no docstring"
+    assert doc.splitlines()[0].endswith("."), "the first line is a sentence"
+    parameters = [p for p in inspect.signature(thing).parameters if p not in {"self", "args", "kwargs"}]
+    section = re.split(r"\n\n[A-Z]\w+\n-+\n", "\n\n" + doc.partition("Parameters\n----------\n")[2], maxsplit=1)[0]
+    for parameter in parameters:
+        listed = re.search(rf"^(\w+, )*\**{parameter}(, \w+)*( : |$)", section, re.MULTILINE)
+        assert listed, f"parameter {parameter} is not documented"
 
 
 @pytest.mark.parametrize("thing", PUBLIC)

@@ -1,11 +1,9 @@
-"""The structure: imports go down only, nothing optional is loaded, every public name is documented."""
+"""The structure: folders import folders above them, nothing optional is loaded, what is exported exists."""
 
 import ast
 import doctest
 import importlib
-import inspect
 import pkgutil
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,138 +14,38 @@ import convexnn
 
 PACKAGE = Path(convexnn.__file__).parent
 MODULES = sorted(name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "convexnn."))
-# A module may import those in the lines above its own.
-LAYERS = [
-    ["deadline", "quiet"],
-    ["free_columns", "kernels", "threads"],
-    [
-        "barrier",
-        "certificate",
-        "cone_pool",
-        "enumeration",
-        "files",
-        "loss_tools",
-        "nonconvex",
-        "penalties",
-        "projection",
-        "simplify",
-        "solvers.face_systems",
-        "solvers.polish",
-        "solvers.subproblem",
-        "tables",
-        "validation",
-    ],
-    [
-        "arrangements",
-        "ascent",
-        "cli_reports",
-        "face_bases",
-        "facets",
-        "fourier",
-        "loss_fits",
-        "patches",
-        "pricing",
-        "progress",
-        "signals",
-        "solvers.descent",
-        "solvers.fista",
-        "solvers.neuron_newton",
-    ],
-    [
-        "architecture",
-        "cell_pricing",
-        "datasets",
-        "design",
-        "faces",
-        "loss_base",
-        "moments",
-        "near_rows",
-        "samples",
-        "selections",
-        "solvers.movement",
-    ],
-    ["branch_and_bound", "entropy_losses", "patchwise", "selection_cones"],
-    ["losses"],
-    [
-        "circular",
-        "cones",
-        "conv_network",
-        "feature_points",
-        "network",
-        "polynomial_network",
-        "proof",
-        "rounding",
-        "search",
-        "solvers.coupled",
-        "spline_fit",
-    ],
-    [
-        "baselines",
-        "conversion",
-        "group_pricing",
-        "intact",
-        "minimal",
-        "polynomial",
-        "recovery",
-        "robustness",
-        "solvers.cell_pool",
-        "solvers.neurons",
-        "solvers.newton",
-        "spline",
-        "survey",
-        "trained",
-        "vector_search",
-    ],
-    ["zero_dual"],
-    ["onnx_graph", "program", "solvers.factors"],
-    ["adversarial", "building", "kernel", "reach", "solvers.low_rank", "solvers.monitor", "solvers.reference"],
-    ["alpha_max", "features", "solvers.vector_generation", "solvers.working_set"],
-    ["solvers.conic", "solvers.generation"],
-    ["solvers", "solvers.one_feature", "solvers.uncertified"],
-    ["interpolation", "training"],
-    ["certification", "explanation", "export", "persistence"],
-    ["plotting.lines", "plotting.style", "plotting.weight_space"],
-    ["plotting.neurons"],
-    ["plotting.function_panels"],
-    [
-        "plotting.arrangement",
-        "plotting.certificate",
-        "plotting.contributions",
-        "plotting.convergence",
-        "plotting.filters",
-        "plotting.network_function",
-        "plotting.regularization_path",
-    ],
-    ["plotting"],
-    ["base"],
-    ["estimators"],
-    ["classifiers"],
-    ["circular_estimators", "cli_options", "conv_estimators", "path"],
-    ["folds"],
-    ["model_selection"],
-    ["cli"],
-    ["__main__"],
+# A folder may import those before it.
+FOLDERS = [
+    "utils",
+    "geometry",
+    "losses",
+    "model",
+    "pricing",
+    "networks",
+    "solvers",
+    "special",
+    "plotting",
+    "estimators",
+    "datasets",
+    "cli",
 ]
-LEVEL = {f"convexnn.{name}": level for level, names in enumerate(LAYERS) for name in names}
 
 
-def imported_modules(name):
-    """The modules of the package that a module's source imports, absolute."""
-    module = importlib.import_module(name)
-    for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = module.__package__.rsplit(".", node.level - 1)[0] if node.level > 1 else module.__package__
-            yield f"{base}.{node.module}"
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folders_import_folders_above(folder):
+    for path in (PACKAGE / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 2:
+                assert node.module.split(".")[0] in FOLDERS[: FOLDERS.index(folder)], f"{path} imports {node.module}"
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names = [getattr(node, "module", None) or "", *(name.name for name in node.names)]
+                assert getattr(node, "level", 0) < 2, f"{path} imports {names}"
+                assert not any(name.startswith("convexnn") for name in names), f"{path} imports {names}"
 
 
-def test_every_module_has_a_layer():
-    assert set(MODULES) == set(LEVEL)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_go_down(name):
-    for other in imported_modules(name):
-        assert LEVEL[other] < LEVEL[name], f"{name} imports {other}"
+def test_every_module_is_in_a_folder():
+    assert {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(FOLDERS)
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "baselines.py"}
 
 
 def test_importing_the_package_loads_nothing_optional():
@@ -156,39 +54,6 @@ def test_importing_the_package_loads_nothing_optional():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
-
-
-def public_objects():
-    for name in MODULES:
-        module = importlib.import_module(name)
-        for public in module.__all__:
-            yield pytest.param(getattr(module, public), id=f"{name}.{public}")
-
-
-@pytest.mark.parametrize("thing", list(public_objects()))
-def test_public_names_have_numpydoc_docstrings(thing):
-    if not callable(thing):
-        return
-    doc = inspect.getdoc(thing)
-    assert doc, "no docstring"
-    assert doc.splitlines()[0].endswith("."), "the first line is a sentence"
-    parameters = [p for p in inspect.signature(thing).parameters if p not in {"self", "args", "kwargs"}]
-    if parameters and thing.__module__ not in INTERNAL:
-        section = doc.split("Parameters\n----------\n", 1)[1].split("\n\n", 1)[0]
-        for parameter in parameters:
-            listed = re.search(rf"^(\w+, )*\**{parameter}(, \w+)*( : |$)", section, re.MULTILINE)
-            assert listed, f"parameter {parameter} is not documented"
-
-
-# Helpers of the package, not of its users: one line says what they do.
-INTERNAL = {
-    "convexnn.validation",
-    "convexnn.enumeration",
-    "convexnn.signals",
-    "convexnn.cli_reports",
-    "convexnn.files",
-    "convexnn.intact",
-}
 
 
 @pytest.mark.parametrize("name", ["convexnn", *MODULES])

@@ -12,10 +12,10 @@ import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from ..arrangements import count_arrangements
-from ..enumeration import distinct_walls
-from ..network import Network, activate
-from ..validation import check_count
+from ..geometry.arrangements import count_arrangements
+from ..geometry.enumeration import distinct_walls
+from ..networks.network import Network, activate
+from ..utils.validation import check_count
 from .neurons import feature_names, fitted_model, neuron_groups, neuron_sizes, output_names
 from .style import DARK, GREY, blend, class_colors, counted, plain, short, single_axes
 from .weight_space import (

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..certificate import Certificate
+from ..model.certificate import Certificate
 from .neurons import fitted_model
 from .style import CYCLE, DARK, LEAST_GAP, blend, percent, plain, single_axes
 

@@ -5,10 +5,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..conv_network import ConvNetwork
-from ..explanation import explain
-from ..network import Network
-from ..validation import check_count, check_numeric
+from ..networks.conv_network import ConvNetwork
+from ..networks.explanation import explain
+from ..networks.network import Network
+from ..utils.validation import check_count, check_numeric
 from .neurons import fitted_model
 from .style import DARK, GREY, NEGATIVE, POSITIVE, blend, counted, frame, plain, short, single_axes
 

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..validation import check_choice
+from ..utils.validation import check_choice
 from .neurons import fitted_model
 from .style import (
     CYCLE,

@@ -5,9 +5,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..circular import CircularNetwork
-from ..conv_network import ConvNetwork
-from ..validation import check_choice, check_count
+from ..networks.circular import CircularNetwork
+from ..networks.conv_network import ConvNetwork
+from ..utils.validation import check_choice, check_count
 from .neurons import fitted_model, neuron_groups, neuron_sizes, output_names
 from .style import CYCLE, GREY, NEGATIVE, POSITIVE, frame, panel_axes, plain
 

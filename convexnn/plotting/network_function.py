@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from sklearn.utils import column_or_1d
 
-from ..network import Network
-from ..validation import check_choice, check_count, check_numeric
+from ..networks.network import Network
+from ..utils.validation import check_choice, check_count, check_numeric
 from .function_panels import plot_curves, plot_surface
 from .lines import clip_lines, count_regions
 from .neurons import feature_names, fitted_model, neuron_groups, neuron_sizes, neuron_walls, output_names

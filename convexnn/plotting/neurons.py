@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..circular import CircularNetwork
-from ..network import Network
-from ..trained import trained_model
+from ..networks.circular import CircularNetwork
+from ..networks.network import Network
+from ..networks.trained import trained_model
 from .style import CYCLE, GREY, NEGATIVE, POSITIVE, short
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..validation import check_choice
+from ..utils.validation import check_choice
 from .neurons import neuron_directions, neuron_groups, neuron_sizes, output_names
 from .style import (
     CYCLE,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..validation import check_count
+from ..utils.validation import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

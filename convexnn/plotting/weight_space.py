@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arrangements import pattern_bits
+from ..geometry.arrangements import pattern_bits
 
 __all__ = [
     "cell_image",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..program import Program, Solution
+from ..model.program import Program, Solution
 from .conic import solve_conic
 from .generation import solve_generation
 from .reference import ReferenceProgram, build_reference_program, solve_reference

@@ -5,8 +5,8 @@ A cell has a pattern and a sign, and a block for every output. Neurons are the b
 
 import numpy as np
 
-from ..arrangements import Arrangements, pattern_bits, unique_bits
-from ..search import cell_keys
+from ..geometry.arrangements import Arrangements, pattern_bits, unique_bits
+from ..pricing.search import cell_keys
 from .subproblem import Subproblem
 
 __all__ = ["CellPool"]

@@ -21,14 +21,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from ..cones import FreeCones
-from ..deadline import aside
-from ..group_pricing import cone_rows, conic_settings, group_start, norm_cones, price_groups
-from ..losses import Squared
-from ..penalties import Nuclear
-from ..program import Program, Solution
-from ..quiet import solve_quietly
-from ..simplify import Simplified
+from ..losses.piecewise import Squared
+from ..model.cones import FreeCones
+from ..model.penalties import Nuclear
+from ..model.program import Program, Solution
+from ..model.simplify import Simplified
+from ..pricing.groups import cone_rows, conic_settings, group_start, norm_cones, price_groups
+from ..pricing.kappa import dual_at_zero
+from ..utils.deadline import aside
+from ..utils.quiet import solve_quietly
 from .monitor import NO_PROGRESS, check_blocks, run_watched
 from .polish import polish
 from .working_set import start_blocks
@@ -134,7 +135,7 @@ def _run(whole, W_init, tol, monitor):
         working.add(blocks)
         V = working.solve(LAST_PART * tol, V)
     elif not program.loss.smooth:
-        V = program.dual_at_zero(program.alpha)
+        V = dual_at_zero(program, program.alpha)
     gaps = []
     while True:
         V = program.project_dual(V)

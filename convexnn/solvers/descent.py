@@ -13,8 +13,8 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.utils import gen_batches
 
-from ..deadline import is_up
-from ..threads import map_batches
+from ..utils.deadline import is_up
+from ..utils.threads import map_batches
 
 __all__ = ["SMOOTHING", "descend", "descend_factors"]
 

@@ -30,7 +30,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
 
-from ..cones import FreeCones
+from ..model.cones import FreeCones
 from .neurons import Neurons
 
 __all__ = ["solve_factors"]

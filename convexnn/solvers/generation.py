@@ -27,14 +27,14 @@ from copy import copy
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..program import Program, Solution
-from ..proof import Prover
-from ..search import CellSearch, join_maxima
-from ..selection_cones import gates_in_cones
-from ..simplify import Simplified, bias_stages
-from ..survey import SURVEYED, THIN_DATA, Survey
-from ..validation import check_choice, check_count
-from ..zero_dual import ZeroDual, least_kappa, neurons_of_search
+from ..model.program import Program, Solution
+from ..model.selection_cones import gates_in_cones
+from ..model.simplify import Simplified, bias_stages
+from ..pricing.proof import Prover
+from ..pricing.search import CellSearch, join_maxima
+from ..pricing.survey import SURVEYED, THIN_DATA, Survey
+from ..pricing.zero_dual import ZeroDual, least_kappa, neurons_of_search
+from ..utils.validation import check_choice, check_count
 from .cell_pool import CellPool
 from .monitor import NO_PROGRESS, check_blocks, check_generated, run_watched
 from .movement import move_neurons, random_neurons

@@ -6,8 +6,11 @@ import time
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..certificate import Certificate, contradicts, uncontradicted
-from ..deadline import (
+from ..model.certificate import Certificate, contradicts, uncontradicted
+from ..model.program import Program, Solution
+from ..model.summary import summary
+from ..pricing.kappa import kappa_bound
+from ..utils.deadline import (
     TimeIsUp,
     breakable,
     check,
@@ -19,11 +22,10 @@ from ..deadline import (
     remaining,
     within,
 )
-from ..program import Program, Solution
-from ..progress import Progress, summary
-from ..quiet import warn
-from ..threads import one_blas_thread
-from ..validation import check_count, check_positive
+from ..utils.progress import Progress
+from ..utils.quiet import warn
+from ..utils.threads import one_blas_thread
+from ..utils.validation import check_count, check_positive
 
 __all__ = ["NO_PROGRESS", "REFUTED", "Monitor", "check_blocks", "check_generated", "run_watched"]
 
@@ -217,7 +219,7 @@ class Monitor:
     def charge_rounding(self):
         """Prove the lower bound over all patterns anew, in the units of the data, every rounding charged."""
         try:
-            norm = self.program.kappa_bound(self.dual)
+            norm = kappa_bound(self.program, self.dual)
             self.lower_bound = min(self.lower_bound, self.program.proved_bound(self.dual, norm))
         except TimeIsUp:  # then it is a bound over the patterns given, up to rounding, and no more is said
             self.scope = "sampled"

@@ -23,8 +23,8 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from sklearn.utils import gen_batches
 
-from ..kernels import kernel
-from ..threads import map_batches
+from ..utils.kernels import kernel
+from ..utils.threads import map_batches
 
 __all__ = ["LARGEST_SYSTEM", "merge_close", "newton_descend"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arrangements import Arrangements
-from ..cones import FreeCones
-from ..patchwise import PatchwiseDesign
+from ..geometry.arrangements import Arrangements
+from ..model.cones import FreeCones
+from ..model.patchwise import PatchwiseDesign
 
 __all__ = ["FIRST_MU", "LAST_MU", "MU_FACTOR", "NEGLIGIBLE", "Neurons", "enlarge"]
 

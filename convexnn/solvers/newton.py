@@ -34,7 +34,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError
 
-from ..loss_base import EDGE
+from ..losses.base import EDGE
 from .coupled import is_coupled, joint_direction
 from .face_systems import Face, coupled_direction, direction_of_output
 from .subproblem import Iterate

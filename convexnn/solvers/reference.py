@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from ..architecture import BIAS_UNIT
-from ..cones import make_cones
-from ..deadline import (
+from ..model.architecture import BIAS_UNIT
+from ..model.cones import make_cones
+from ..model.program import Program, Solution
+from ..model.summary import summary
+from ..pricing.kappa import certified
+from ..utils.deadline import (
     TimeIsUp,
     affords,
     aside,
@@ -30,10 +33,9 @@ from ..deadline import (
     remaining,
     within,
 )
-from ..program import Program, Solution
-from ..progress import Progress, summary
-from ..quiet import solve_quietly, warn
-from ..validation import check_count, check_positive
+from ..utils.progress import Progress
+from ..utils.quiet import solve_quietly, warn
+from ..utils.validation import check_count, check_positive
 from .polish import polish
 
 __all__ = ["ReferenceProgram", "build_reference_program", "solve_reference"]
@@ -224,7 +226,7 @@ def solve_reference(
 def _run(program, solver, options, verbose):
     """Return W, beta, their certificate and its dual vector, the status, and the number of iterations."""
     W, beta = program.zero()
-    (certificate, dual), status, n_iter = program.certified(W, beta), "the zero network is optimal", 0
+    (certificate, dual), status, n_iter = certified(program, W, beta), "the zero network is optimal", 0
     if certificate.gap <= 1e-12:
         return W, beta, certificate, dual, status, n_iter
     try:
@@ -323,7 +325,7 @@ def _solve(program, solver, options, verbose, best):
     W = polish(program, W, beta)
     unit_v = unit_weight * (1.0 if program.loss.degree is None else unit_y ** (program.loss.degree - 1))
     V = reference.constraints["fit"].dual_value.reshape(-1, n_outputs) * unit_v
-    certificate, dual = program.certified(W, beta, V)
+    certificate, dual = certified(program, W, beta, V)
     if certificate.objective > best[2].objective:
         if best[2].lower_bound > certificate.lower_bound:
             certificate, dual = best[2:]

@@ -8,9 +8,9 @@ kept, and random ones join them.
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..arrangements import Arrangements, pattern_bits, unique_bits
-from ..patchwise import DirectedDesign
-from ..simplify import Simplified
+from ..geometry.arrangements import Arrangements, pattern_bits, unique_bits
+from ..model.patchwise import DirectedDesign
+from ..model.simplify import Simplified
 from .descent import SMOOTHING, descend, descend_factors
 from .monitor import check_blocks, run_watched
 from .vector_generation import over_neurons

@@ -29,15 +29,15 @@ from dataclasses import replace
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..arrangements import Arrangements
-from ..cones import make_cones
-from ..design import Design
-from ..enumeration import interior_gates
-from ..patchwise import DirectedDesign
-from ..simplify import Simplified
-from ..validation import check_choice
-from ..vector_search import VectorMaxima, VectorSearch, join_vector_maxima
-from ..zero_dual import ZeroDual, least_kappa, neurons_of_vectors
+from ..geometry.arrangements import Arrangements
+from ..geometry.enumeration import interior_gates
+from ..model.cones import make_cones
+from ..model.design import Design
+from ..model.patchwise import DirectedDesign
+from ..model.simplify import Simplified
+from ..pricing.vector_search import VectorMaxima, VectorSearch, join_vector_maxima
+from ..pricing.zero_dual import ZeroDual, least_kappa, neurons_of_vectors
+from ..utils.validation import check_choice
 from .descent import descend_factors
 from .factors import solve_factors
 from .monitor import check_blocks, run_watched

@@ -17,11 +17,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..penalties import Nuclear
-from ..pricing import price
-from ..program import Program, Solution
-from ..simplify import Simplified, bias_stages
-from ..validation import check_choice
+from ..model.penalties import Nuclear
+from ..model.program import Program, Solution
+from ..model.simplify import Simplified, bias_stages
+from ..pricing.given import price
+from ..pricing.kappa import dual_at_zero
+from ..utils.validation import check_choice
 from .fista import solve_fista
 from .low_rank import solve_low_rank
 from .monitor import NO_PROGRESS, check_blocks, run_watched
@@ -60,8 +61,7 @@ def solve_working_set(
     program : Program
         Made by `build_program`.
     W_init : ndarray of shape (n_blocks, n_features, n_outputs) or None, default=None
-        Blocks to start from, such as those of a solution at another alpha, or those of a solution over fewer patterns
-        (`transfer_blocks`). They are projected onto their cones.
+        Blocks to start from, such as those of a solution at another alpha. They are projected onto their cones.
     tol : float, default=1e-6
         Compared with the relative gap over all given patterns.
     max_iter : int or None, default=None
@@ -151,7 +151,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
     while True:
         V = program.project_dual(point.V)
         if zero is None and not (point.W.any() or program.loss.smooth):  # many dual vectors: the best one proves most
-            zero = V = program.dual_at_zero(program.alpha)
+            zero = V = dual_at_zero(program, program.alpha)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(point.W.any(axis=1)), int(program.design.n_blocks**0.5))
         prices = price(products, program.cones, program.penalty, V, program.alpha, limit, tight)
         slack = program.dual_rounding(V, products.X.dtype) + program.dual_neglected(V)

@@ -1,0 +1,7 @@
+"""The command line, `convexnn`: fit, predict, path, certify, ecg."""
+
+from .commands import main
+
+__all__ = [
+    "main",
+]

@@ -1,0 +1,355 @@
+"""The command `convexnn`: train, predict, certify and draw paths from tables in text files.
+
+It is thin: each command reads a table (`convexnn.cli.tables`), calls the Python API and reports what came out. Features
+are standardised by default, as alpha and convergence depend on their units; the scaling is the first step of the model.
+"""
+
+import csv
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import mean_squared_error
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..datasets.windows import ecg_windows, load_ecg
+from ..estimators.certify import certify
+from ..estimators.classifiers import ConvexReLUClassifier
+from ..estimators.cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
+from ..estimators.dense import ConvexReLURegressor
+from ..estimators.path import regularization_path
+from ..networks.persistence import load, save
+from ..utils.deadline import plain_interrupts
+from ..utils.files import replacing
+from .options import make_parser
+from .reports import (
+    certify_lines,
+    describe_certificate,
+    describe_fit,
+    ecg_lines,
+    fit_lines,
+    path_lines,
+    print_report,
+    scores_of,
+)
+from .tables import read_table, read_target
+
+__all__ = ["main"]
+
+# Exit codes.
+DONE, NOT_CONVERGED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str or None, default=None
+        The arguments; None: those of the process.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 1 where the tolerance was not reached, 2 for wrong usage or data, 130 if interrupted.
+
+    Examples
+    --------
+    >>> from convexnn.cli import main
+    >>> main(["fit", "nowhere.csv", "--target", "y"])
+    2
+    """
+    commands = {"fit": _fit, "predict": _predict, "path": _path, "certify": _certify, "ecg": _ecg}
+    try:
+        args = make_parser().parse_args(argv)
+        with plain_interrupts(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the report says it
+            warnings.filterwarnings("ignore", "X does not have valid feature names")  # they are looked up by name
+            warnings.showwarning = _show_warning
+            code = commands[args.command](args)
+            sys.stdout.flush()
+            return code
+    except KeyboardInterrupt:
+        return _say("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # who reads our output, such as head, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        known = error.filename is not None and error.strerror is not None
+        return _say(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}")
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        return _say(f"error: {error}")
+
+
+def _say(text, code=WRONG):
+    """Write one line to stderr; return an exit code."""
+    print(f"convexnn: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _show_warning(message, *where, **options):
+    _say(f"warning: {message}")
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The rows to train on, those held out (maybe none), and what there is to say of them."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    facts: dict
+
+
+def _fit(args):
+    _check_writable(args.output, ".npz")
+    start, data = perf_counter(), _read_data(args)
+    scaler, estimator = _scaler(args, data), _estimator(args, data.facts["task"])
+    if args.alpha == "cv":
+        search = ConvexReLUClassifierCV if data.facts["task"] == "classification" else ConvexReLURegressorCV
+        estimator = search(estimator.set_params(verbose=0), verbose=min(args.verbose, 2))
+        estimator = estimator.fit(_scaled(scaler, data.X), data.y).estimator_
+    else:
+        estimator.fit(_scaled(scaler, data.X), data.y)
+    model = _model(scaler, estimator, data)
+    if args.output:
+        save(model, args.output)
+    scores = {"training": scores_of(model, data.X, data.y)}
+    if len(data.y_test):
+        scores["held out"] = scores_of(model, data.X_test, data.y_test)
+    report = {"data": data.facts} | describe_fit(estimator)
+    report |= {"scores": scores, "seconds": perf_counter() - start, "output": args.output}
+    print_report(args, report, fit_lines)
+    return _exit_code(estimator)
+
+
+def _predict(args):
+    _check_writable(args.output)
+    model, table = load(args.model), read_table(args.data)
+    X = table.numbers(_features(model, table), options=())
+    predictions, columns = np.asarray(model.predict(X)), {}
+    if predictions.ndim == 1:
+        columns["prediction"] = predictions
+    else:
+        columns = {f"prediction {place}": values for place, values in enumerate(predictions.T, 1)}
+    if args.proba:
+        if not _classifies(model):
+            raise ValueError(f"--proba is for classifiers; {args.model} is none")
+        columns |= {f"probability {c}": p for c, p in zip(model.classes_, model.predict_proba(X).T, strict=True)}
+    rows = list(zip(*(values.tolist() for values in columns.values()), strict=True))
+    if args.output:
+        with replacing(args.output, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([list(columns), *rows])
+    if args.json:
+        print_report(args, {"model": args.model, "data": {"file": args.data, "n_rows": len(table)}} | columns, None)
+    elif not args.output:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([list(columns), *rows])
+    return DONE
+
+
+def _path(args):
+    _check_writable(args.output, ".npz")
+    _check_writable(args.plot, ".png", ".pdf", ".svg")
+    data = _read_data(args)
+    scaler, estimator = _scaler(args, data), _estimator(args, data.facts["task"])
+    result = regularization_path(
+        _scaled(scaler, data.X),
+        data.y,
+        estimator=estimator.set_params(time_limit=None, verbose=0),
+        n_alphas=args.n_alphas,
+        eps=args.eps,
+        X_val=_scaled(scaler, data.X_test),
+        y_val=data.y_test,
+        time_limit=args.time_limit,
+        verbose=min(args.verbose, 2),
+    )
+    best = result.best()
+    if args.output:
+        save(_model(scaler, best, data), args.output)
+    if args.plot:
+        _draw(result, args.plot)
+    names = ("alphas", "n_neurons", "objectives", "lower_bounds", "gaps", "scopes", "train_scores", "validation_scores")
+    report = {"data": data.facts, "alpha_max": result.alpha_max, "tol": args.tol, "scoring": result.scoring}
+    report |= {name: list(getattr(result, name)) for name in names} | {"best_alpha": best.alpha_}
+    report |= {"status": result.status, "seconds": result.times[-1], "output": args.output, "plot": args.plot}
+    print_report(args, report, path_lines)
+    code = DONE if result.status == "complete" else NOT_CONVERGED
+    return INTERRUPTED if result.status == "interrupted" else max(code, *map(_exit_code, result.estimators))
+
+
+def _certify(args):
+    model = load(args.model)
+    scaler, estimator = model.named_steps.values() if isinstance(model, Pipeline) else (None, model)
+    alpha = getattr(estimator, "alpha_", None) if args.alpha is None else args.alpha
+    if alpha is None:
+        raise ValueError(f"{args.model} is a network that was saved without its alpha: give --alpha")
+    X, y = _labelled(args, model, args.data)
+    options = {"scope": args.scope, "tol": 0.1 * args.tol, "time_limit": args.time_limit, "random_state": args.seed}
+    certificate = certify(estimator, _scaled(scaler, X), y, alpha, verbose=min(args.verbose, 2), **options)
+    scores = {args.data: scores_of(model, X, y)}
+    if args.test:
+        scores[args.test] = scores_of(model, *_labelled(args, model, args.test))
+    report = {"model": args.model, "data": {"file": args.data, "n_rows": len(y), "target": args.target}, "alpha": alpha}
+    report |= {
+        "certificate": describe_certificate(certificate, args.tol),
+        "summary": str(certificate),
+        "scores": scores,
+    }
+    print_report(args, report, certify_lines)
+    return DONE if certificate.reaches(args.tol) else NOT_CONVERGED
+
+
+def _ecg(args):
+    signal = load_ecg(args.source, channel=args.channel)
+    data = ecg_windows(signal, window=args.window, horizon=args.horizon, train=args.train)
+    estimator = _estimator(args, "regression").set_params(skip=True)
+    rows = []
+    for name, model in {"persistence": None, "linear least squares": LinearRegression(), "convex": estimator}.items():
+        start = perf_counter()
+        predict = (lambda X: X[:, -1]) if model is None else model.fit(data.X_train, data.y_train).predict
+        seconds, row = perf_counter() - start, {"model": name}
+        row["train_mse"] = mean_squared_error(data.y_train, predict(data.X_train))
+        row["test_mse"] = mean_squared_error(data.y_test, predict(data.X_test))
+        rows.append(row | {"test_mse_in_unit": data.mse_in_unit(row["test_mse"]), "seconds": seconds})
+    facts = {"signal": signal.description, "unit": data.unit, "sampling_rate": data.sampling_rate}
+    facts |= {"mean": data.mean, "scale": data.scale, "n_train": len(data.y_train), "n_test": len(data.y_test)}
+    print_report(args, {"data": facts, "rows": rows} | describe_fit(estimator), ecg_lines)
+    return _exit_code(estimator)
+
+
+def _read_data(args):
+    """Return the rows of a table as the options ask for."""
+    table = _complete(args, read_table(args.data).without(args.drop))
+    y, task = read_target(table, args.target, args.task)
+    names, part = [name for name in table.columns if name != args.target], args.test_size
+    if "" in names:
+        raise ValueError(f'{args.data} has a column without a name (an index?): name it, or leave it out by --drop ""')
+    if not names:
+        raise ValueError(f"{args.data} has no other column than the target, {args.target!r}")
+    if task == "classification":
+        _check_classes(args, y)
+    X = table.numbers(names)
+    held = 0 if part is None else max(1, round(part * len(y)))
+    if len(y) - held < 2:
+        raise ValueError(f"training takes two rows or more; {args.data} has {len(y)}, of which {held} are held out")
+    facts = {"file": args.data, "n_rows": len(y), "n_held_out": held, "features": names, "target": args.target}
+    facts |= {"task": task, "standardized": args.standardize}
+    if not held:
+        return _Data(X, y, X[:0], y[:0], facts)
+    X, X_test, y, y_test = train_test_split(X, y, test_size=held, random_state=args.seed)
+    return _Data(X, y, X_test, y_test, facts)
+
+
+def _check_classes(args, y):
+    counts = np.unique(y, return_counts=True)[1]
+    if len(counts) == 1:
+        raise ValueError(f"column {args.target!r} of {args.data} has one class only, {str(y[0])!r}")
+    if counts.max() == 1:
+        raise ValueError(f"column {args.target!r} of {args.data} has a class for each row, such as {str(y[0])!r}")
+
+
+def _complete(args, table):
+    """Return a table, without the rows in which a cell is missing if that is asked for."""
+    kept = table.without_missing() if args.ignore_missing else table
+    if not len(kept):
+        raise ValueError(f"{table.path} has no row without a missing value: leave columns out with --drop")
+    if len(kept) < len(table):
+        _say(f"note: {len(table) - len(kept)} of {len(table)} rows of {table.path} are left out: values are missing")
+    return kept
+
+
+def _labelled(args, model, path):
+    """Return the inputs and the targets in a table for a model."""
+    table = read_table(path)
+    table.cells(args.target)
+    known = getattr(model, "feature_names_in_", None)
+    if known is not None:  # values that are missing elsewhere do not matter
+        table = table.without([name for name in table.columns if name not in {*known, args.target}])
+    table = _complete(args, table)
+    y, _ = read_target(table, args.target, "classification" if _classifies(model) else "regression")
+    if _classifies(model):
+        classes = model.classes_
+        y = y if y.dtype.kind == classes.dtype.kind else y.astype(str)
+        unknown = y[~np.isin(y, classes)]
+        if len(unknown):
+            known = ", ".join(map(str, classes))
+            raise ValueError(f"column {args.target!r} of {path} has {str(unknown[0])!r}; the model has {known}")
+    return table.numbers(_features(model, table, args.target), options=["--ignore-missing"]), y
+
+
+def _features(model, table, target=None):
+    """Return the columns that a model takes: by their names, or all where it knows none."""
+    known = getattr(model, "feature_names_in_", None)
+    return [name for name in table.columns if name != target] if known is None else list(known)
+
+
+def _classifies(model):
+    return hasattr(model, "classes_")
+
+
+def _scaler(args, data):
+    return StandardScaler().fit(data.X) if args.standardize else None
+
+
+def _scaled(scaler, X):
+    return X if scaler is None else scaler.transform(X)
+
+
+def _estimator(args, task):
+    """Return the estimator that the options describe; its alpha is "auto" where that is left to cross-validation."""
+    kind = ConvexReLUClassifier if task == "classification" else ConvexReLURegressor
+    names = ("alpha", "loss", "hidden_bias", "skip", "scope", "tol", "time_limit")
+    options = {name: value for name in names if (value := getattr(args, name, None)) not in (None, "cv")}
+    return kind(**options, random_state=args.seed, verbose=min(args.verbose, 2))
+
+
+def _model(scaler, estimator, data):
+    """Return the model of the features in their units, which knows their names."""
+    first = estimator if scaler is None else scaler
+    first.feature_names_in_ = np.array(data.facts["features"], dtype=object)
+    return estimator if scaler is None else make_pipeline(scaler, estimator)
+
+
+def _draw(result, path):
+    """Draw a path into a file."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    with replacing(path) as file:
+        result.plot().figure_.savefig(file, format=Path(path).suffix[1:], dpi=150, bbox_inches="tight")
+
+
+def _exit_code(estimator):
+    if "interrupted" in estimator.status_:
+        return INTERRUPTED
+    solved = estimator.status_ == "solved" or estimator.certificate_.reaches(estimator.tol)
+    return DONE if solved else NOT_CONVERGED
+
+
+def _check_writable(path, *suffixes):
+    """Raise an error where a file of one of the suffixes could not be written, before anything is trained."""
+    if path is None:
+        return
+    folder = Path(path).parent
+    if suffixes and Path(path).suffix not in suffixes:
+        raise ValueError(f"{path} has to end in {' or '.join(suffixes)}")
+    if Path(path).is_dir():
+        raise OSError(f"{path} is a folder, not a file")
+    if not folder.is_dir():
+        raise OSError(f"{path} can not be written: there is no folder {str(folder)!r}")
+    target = Path(os.path.realpath(path))
+    needed = [target] if target.exists() else []
+    if not target.exists() or target.is_file():  # a new file is written beside the old one, and takes its place
+        needed.append(target.parent)
+    if not all(os.access(place, os.W_OK) for place in needed):
+        raise OSError(f"{path} can not be written: no permission")

@@ -1,0 +1,279 @@
+"""The options of the command line, and the help that explains them."""
+
+import argparse
+import math
+from importlib.metadata import version
+
+from ..estimators.classifiers import CLASSIFIER_LOSSES
+from ..estimators.training import REGRESSOR_LOSSES
+
+__all__ = ["make_parser"]
+
+DESCRIPTION = """\
+Two-layer ReLU networks trained to global optimality by convex optimisation:
+no learning rate, no number of neurons to choose, and with each network a lower
+bound, proved or estimated, on the objective that any other one could reach.
+
+Data are text files, .csv or .tsv, whose first line names the columns. All
+columns but the target are features; they have to be numbers, none missing."""
+EPILOG = """\
+examples:
+  convexnn fit houses.csv --target price --output model.npz
+  convexnn fit houses.csv --target price --alpha cv --test-size 0.25
+  convexnn predict model.npz new_houses.csv --output predictions.csv
+  convexnn path houses.csv --target price --plot path.png
+  convexnn certify model.npz houses.csv --target price --scope global
+  convexnn ecg
+
+words:
+  alpha  Strength of the weight decay. At alpha_max and above no neuron is
+         active; the smaller alpha is, the more neurons there are, the closer
+         is the fit, and the longer it takes. "auto" is 0.01 alpha_max, "cv"
+         chooses it by cross-validation.
+  gap    (objective - lower bound) / objective: how far the network is at most
+         from the best one, if the bound holds. Solvers stop at --tol.
+  scope  What the bound is worth. "global": it is proved, no network of the
+         kind, of any width, is below it. "local": an estimate, as far as a
+         search over all activation patterns could find; it proves nothing.
+         --scope global asks for a proof: seconds up to about six features;
+         give a --time-limit beyond that.
+
+exit codes:
+  0  done                           2    wrong usage or data: one line says why
+  1  done, but tol was not reached  130  interrupted"""
+ALPHA = "weight decay: auto (0.01 alpha_max), cv (cross-validation) or a number above 0 (default: auto)"
+HINTS = {"fit": "train a network on a table, and write it to a file", "predict": "predict the rows of a table"}
+HINTS |= {"path": "train networks from alpha_max down, to see what alpha does"}
+HINTS |= {"certify": "bound how far a network is from the best one", "ecg": "predict a real electrocardiogram"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are exceptions: `main` makes one line of them."""
+
+    def error(self, message):
+        raise ValueError(f"{message}; {self.prog} --help explains")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        Wrong usage raises ValueError. What is parsed has the `command` and its options.
+
+    Examples
+    --------
+    >>> from convexnn.cli.options import make_parser
+    >>> options = make_parser().parse_args(["fit", "data.csv", "--target", "y", "--alpha", "0.5"])
+    >>> options.command, options.target, options.alpha
+    ('fit', 'y', 0.5)
+    """
+    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = _Parser("convexnn", description=DESCRIPTION, epilog=EPILOG, **layout)
+    parser.add_argument("--version", action="version", version=f"convexnn {version('convexnn')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    makers = {"fit": _add_fit, "predict": _add_predict, "path": _add_path, "certify": _add_certify, "ecg": _add_ecg}
+    for name, add in makers.items():
+        add(commands.add_parser(name, help=HINTS[name], **layout))
+    return parser
+
+
+def _add_fit(parser):
+    parser.description = (
+        "Train a network on a table. The result is said in words: the gap to the best\n"
+        "network of any width, whether that is proved, and what to do where it did not\n"
+        "converge. --output writes the model, with the means and scales of its features,\n"
+        "for `convexnn predict`, and for `convexnn.load` in Python."
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  convexnn fit flowers.csv --target species --output model.npz\n"
+        "  convexnn fit houses.csv --target price --alpha 0.5 --loss huber --json"
+    )
+    parser.add_argument("--alpha", type=_alpha, default="auto", metavar="auto|cv|NUMBER", help=ALPHA)
+    _add_data(parser)
+    _add_model(parser)
+    parser.add_argument("--test-size", type=_part, metavar="PART", help="part of the rows to hold out, for a score")
+    parser.add_argument("--output", metavar="FILE.npz", help="where to write the model")
+    _add_output(parser)
+
+
+def _add_predict(parser):
+    parser.description = (
+        "Predict the rows of a table, by a model that `convexnn fit` or `convexnn.save`\n"
+        "wrote. Features are found by their names; other columns are not read. Writes a\n"
+        "table with a line for each row."
+    )
+    parser.add_argument("model", metavar="MODEL.npz", help="the model")
+    parser.add_argument("data", metavar="DATA.csv", help="the table")
+    parser.add_argument("--proba", action="store_true", help="probabilities of the classes as well")
+    parser.add_argument("--output", metavar="FILE.csv", help="where to write (default: standard output)")
+    parser.add_argument("--json", action="store_true", help="write one JSON object to standard output")
+
+
+def _add_path(parser):
+    parser.description = (
+        "Train networks at decreasing alphas, from alpha_max down, each from the one\n"
+        "before. Shows neurons, objective and certificate, and scores at each alpha; the\n"
+        "score on rows held out says which alpha to take."
+    )
+    _add_data(parser)
+    _add_model(parser)
+    parser.add_argument("--n-alphas", type=_count, default=20, metavar="N", help="number of alphas (default: 20)")
+    parser.add_argument(
+        "--eps",
+        type=_part,
+        default=1e-3,
+        metavar="PART",
+        help="smallest alpha over alpha_max (default: 0.001)",
+    )
+    parser.add_argument(
+        "--test-size", type=_part, default=0.25, metavar="PART", help="part of the rows to hold out (default: 0.25)"
+    )
+    parser.add_argument("--plot", metavar="FILE.png", help="where to draw the path (.png, .pdf, .svg)")
+    parser.add_argument("--output", metavar="FILE.npz", help="where to write the model of the best score")
+    _add_output(parser)
+
+
+def _add_certify(parser):
+    parser.description = (
+        "Bound the objective of every network of the kind of a saved one, of any width,\n"
+        "from below, on the rows of a table, at the alpha of the model. The gap says how\n"
+        "far it is at most from the best one, and the scope whether that is proved. Exit\n"
+        "code 1 says that the gap is above --tol."
+    )
+    parser.add_argument("model", metavar="MODEL.npz", help="the model")
+    parser.add_argument("data", metavar="DATA.csv", help="the table that it was trained on, or another one")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="the column that it predicts")
+    parser.add_argument("--alpha", type=_positive, metavar="NUMBER", help="weight decay (default: that of the model)")
+    parser.add_argument("--test", metavar="DATA.csv", help="another table, to compute the score on")
+    parser.add_argument("--ignore-missing", action="store_true", help="leave out rows with missing values")
+    _add_scope(parser)
+    parser.add_argument("--tol", type=_positive, default=1e-3, help="gap that is good enough (default: 0.001)")
+    _add_solver(parser)
+    _add_output(parser)
+
+
+def _add_ecg(parser):
+    parser.description = (
+        "Predict the next sample of an electrocardiogram from a window of the last ones,\n"
+        "by a network with a linear skip trained to the optimum, beside persistence and\n"
+        "linear least squares. Scales are those of the training part, the first --train\n"
+        "samples; errors are on the rest as well."
+    )
+    parser.add_argument("--source", default="auto", help="auto, embedded, scipy, or a .csv, .npy or WFDB file")
+    parser.add_argument(
+        "--channel",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        default="auto",
+        metavar="NAME|N",
+        help="column or channel, by name or number from 0 (default: the first that is no time)",
+    )
+    parser.add_argument("--window", type=_count, default=15, metavar="N", help="samples of a window (default: 15)")
+    parser.add_argument("--horizon", type=_count, default=1, metavar="N", help="samples ahead (default: 1)")
+    parser.add_argument("--train", type=_count, default=700, metavar="N", help="samples to train on (default: 700)")
+    parser.add_argument("--alpha", type=_positive, default=0.3, metavar="NUMBER", help="weight decay (default: 0.3)")
+    parser.add_argument("--tol", type=_positive, default=1e-4, help="relative gap to stop at (default: 0.0001)")
+    _add_scope(parser, "local")
+    _add_solver(parser)
+    _add_output(parser)
+
+
+def _add_data(parser):
+    parser.add_argument("data", metavar="DATA.csv", help="the table")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    parser.add_argument("--drop", action="append", default=[], metavar="COLUMN", help="leave a column out; may repeat")
+    parser.add_argument("--ignore-missing", action="store_true", help="leave out rows with missing values")
+    parser.add_argument(
+        "--task",
+        choices=("auto", "regression", "classification"),
+        default="auto",
+        help="auto: classification where the target is text, or at most ten different whole numbers that repeat",
+    )
+    parser.add_argument(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="scale features to mean 0 and variance 1, which is the default: alpha depends on their units",
+    )
+
+
+def _add_model(parser):
+    parser.add_argument(
+        "--loss",
+        choices=tuple(dict.fromkeys(REGRESSOR_LOSSES + CLASSIFIER_LOSSES)),
+        metavar="LOSS",
+        help=f"regression: {', '.join(REGRESSOR_LOSSES)}; classification: {', '.join(CLASSIFIER_LOSSES)}",
+    )
+    parser.add_argument(
+        "--hidden-bias",
+        choices=("penalized", "none", "free"),
+        default="penalized",
+        help="whether weight decay counts hidden biases; free: as in scikit-learn's MLPs (default: penalized)",
+    )
+    parser.add_argument("--skip", action="store_true", help="add a free linear part to the network")
+    _add_scope(parser)
+    parser.add_argument("--tol", type=_positive, default=1e-4, help="relative gap to stop at (default: 0.0001)")
+    _add_solver(parser)
+
+
+def _add_scope(parser, default="auto"):
+    parser.add_argument(
+        "--scope",
+        choices=("auto", "local", "global"),
+        default=default,
+        help=f"local: an estimate; global: a proof; auto: a proof where a short attempt finds one (default: {default})",
+    )
+
+
+def _add_solver(parser):
+    parser.add_argument("--time-limit", type=_positive, metavar="SECONDS", help="limit of training (path: of it all)")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of all random choices (default: 0)")
+
+
+def _add_output(parser):
+    parser.add_argument("--json", action="store_true", help="write one JSON object to standard output, nothing else")
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="show progress on standard error; -vv: each iteration"
+    )
+
+
+def _alpha(text):
+    return text if text in ("auto", "cv") else _number(text, "auto, cv or a number above 0")
+
+
+def _positive(text):
+    return _number(text, "a number above 0")
+
+
+def _part(text):
+    return _number(text, "a number between 0 and 1", most=1.0)
+
+
+def _number(text, accepted, most=math.inf):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < most:
+        raise argparse.ArgumentTypeError(f"must be {accepted}; got {text!r}")
+    return value
+
+
+def _count(text):
+    return _integer(text, 1)
+
+
+def _seed(text):
+    return _integer(text, 0)
+
+
+def _integer(text, least):
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}; got {text!r}")
+    return value

@@ -1,0 +1,23 @@
+"""Estimators in the manner of scikit-learn: dense, convolutional and circular networks, paths, cross-validation."""
+
+from .certify import certify
+from .circular import CircularCNNClassifier, CircularCNNRegressor
+from .classifiers import ConvexReLUClassifier
+from .convolutional import ConvexCNNClassifier, ConvexCNNRegressor
+from .cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
+from .dense import ConvexReLURegressor
+from .path import PathResult, regularization_path
+
+__all__ = [
+    "CircularCNNClassifier",
+    "CircularCNNRegressor",
+    "ConvexCNNClassifier",
+    "ConvexCNNRegressor",
+    "ConvexReLUClassifier",
+    "ConvexReLUClassifierCV",
+    "ConvexReLURegressor",
+    "ConvexReLURegressorCV",
+    "PathResult",
+    "certify",
+    "regularization_path",
+]

@@ -1,0 +1,283 @@
+"""Circular convolution, and the norm that weight decay is on its products.
+
+    circ(u)[i, k] = u[i - k], indices modulo the shape:   circ(u) w = ifft(fft(u) fft(w)), circular convolution
+
+so that x circ(u), x a row, is the circular cross-correlation of x with u, and circ(u) w is one vector q of d weights.
+Write ^ for numpy's fft, over both axes of images. For q = circ(u) w a the least weight decay is a norm of q:
+
+    |w| |a| <= 1/2 (|w|^2 + a^2), equal where |w| = |a|;  |w|^2 a^2 = 1/d sum_k |q^_k|^2 / |u^_k|^2,
+    least over sum_k |u^_k|^2 <= d at |u^_k|^2 = d |q^_k| / sum |q^| (Cauchy-Schwarz), where it is
+    |w| |a| = 1/d sum_k |q^_k| = circular_norm(q)
+
+The dual norm of g is max_k |g^_k|. In the real orthonormal basis of the discrete Fourier transform the norm is a group
+norm: a cosine alone has weight 1 / sqrt(d), the pair of a cosine and its sine sqrt(2 / d).
+
+References
+----------
+T. Ergen and M. Pilanci (2021), Implicit convex regularizers of CNN architectures: convex optimization of two- and
+three-layer networks in polynomial time. ICLR.
+"""
+
+from math import prod
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..utils.validation import check_count, shown
+
+__all__ = [
+    "check_shape",
+    "circulant",
+    "circular_dual_norm",
+    "circular_norm",
+    "fourier_basis",
+    "spectra",
+    "split_circular",
+]
+
+
+def circulant(u: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the matrix circ(u) of circular convolution with u: circ(u)[i, k] = u[i - k], modulo the shape.
+
+    Parameters
+    ----------
+    u : array-like of shape (n_features,)
+        Filter, in the C order of `shape`.
+    shape : tuple of int
+        (length,) or (height, width).
+
+    Returns
+    -------
+    ndarray of shape (n_features, n_features)
+        circ(u), with u as its first column; block circulant for images.
+
+    Raises
+    ------
+    ValueError
+        If u is not one filter of the shape.
+
+    Examples
+    --------
+    >>> from convexnn.networks.circular import circulant
+    >>> circulant([1.0, 2.0, 3.0], (3,))
+    array([[1., 3., 2.],
+           [2., 1., 3.],
+           [3., 2., 1.]])
+    """
+    u, shape = _check_columns("u", u, shape)
+    if u.ndim != 1:
+        raise ValueError(f"u must be one filter of shape ({prod(shape)},); got {u.shape}")
+    places = np.indices(shape).reshape(len(shape), -1)
+    differences = (places[:, :, None] - places[:, None, :]) % np.array(shape)[:, None, None]
+    return u[np.ravel_multi_index(tuple(differences), shape)]
+
+
+def circular_dual_norm(G: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
+    """Compute max_k |g^_k|, the maximum of g.q over circular_norm(q) <= 1.
+
+    Parameters
+    ----------
+    G : array-like of shape (n_features,) or (n_features, n_vectors)
+        Vectors g, as columns; g^ is numpy's `fftn(g)`.
+    shape : tuple of int
+        (length,) or (height, width).
+
+    Returns
+    -------
+    float or ndarray of shape (n_vectors,)
+        The dual norm of every column.
+
+    Raises
+    ------
+    ValueError
+        If G does not fit the shape.
+
+    Examples
+    --------
+    >>> from convexnn.networks.circular import circular_dual_norm
+    >>> round(float(circular_dual_norm([1.0, -1.0, 1.0, -1.0], (4,))), 9)
+    4.0
+    """
+    G, shape = _check_columns("G", G, shape)
+    return np.abs(spectra(G, shape)).reshape(G.shape).max(axis=0)
+
+
+def circular_norm(Q: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
+    """Compute 1/d sum_k |q^_k|, the least 1/2 (|w|^2 + a^2) with circ(u) w a = q and |u| <= 1.
+
+    Parameters
+    ----------
+    Q : array-like of shape (n_features,) or (n_features, n_vectors)
+        Vectors q, as columns; q^ is numpy's `fftn(q)`.
+    shape : tuple of int
+        (length,) or (height, width), of d = n_features values.
+
+    Returns
+    -------
+    float or ndarray of shape (n_vectors,)
+        The norm of every column.
+
+    Raises
+    ------
+    ValueError
+        If Q does not fit the shape.
+
+    Examples
+    --------
+    >>> from convexnn.networks.circular import circular_norm
+    >>> [round(float(circular_norm(q, (4,))), 9) for q in ([3.0, 0.0, 0.0, 0.0], [3.0, 3.0, 3.0, 3.0])]
+    [3.0, 3.0]
+    """
+    Q, shape = _check_columns("Q", Q, shape)
+    return np.abs(spectra(Q, shape)).reshape(Q.shape).sum(axis=0) / len(Q)
+
+
+def fourier_basis(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Build the real orthonormal basis of the discrete Fourier transform, and the group norm that circular_norm is.
+
+    circular_norm(q) = sum_g weights[g] |(B'q)_g|. A frequency k that is its own opposite has the column cos(2 pi k.i)
+    and a group of its own; k and -k share the columns cos(2 pi k.i) and sin(2 pi k.i) and one group.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (length,) or (height, width).
+
+    Returns
+    -------
+    B : ndarray of shape (n_features, n_features)
+        The basis vectors, as columns; the columns of a group are next to one another.
+    groups : ndarray of shape (n_features,)
+        The group of every column, from 0, in increasing order.
+    weights : ndarray of shape (n_groups,)
+        1 / sqrt(n_features) for one column, sqrt(2 / n_features) for two.
+
+    Raises
+    ------
+    ValueError
+        If shape is not of one or two positive sizes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.networks.circular import fourier_basis
+    >>> B, groups, weights = fourier_basis((4,))
+    >>> groups, weights.round(3)
+    (array([0, 1, 1, 2]), array([0.5  , 0.707, 0.5  ]))
+    >>> np.allclose(B.T @ B, np.eye(4))
+    True
+    """
+    shape = check_shape(shape)
+    d, sizes = prod(shape), np.array(shape)[:, None]
+    places = np.indices(shape).reshape(len(shape), -1)
+    opposites = np.ravel_multi_index(tuple(-places % sizes), shape)
+    columns, groups, weights = [], [], []
+    for k in np.flatnonzero(opposites >= np.arange(d)):
+        # whole turns are taken off as integers: the angles, and the basis, are exact to rounding
+        angles = 2 * np.pi * (places * places[:, [k]] % sizes / sizes).sum(axis=0)
+        waves = [np.cos(angles)] if opposites[k] == k else [np.cos(angles), np.sin(angles)]
+        scale = np.sqrt(len(waves) / d)
+        columns += [scale * wave for wave in waves]
+        groups += [len(weights)] * len(waves)
+        weights.append(scale)
+    return np.column_stack(columns), np.array(groups), np.array(weights)
+
+
+def split_circular(q: ArrayLike, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, float | np.ndarray]:
+    """Split q = circ(u) w a, |u| = 1 and a > 0, with the least weight decay: 1/2 (|w|^2 + a^2) = circular_norm(q).
+
+    u^_k = sqrt(d |q^_k| / sum |q^|), w^_k = a u^_k q^_k / |q^_k| and a = sqrt(sum |q^| / d), which is |w|.
+
+    Parameters
+    ----------
+    q : array-like of shape (n_features,) or (n_features, n_vectors)
+        Vectors to split, as columns.
+    shape : tuple of int
+        (length,) or (height, width).
+
+    Returns
+    -------
+    u : ndarray of the shape of q
+        Filters of length 1.
+    w : ndarray of the shape of q
+        Weights of length a.
+    a : float or ndarray of shape (n_vectors,)
+        The square root of circular_norm(q). A zero q has w = 0 and a = 0, and the unit impulse as u.
+
+    Raises
+    ------
+    ValueError
+        If q does not fit the shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.networks.circular import circulant, split_circular
+    >>> q = np.array([1.0, -2.0, 0.5])
+    >>> u, w, a = split_circular(q, (3,))
+    >>> (circulant(u, (3,)) @ w * a).round(12)
+    array([ 1. , -2. ,  0.5])
+    """
+    q, shape = _check_columns("q", q, shape)
+    axes = tuple(range(len(shape)))
+    largest = np.abs(q).max(axis=0)
+    spectrum = spectra(q / np.where(largest > 0, largest, 1.0), shape)
+    sizes = np.abs(spectrum)
+    total = sizes.sum(axis=axes)
+    # a zero q: the constant spectrum of the unit impulse
+    shares = np.where(total > 0, sizes / np.where(total > 0, total, 1.0), 1.0 / len(q))
+    roots = np.sqrt(len(q) * shares)
+    a = np.sqrt(total / len(q)) * np.sqrt(largest)
+    phases = np.divide(spectrum, sizes, out=np.zeros_like(spectrum), where=sizes > 0)
+    u = np.fft.ifftn(roots, axes=axes).real.reshape(q.shape)
+    w = a * np.fft.ifftn(roots * phases, axes=axes).real.reshape(q.shape)
+    return u, w, a
+
+
+def spectra(Q: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return fftn of every column.
+
+    Parameters
+    ----------
+    Q : ndarray of shape (n_features,) or (n_features, n_vectors)
+        Columns, each in the C order of `shape`.
+    shape : tuple of int
+        (length,) or (height, width).
+
+    Returns
+    -------
+    complex ndarray of shape (*shape,) or (*shape, n_vectors)
+        The spectra.
+    """
+    return np.fft.fftn(Q.reshape(*shape, *Q.shape[1:]), axes=tuple(range(len(shape))))
+
+
+def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Check the shape of inputs.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        What the user gave.
+
+    Returns
+    -------
+    tuple of int
+        (length,) or (height, width).
+
+    Raises
+    ------
+    ValueError
+        If it is not of one or two positive sizes.
+    """
+    if not isinstance(shape, (tuple, list)) or len(shape) not in (1, 2):
+        raise ValueError(f"shape must be (length,) or (height, width); got {shown(shape)}")
+    return tuple(check_count("shape", size) for size in shape)
+
+
+def _check_columns(name, Q, shape):
+    """Return a vector or columns as floats, and the shape they are of."""
+    shape, Q = check_shape(shape), np.asarray(Q, dtype=np.float64)
+    if Q.ndim not in (1, 2) or len(Q) != prod(shape):
+        raise ValueError(f"{name} must have {prod(shape)} rows, as shape {shape}; got {Q.shape}")
+    return Q, shape

@@ -1,0 +1,374 @@
+"""What network is trained: activation, biases, skip and penalties, as the user names them, and what its neurons see.
+
+    f(x) = sum_j act(w_j.x + b_j) a_j + b_0 + x.w_0
+
+Hidden biases are the weights of a constant column of the hidden rows; the output bias b_0 and the skip w_0 are free
+(unpenalised) and are the coefficients of the free columns.
+
+Free hidden biases. With the rows moved to x - m and R their largest norm, a bias |b| > R |w| makes a neuron linear or
+dead on the data. So in the rows (x - m, R / t) the block (w, t b / R) of a neuron has a norm from |w| to
+sqrt(1 + t^2) |w|, and, where 1'v = 0 (free biases include a free output bias),
+
+    kappa_free(v) = max_{|w| <= 1, |b| <= R} |v'(Xw + b)_+| <= sqrt(1 + t^2) kappa(v)
+
+for the kappa of these rows. The program on them has the free one between its optimum at alpha / sqrt(1 + t^2) and that
+at alpha; its networks are charged |w| only. t = 1e-4 costs 5e-9 of alpha sum_j |w_j| |a_j|; solvers take a larger t,
+which is easier, where their tolerance allows it.
+
+Penalised hidden biases of small rows, max |x| = r <= 1e-4, cost as good as nothing: at |b| <= r |w| the norm of (w, b)
+is from |w| to sqrt(1 + r^2) |w|. There the problem is that of free biases, whose lower bounds hold, to r^2 / 2, and is
+solved as such: in the rows (x, 1) all cells that matter are within r of one another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from numbers import Real
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..geometry.patches import Patches
+from ..utils.validation import check_choice, check_flag, shown
+
+__all__ = [
+    "ACTIVATIONS",
+    "HIDDEN_BIASES",
+    "HIDDEN_NORMS",
+    "OUTPUT_PENALTIES",
+    "Architecture",
+    "HiddenLayer",
+    "check_hidden_norm",
+]
+
+ACTIVATIONS = ("relu", "gated_relu", "leaky_relu", "abs", "linear", "threshold")
+HIDDEN_BIASES = ("none", "penalized", "free")
+HIDDEN_NORMS = ("l2", "l1", "circular")
+OUTPUT_PENALTIES = ("weight_decay", "l1")
+# t of the module docstring.
+BIAS_UNIT = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenLayer:
+    """What the hidden neurons see of an input, and their weights in terms of it.
+
+    The rows are (x - centre, unit) / share for inputs x, or for all their patches.
+
+    Parameters
+    ----------
+    patches : Patches or None
+        The patches of a convolution.
+    centre : ndarray of shape (n_hidden_features,)
+        What is taken away from every row, without the constant.
+    unit : float
+        The constant column, 0 for none.
+    share : float, default=1.0
+        Number of patches that are averaged, 1 for sums.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.model.architecture import HiddenLayer
+    >>> layer = HiddenLayer(None, np.array([2.0]), 1.0)
+    >>> layer.rows(np.array([[3.0]]))
+    array([[1., 1.]])
+    >>> layer.weights(np.array([[1.0], [5.0]]))  # x - 2 + 5 = x + 3
+    (array([[1.]]), array([3.]))
+    """
+
+    patches: Patches | None
+    centre: np.ndarray
+    unit: float
+    share: float = 1.0
+
+    def rows(self, X: np.ndarray) -> np.ndarray:
+        """Return the rows of inputs.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples * n_patches, n_hidden_features)
+            A row for each input, or one for each of its patches; with a constant column where there are biases.
+        """
+        X = np.asarray(X, dtype=np.float64)
+        rows = X if self.patches is None else self.patches.stacked(X)
+        if self.unit:
+            rows = np.column_stack([rows - self.centre, np.full(len(rows), self.unit)])
+        return rows / self.share
+
+    def weights(self, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weights and biases of neurons whose pre-activations are rows @ U, but for the share.
+
+        Parameters
+        ----------
+        U : ndarray of shape (n_hidden_features, n_neurons)
+            Blocks, as columns.
+
+        Returns
+        -------
+        W1 : ndarray of shape (n_features, n_neurons)
+            Weights.
+        b1 : ndarray of shape (n_neurons,)
+            Biases, zeros without a constant column.
+        """
+        if not self.unit:
+            return U, np.zeros(U.shape[1])
+        return U[:-1], U[-1] * self.unit - self.centre @ U[:-1]
+
+    def blocks(self, W1: np.ndarray, b1: np.ndarray) -> np.ndarray:
+        """Return the blocks of neurons, the inverse of `weights`.
+
+        Parameters
+        ----------
+        W1 : ndarray of shape (n_features, n_neurons)
+            Weights.
+        b1 : ndarray of shape (n_neurons,)
+            Biases.
+
+        Returns
+        -------
+        ndarray of shape (n_hidden_features, n_neurons)
+            Blocks, as columns.
+        """
+        return np.vstack([W1, (b1 + self.centre @ W1) / self.unit]) if self.unit else W1
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The kind of a two-layer network.
+
+    Parameters
+    ----------
+    activation : {"relu", "gated_relu", "leaky_relu", "abs", "linear", "threshold"}, default="relu"
+        ReLU (t)_+; t 1[x.g >= 0] with a fixed gate g for each neuron; max(t, s t) for s = `negative_slope`; |t|; t;
+        or 1[t >= 0].
+    hidden_bias : {"penalized", "none", "free"}, default="penalized"
+        Whether neurons have a bias, penalised like their weights or free, as in scikit-learn's networks.
+    fit_intercept : bool, default=True
+        Whether there is a free output bias.
+    skip : bool, default=False
+        Whether there is a free linear skip connection x.w_0.
+    negative_slope : float, default=0.01
+        Slope of "leaky_relu" for t < 0, below 1.
+    hidden_norm : {"l2", "l1", "circular"} or float, default="l2"
+        Norm of the hidden weights in the weight decay, alpha/2 sum_j (|w_j|^2 + |a_j|^2). A number r strictly between 0
+        and 1 is the elastic norm r |w|_1 + (1 - r) |w|_2, and "circular" stands for the circular convolutions of
+        `convexnn.networks.circular`.
+    output_penalty : {"weight_decay", "l1"}, default="weight_decay"
+        Norm of a neuron's output weights a_j, where there are several outputs: Euclidean, or l1.
+    patches : Patches or None, default=None
+        The patches of a convolutional network, and their pooling.
+    circular_shape : tuple of int or None, default=None
+        Shape of the inputs of "circular" networks.
+
+    Raises
+    ------
+    ValueError
+        If a value is not among those accepted, or values do not go together.
+
+    Examples
+    --------
+    >>> from convexnn import Architecture
+    >>> Architecture(skip=True).hidden_rows([[2.0, 3.0]])
+    array([[2., 3., 1.]])
+    """
+
+    activation: str = "relu"
+    hidden_bias: str = "penalized"
+    fit_intercept: bool = True
+    skip: bool = False
+    negative_slope: float = 0.01
+    hidden_norm: str | float = "l2"
+    output_penalty: str = "weight_decay"
+    patches: Patches | None = field(default=None)
+    circular_shape: tuple | None = None
+
+    def __post_init__(self):
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("hidden_bias", self.hidden_bias, HIDDEN_BIASES)
+        object.__setattr__(self, "hidden_norm", check_hidden_norm(self.hidden_norm, HIDDEN_NORMS))
+        check_choice("output_penalty", self.output_penalty, OUTPUT_PENALTIES)
+        check_flag("fit_intercept", self.fit_intercept)
+        check_flag("skip", self.skip)
+        slope = self.negative_slope
+        if isinstance(slope, bool) or not isinstance(slope, Real) or not -np.inf < slope < 1:
+            raise ValueError(f"negative_slope must be a finite number below 1; got {shown(slope)}")
+        free = self.hidden_bias == "free"
+        if free and not self.fit_intercept:
+            raise ValueError('fit_intercept must be True with hidden_bias="free", which includes a free output bias')
+        if free and (self.hidden_norm != "l2" or self.activation == "threshold"):
+            raise ValueError(
+                'hidden_bias="free" is for hidden_norm="l2" and activations other than "threshold" (which has no '
+                f'scale: use "penalized"); got hidden_norm={self.hidden_norm!r}, activation={self.activation!r}'
+            )
+        if self.hidden_norm == "circular" and self.hidden_bias != "none":
+            raise ValueError(f'hidden_bias must be "none" for circular networks; got {self.hidden_bias!r}')
+        if self.skip and (self.patches is not None or self.hidden_norm == "circular"):
+            raise ValueError("skip must be False for convolutional and circular networks; got True")
+        if self.activation == "threshold" and self.hidden_norm != "l2":
+            raise ValueError(f'hidden_norm must be "l2" for activation "threshold"; got {self.hidden_norm!r}')
+        if self.hidden_norm == "circular" and self.activation not in ("relu", "gated_relu", "linear"):
+            raise ValueError(
+                f'activation must be "relu", "gated_relu" or "linear" for circular networks; got {self.activation!r}'
+            )
+        if self.patches is not None and (self.activation == "threshold" or self.hidden_norm != "l2"):
+            raise ValueError(
+                'convolutional networks need hidden_norm="l2" and another activation than "threshold"; '
+                f"got {self.hidden_norm!r} and {self.activation!r}"
+            )
+
+    @property
+    def slope(self) -> float:
+        """Slope of the activation where it is not active."""
+        return {"leaky_relu": float(self.negative_slope), "abs": -1.0, "linear": 1.0}.get(self.activation, 0.0)
+
+    @property
+    def constrained(self) -> bool:
+        """Whether blocks are confined to cones: the activation depends on the weights that it is applied to."""
+        return self.activation in ("relu", "leaky_relu", "abs")
+
+    @property
+    def signs(self) -> tuple[float, ...]:
+        """Output signs of the blocks of a pattern; without cones a block has both."""
+        return (1.0, -1.0) if self.constrained else (1.0,)
+
+    def solved_for(self, X: np.ndarray) -> Architecture:
+        """Return the network that is solved for instead: of free hidden biases, where data make penalised ones free.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            The training inputs.
+
+        Returns
+        -------
+        Architecture
+            This one; or one of free biases, whose optimum is the same but for 5e-9 of the decay; or of none, where they
+            have no use.
+        """
+        if self.hidden_bias != "penalized" or not self.fit_intercept:
+            return self
+        if self.activation == "linear":
+            return replace(self, hidden_bias="none")  # the output bias does what they do
+        if self.hidden_norm != "l2" or not self.constrained:
+            return self
+        rows = X if self.patches is None else self.patches.stacked(X)
+        small = np.linalg.norm(rows, axis=1).max(initial=0.0) <= BIAS_UNIT
+        return replace(self, hidden_bias="free") if small else self
+
+    def hidden_layer(self, X: np.ndarray) -> HiddenLayer:
+        """Return what the hidden neurons see, with the units of free biases set by data.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            The training inputs.
+
+        Returns
+        -------
+        HiddenLayer
+            Its `rows(X)` are the rows of the arrangement.
+        """
+        X = np.asarray(X, dtype=np.float64)
+        patches = self.patches
+        share = patches.n_patches if patches is not None and patches.pooling == "mean" else 1.0
+        rows = X if patches is None else patches.stacked(X)
+        centre = np.zeros(rows.shape[1])
+        if self.hidden_bias != "free":
+            return HiddenLayer(patches, centre, float(self.hidden_bias == "penalized"), share)
+        centre = rows.mean(axis=0)
+        radius = np.linalg.norm(rows - centre, axis=1).max() or 1.0
+        return HiddenLayer(patches, centre, float(radius) / BIAS_UNIT, share)
+
+    def hidden_rows(self, X: ArrayLike) -> np.ndarray:
+        """Return what the hidden neurons see: X, with a column of ones for the bias if they have one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features) or (n_samples, n_features + 1)
+            The rows of the arrangement.
+        """
+        return self.hidden_layer(X).rows(X)
+
+    def free_columns(self, X: ArrayLike) -> np.ndarray:
+        """Return the columns whose coefficients are not penalised: ones for the intercept, then X for the skip.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The inputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_free)
+            The free columns; n_free may be 0.
+        """
+        X = np.asarray(X, dtype=np.float64)
+        return np.column_stack([np.ones((len(X), int(self.fit_intercept))), X[:, : X.shape[1] * self.skip]])
+
+    def split_free(self, beta: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Split the coefficients of the free columns into the output bias and the skip.
+
+        Parameters
+        ----------
+        beta : ndarray of shape (n_free, n_outputs)
+            Coefficients of `free_columns`.
+        n_features : int
+            Number of input features.
+
+        Returns
+        -------
+        intercept : ndarray of shape (n_outputs,)
+            Zeros without an intercept.
+        skip : ndarray of shape (n_features, n_outputs) or None
+            None without a skip.
+        """
+        first = int(self.fit_intercept)
+        intercept = beta[0] if self.fit_intercept else np.zeros(beta.shape[1])
+        return intercept.copy(), beta[first : first + n_features].copy() if self.skip else None
+
+
+def check_hidden_norm(norm: str | float, names: tuple[str, ...] = ("l2", "l1")) -> str | float:
+    """Check the norm of hidden weights.
+
+    Parameters
+    ----------
+    norm : str or float
+        What the user gave.
+    names : tuple of str, default=("l2", "l1")
+        The names that are accepted, beside the numbers strictly between 0 and 1.
+
+    Returns
+    -------
+    str or float
+        The name, or the number as a float.
+
+    Raises
+    ------
+    ValueError
+        If `norm` is neither.
+
+    Examples
+    --------
+    >>> from convexnn.model.architecture import check_hidden_norm
+    >>> check_hidden_norm("l1"), check_hidden_norm(0.5)
+    ('l1', 0.5)
+    """
+    if isinstance(norm, str) and norm in names:
+        return norm
+    if isinstance(norm, Real) and not isinstance(norm, (bool, np.bool_)) and 0 < norm < 1:
+        return float(norm)
+    raise ValueError(
+        f"hidden_norm must be one of {', '.join(map(repr, names))}, or a number strictly between 0 and 1; "
+        f"got {shown(norm)}"
+    )

@@ -1,0 +1,210 @@
+"""Networks with no more neurons than samples, by linear algebra.
+
+    F s = f,  s >= 0,  minimise d's        F[:, j] = h_j a_j' / (|h_j| |a_j|),  s_j = |h_j| |a_j|,  d_j = |w_j| / |h_j|
+
+h_j are the activations of neuron j on X, so that f is what the hidden layer adds to the predictions, and d_j s_j =
+|w_j| |a_j| is the weight decay of the balanced neuron. Activations are positively homogeneous: any other s >= 0 with
+F s = f is a network with the same predictions, its neurons scaled. While the columns of F are dependent, some z != 0
+has F z = 0 and d'z <= 0; s moves along z until a neuron reaches zero, and leaves. What is left is independent.
+
+The null vectors are those of a basis B of columns: for a column j outside, z_j = 1 and z_B = -T_j with F_B T = F. When
+a neuron of the basis leaves, j takes its place and T is updated as a simplex tableau is.
+
+References
+----------
+C. Caratheodory (1911), Ueber den Variabilitaetsbereich der Fourierschen Konstanten. Rend. Circ. Mat. Palermo 32.
+S. Rosset, G. Swirszcz, N. Srebro and J. Zhu (2007), l1 regularization in infinite dimensional feature spaces. COLT.
+M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers, theorem 1. ICML.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.linalg import qr, solve_triangular
+from scipy.linalg.blas import dger
+
+from .network import Network, merge_parallel
+
+__all__ = ["minimal_network"]
+
+EPS = np.finfo(np.float64).eps
+# Largest change of the fit and rise of the weight decay, relative to them, for which a neuron is dropped.
+FIT_TOL, DECAY_TOL = 1e-9, 1e-12
+# Entries of a null vector below it, relative to the largest, count as zero.
+PIVOT_TOL = 1e-12
+# The basis is chosen anew when a null vector has larger entries, after REFACTOR exchanges or more.
+GROWTH, REFACTOR = 1e3, 32
+
+
+def minimal_network(network: Network, X: ArrayLike) -> Network:
+    """Find a network of at most n_samples * n_outputs neurons with the same predictions on X and no more weight decay.
+
+    Parallel neurons are merged and neurons that are zero on X dropped. Then, while the fits (x_k.w_j + b_j)_+ a_j of
+    the neurons on X are linearly dependent, their squared scales s_j >= 0 move along a null vector that does not raise
+    sum_j |w_j| |a_j|, until one is zero (Caratheodory's theorem [1]_, [2]_). So a best network stays a best network.
+    The output bias and the skip are kept. Away from X the function may change.
+
+    Parameters
+    ----------
+    network : Network
+        Any network. With gates, neurons keep them, and parallel neurons are not merged beforehand.
+    X : array-like of shape (n_samples, n_features)
+        The training inputs.
+
+    Returns
+    -------
+    Network
+        Balanced (|w_j| = |a_j|, where |w_j| counts penalised biases only), with linearly independent fits. The given
+        network if no neuron can go. A neuron with w_j = 0 and a free bias keeps its a_j.
+
+    Raises
+    ------
+    ValueError
+        If X is not finite or has another number of features than the network.
+
+    Notes
+    -----
+    Predictions on X change by rounding only: neurons stay that cannot go without a change of the hidden layer's fit by
+    1e-9 of its norm. Dependent means a rank, to rounding, below the number of neurons. Neurons whose whole fit is
+    below the rounding of the sum of all fits count as zero.
+
+    References
+    ----------
+    .. [1] S. Rosset, G. Swirszcz, N. Srebro and J. Zhu (2007), l1 regularization in infinite dimensional feature
+       spaces, COLT.
+    .. [2] M. Pilanci and T. Ergen (2020), Neural networks are convex regularizers: exact polynomial-time convex
+       optimization formulations for two-layer networks, ICML, theorem 1: n_samples neurons are enough.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import Network
+    >>> from convexnn.networks.minimal import minimal_network
+    >>> rng = np.random.default_rng(0)
+    >>> wide = Network(rng.standard_normal((2, 50)), np.zeros(50), rng.standard_normal((50, 1)), np.zeros(1))
+    >>> X = rng.standard_normal((4, 2))
+    >>> narrow = minimal_network(wide, X)
+    >>> narrow.n_neurons <= 4, np.allclose(narrow.predict(X), wide.predict(X))
+    (True, True)
+    """
+    merged = merge_parallel(network)
+    hidden = merged.hidden(X)
+    decayed = merged.W1 if merged.hidden_bias == "free" else np.vstack([merged.W1, merged.b1])
+    in_sizes, out_sizes, responses = _lengths(decayed), _lengths(merged.W2.T), _lengths(hidden)
+    scales = responses * out_sizes
+    total = scales.sum()
+    active = np.flatnonzero(scales > EPS * total)
+    fits = np.einsum("kj,cj->kcj", hidden[:, active] / responses[active], merged.W2[active].T / out_sizes[active])
+    fits = fits.reshape(hidden.shape[0] * merged.W2.shape[1], len(active))
+    before = scales[active] / total
+    after = _purify(fits, before, in_sizes[active] / responses[active])
+    kept = np.flatnonzero(after)
+    if len(kept) == network.n_neurons:
+        return network
+    neurons = active[kept]
+    ratio = after[kept] / before[kept]
+    # balanced, then both layers scaled by sqrt(ratio); a constant with a free bias keeps its a, and its bias is scaled
+    constant = in_sizes[neurons] == 0
+    shares = np.where(constant, 1.0, np.sqrt(in_sizes[neurons]) / np.sqrt(out_sizes[neurons]) * np.sqrt(ratio))
+    return replace(
+        merged,
+        W1=merged.W1[:, neurons] * (ratio / shares),
+        b1=merged.b1[neurons] * (ratio / shares),
+        W2=merged.W2[neurons] * shares[:, None],
+        gates=None if merged.gates is None else merged.gates[:, neurons],
+    )
+
+
+def _lengths(columns):
+    """Return the norms of columns, without underflow in their squares."""
+    largest = np.abs(columns).max(axis=0, initial=0.0)
+    return largest * np.linalg.norm(columns / np.where(largest > 0, largest, 1.0), axis=0)
+
+
+def _purify(F, s, d):
+    """Return s' >= 0 with F s' = F s and d's' <= d's, zero but for independent columns of F; sum s = 1."""
+    n_rows = len(F)
+    if n_rows > F.shape[1] > 0:  # lengths of combinations are those of the triangle, of which pivoting takes less time
+        F = qr(F, mode="r", check_finite=False)[0][: F.shape[1]]
+    f = F @ s
+    # F s itself is rounded: EPS for each unit of s
+    allowed, decay = FIT_TOL * np.linalg.norm(f) + 64 * EPS, (1 + DECAY_TOL) * (d @ s)
+    while (s > 0).any():
+        active = np.flatnonzero(s)
+        Q, R, order = qr(F[:, active], mode="economic", pivoting=True, check_finite=False)
+        diagonal = np.abs(np.diagonal(R))
+        rank = np.count_nonzero(diagonal > 10 * max(n_rows, len(active)) * EPS * diagonal[0])
+        if rank == len(active):
+            refined = _refine(F, s, f, active[order], Q, R)
+            return refined if d @ refined <= decay else s
+        T = solve_triangular(R[:rank, :rank], R[:rank, rank:], check_finite=False)
+        basis, others = active[order[:rank]], active[order[rank:]]
+        # all at once, and one of them where rounding adds up
+        for some in [slice(None), *map(slice, range(len(others)), range(1, len(others) + 1))]:
+            trial = _drop(T[:, some], s, d, basis, others[some])
+            if np.linalg.norm(F @ trial - f) <= allowed and d @ trial <= decay:
+                s = trial
+                break
+        else:
+            break
+    return s
+
+
+def _drop(T, s, d, basis, others):
+    """Return s without a column for each of `others`, or the first of them; F[:, basis] T = F[:, others]."""
+    s, basis = s.copy(), basis.copy()
+    T = np.array(T, order="F")
+    exchanges = 0
+    for j in others:
+        column, T = T[:, 0].copy(), T[:, 1:]
+        largest = max(1.0, np.abs(column).max())
+        if largest > GROWTH and exchanges >= REFACTOR:
+            break
+        up, down = (_step(s[basis], sign * column, PIVOT_TOL * largest) for sign in (1.0, -1.0))
+        rising = d[j] < d[basis] @ column and up is not None
+        leaving, length = up if rising else (down or (None, np.inf))
+        if not rising and s[j] <= length:
+            leaving, length = None, s[j]
+        step = length if rising else -length
+        s[basis] = np.maximum(s[basis] - step * column, 0.0)
+        s[j] = max(s[j] + step, 0.0)
+        if leaving is None:
+            s[j] = 0.0
+            continue
+        s[basis[leaving]] = 0.0
+        basis[leaving] = j
+        exchanges += 1
+        if T.shape[1]:
+            row = T[leaving] / column[leaving]
+            column[leaving] -= 1.0  # so that the pivot's row becomes `row`
+            T = dger(-1.0, column, row, a=T, overwrite_a=1)
+    s[s <= EPS] = 0.0
+    return s
+
+
+def _step(s, rates, zero):
+    """Return which s - t rates reaches zero first, and that t; None if none does.
+
+    Of those that do so at the same time, to rounding, it is the one of the largest rate.
+    """
+    falling = np.flatnonzero(rates > zero)
+    if not len(falling):
+        return None
+    rates, s = rates[falling], s[falling]
+    tied = s <= rates * ((s + EPS) / rates).min()
+    best = np.argmax(np.where(tied, rates, 0.0))
+    return falling[best], s[best] / rates[best]
+
+
+def _refine(F, s, f, columns, Q, R):
+    """Return s with the rounding errors of F s = f corrected, where s stays non-negative."""
+    error = np.linalg.norm(F @ s - f)
+    for _ in range(2):
+        trial = s.copy()
+        trial[columns] += solve_triangular(R, Q.T @ (f - F @ s), check_finite=False)
+        trial = np.maximum(trial, 0.0)
+        if not (smaller := np.linalg.norm(F @ trial - f)) < error:
+            break
+        s, error = trial, smaller
+    return s

@@ -1,0 +1,363 @@
+"""Networks with a polynomial activation of degree two, as a semidefinite program.
+
+    f(x) = sum_j act(x.w_j) a_j + b_0,   act(t) = a t^2 + b t + c,   |w_j| = 1
+    minimise over all widths   L(f(X)) + alpha sum_j |a_j|_1
+
+A neuron (w, a > 0) is the matrix p p' of p = sqrt(a) (w, 1). With M_k = [[a x_k x_k', b x_k / 2], [b x_k' / 2, c]] its
+output on sample k is p' M_k p. Sums of such matrices are the positive semidefinite Z = [[Z1, Z2], [Z2', Z4]] with
+tr Z1 = Z4: by the rank-one decomposition of Sturm and Zhang every such Z is a sum of p p' with |u| = |t|, p = (u, t).
+So for each output the network is two matrices, of positive and negative neurons, and the program is
+
+    minimise   L(Z_fit) + alpha (Z4 + Z4'),   Z_fit,k = <M_k, Z - Z'> + b_0,   tr Z1 = Z4,  tr Z1' = Z4'.
+
+Where b = 0 the Z2 have no effect and Z1, Z1' alone are kept, with a x_k x_k' + c I for M_k: for the quadratic
+activation the penalty is the nuclear norm of the symmetric matrix Z1 - Z1'. The dual is max -L*(-V) subject to 1'V = 0
+(of b_0) and kappa(V) <= alpha, kappa(v) = max over |w| = 1 of |v'act(X w)|. With S = a X' diag(v) X, q = b X'v / 2 and
+s = c 1'v,
+
+    max over |w| = 1 of w'Sw + 2 q'w + s = min over m > lambda_max(S) of m + s + q'(m I - S)^-1 q,
+
+and every m on the right gives an upper bound, so that lower bounds of the program are proved over all networks.
+
+References
+----------
+B. Bartan and M. Pilanci (2021), Neural spectrahedra and semidefinite lifts, arXiv:2101.02429. J. F. Sturm and S. Zhang
+(2003), On cones of nonnegative quadratic functions, Mathematics of Operations Research 28(2), 246-267.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_consistent_length
+
+from ..losses.piecewise import Loss
+from ..model.certificate import Certificate, uncontradicted
+from ..model.free_columns import FreeColumns, proved_value
+from ..networks.polynomial_network import PolynomialNetwork
+from ..utils.deadline import remaining, within
+from ..utils.quiet import solve_quietly, warn
+from ..utils.validation import check_array, check_flag, check_positive, check_size, shown
+
+__all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
+
+# Objective and bound below this part of the loss of zero are both zero, up to rounding.
+ROUNDING = (100 * np.finfo(float).eps) ** 2
+# Relative growth of the objective that dropping small neurons may cost.
+SLACK = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialSolution:
+    """A network of polynomial activation and what is proved about it.
+
+    Parameters
+    ----------
+    network : PolynomialNetwork
+        The network.
+    certificate : Certificate
+        Objective and lower bound, of scope "global".
+    status : str
+        "solved", or what the solver said.
+    converged : bool
+        Whether the relative gap is at most the tolerance asked for.
+
+    Examples
+    --------
+    >>> from convexnn.losses import Squared
+    >>> from convexnn.special.polynomial import solve_polynomial
+    >>> X, y = [[-1.0], [0.0], [2.0]], [1.0, 0.0, 4.0]  # x^2
+    >>> solution = solve_polynomial(X, y, 1e-3, Squared(), (1.0, 0.0, 0.0))
+    >>> solution.network.predict([[3.0]]).round(2), solution.certificate.scope
+    (array([9.]), 'global')
+    """
+
+    network: PolynomialNetwork
+    certificate: Certificate
+    status: str
+    converged: bool
+
+
+def solve_polynomial(
+    X: ArrayLike,
+    Y: ArrayLike,
+    alpha: float,
+    loss: Loss,
+    coefficients: tuple[float, float, float] = (0.09, 0.5, 0.47),
+    fit_intercept: bool = True,
+    tol: float = 1e-6,
+    time_limit: float | None = None,
+) -> PolynomialSolution:
+    """Train a network of polynomial activation to global optimality, through cvxpy and CLARABEL.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Inputs; the matrices have (n_features + 1)^2 entries.
+    Y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Targets, as the loss wants them. With several outputs each has neurons of its own.
+    alpha : float
+        Regularisation strength, above 0.
+    loss : object
+        The loss L, of `convexnn.losses`.
+    coefficients : tuple of float, default=(0.09, 0.5, 0.47)
+        (a, b, c) of act(t) = a t^2 + b t + c; the default resembles the ReLU. (1, 0, 0) is the quadratic activation.
+    fit_intercept : bool, default=True
+        Whether there is a free output bias b_0.
+    tol : float, default=1e-6
+        Compared with the relative gap of the certificate.
+    time_limit : float or None, default=None
+        Limit in seconds of the solver's run.
+
+    Returns
+    -------
+    PolynomialSolution
+        The network and its certificate; the network without neurons where that is better.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described.
+    RuntimeError
+        If the solver fails without a time limit.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the relative gap is above `tol`.
+
+    Examples
+    --------
+    >>> from convexnn.losses import Squared
+    >>> from convexnn.special.polynomial import solve_polynomial
+    >>> solution = solve_polynomial([[1.0, 2.0]], [3.0], 1.0, Squared(), (1.0, 0.0, 0.0), fit_intercept=False)
+    >>> round(solution.certificate.objective, 6)  # 1/2 (5 a - 3)^2 + a at a = 14 / 25
+    0.58
+    """
+    X = check_array(X, input_name="X")
+    Y = check_array(np.reshape(Y, (len(Y), -1)), input_name="Y")
+    check_consistent_length(X, Y)
+    alpha, tol = check_size("alpha", alpha), check_positive("tol", tol)
+    basis = np.full((len(Y), 1), len(Y) ** -0.5)[:, : int(check_flag("fit_intercept", fit_intercept))]
+    time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
+    coefficients = _check_coefficients(coefficients)
+    free = basis @ loss.fit_free(Y, basis, np.zeros_like(Y))
+    network = PolynomialNetwork(np.zeros((X.shape[1], 0)), np.zeros((0, Y.shape[1])), free[0], coefficients)
+    certificate, status = _certify(network, X, Y, alpha, loss, basis, []), "the network without neurons is optimal"
+    if certificate.gap > min(tol, 1e-12):
+        trained, V, status = within(time_limit, _solve, X, Y, alpha, loss, coefficients, basis)
+        if trained is not None:
+            other = _certify(trained, X, Y, alpha, loss, basis, [V])
+            bound = max(certificate.lower_bound, other.lower_bound)
+            if other.objective < certificate.objective:
+                network, certificate = trained, other
+            bound = uncontradicted(certificate.objective, bound, certificate.negligible)
+            certificate = Certificate(certificate.objective, bound, "global", certificate.negligible)
+    converged = certificate.gap <= tol
+    if not converged:
+        warn(
+            f"CLARABEL ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}",
+            ConvergenceWarning,
+        )
+    return PolynomialSolution(network, certificate, "solved" if converged else status, converged)
+
+
+def polynomial_kappa(X: np.ndarray, V: np.ndarray, coefficients: tuple[float, float, float]) -> float:
+    """Bound max over |w| = 1 and columns v of V of |v'act(X w)|, by the dual of the trust-region problem.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Inputs.
+    V : ndarray of shape (n_samples, n_outputs)
+        Dual vectors.
+    coefficients : tuple of float
+        (a, b, c) of act(t) = a t^2 + b t + c.
+
+    Returns
+    -------
+    float
+        The maximum, never below it: the rounding errors of the products and of the eigenvalues are added.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.special.polynomial import polynomial_kappa
+    >>> round(polynomial_kappa(np.array([[1.0, 2.0]]), np.array([[3.0]]), (1.0, 0.0, 0.0)), 9)  # 3 |x|^2
+    15.0
+    """
+    (a, b, c), eps, largest, lengths = coefficients, np.finfo(float).eps, 0.0, np.linalg.norm(X, axis=1)
+    for v in V.T:
+        values, vectors = np.linalg.eigh(a * (X.T @ (v[:, None] * X)))
+        q = 0.5 * b * (vectors.T @ (X.T @ v))
+        s = c * v.sum()
+        sizes = np.abs(v) @ (abs(a) * lengths**2 + abs(b) * lengths + abs(c))
+        rounding = 8 * (len(values) + np.sqrt(len(X))) * eps * sizes
+        largest = max(largest, rounding + _largest_value(values, q) + s, rounding + _largest_value(-values, q) - s)
+    return float(largest)
+
+
+def rank_one_split(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split a positive semidefinite Z = [[Z1, Z2], [Z2', Z4]] with tr Z1 = Z4 into p p' with |u| = |t|, p = (u, t).
+
+    Start from the eigenvectors. While one has g = |u|^2 - t^2 above zero and another below, the pair is rotated, which
+    keeps the sum of their p p', so that g of one of them becomes zero (Sturm and Zhang, 2003, proposition 3).
+
+    Parameters
+    ----------
+    Z : ndarray of shape (d + 1, d + 1)
+        Positive semidefinite, tr Z1 = Z4; violations of the size of rounding are absorbed.
+
+    Returns
+    -------
+    W : ndarray of shape (d, n_neurons)
+        The u / t, of length one.
+    sizes : ndarray of shape (n_neurons,)
+        The t^2: Z = sum_j sizes_j (w_j, 1) (w_j, 1)'.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn.special.polynomial import rank_one_split
+    >>> W, sizes = rank_one_split(np.diag([1.0, 1.0, 2.0]))
+    >>> np.allclose((W * sizes) @ W.T, np.eye(2)), round(float(sizes.sum()), 9)
+    (True, 2.0)
+    """
+    values, vectors = np.linalg.eigh(Z)
+    P = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, values > len(Z) * np.finfo(float).eps * max(values[-1], 0.0)]
+    forms = np.sum(P[:-1] ** 2, axis=0) - P[-1] ** 2
+    for _ in range(P.shape[1] - 1):
+        i, j = np.argmax(forms), np.argmin(forms)
+        if not forms[i] > 0 > forms[j]:
+            break
+        cross = P[:-1, i] @ P[:-1, j] - P[-1, i] * P[-1, j]
+        # g(p_i + tau p_j) = 0: both roots are real, and the one of smaller size is computed without cancellation
+        root = np.sqrt(cross**2 - forms[i] * forms[j])
+        tau = -forms[i] / (cross + np.copysign(root, cross))
+        length = np.hypot(1.0, tau)
+        rest = forms[i] + forms[j]  # rotations keep the sum
+        P[:, [i, j]] = P[:, [i, j]] @ np.array([[1.0, -tau], [tau, 1.0]]) / length
+        forms[i], forms[j] = 0.0, rest
+    lengths, t = np.linalg.norm(P[:-1], axis=0), P[-1]
+    kept = lengths * np.abs(t) > 0
+    return P[:-1, kept] / (lengths[kept] * np.sign(t[kept])), lengths[kept] * np.abs(t[kept])
+
+
+def _largest_value(values, q):
+    """Return an upper bound of max over |w| = 1 of sum values w^2 + 2 q'w: least of m + sum q^2 / (m - values)."""
+    top, size = values.max(), np.linalg.norm(q)
+    if size == 0:
+        return top
+    margin = np.finfo(float).eps * (np.abs(values).max() + size)
+
+    def slope(m):
+        return 1.0 - np.sum((q / (m - values)) ** 2)
+
+    low, high = top + margin, top + size + 2 * margin
+    m = low if slope(low) >= 0 else brentq(slope, low, high, xtol=margin)
+    return m + np.sum(q**2 / (m - values))
+
+
+def _check_coefficients(coefficients):
+    values = np.asarray(coefficients, dtype=np.float64)
+    if values.shape != (3,) or not np.isfinite(values).all() or not values.any():
+        raise ValueError(
+            f"coefficients must be three finite numbers (a, b, c), not all zero; got {shown(coefficients)}"
+        )
+    return tuple(values.tolist())
+
+
+def _certify(network, X, Y, alpha, loss, basis, candidates):
+    """Return the certificate of a network, its bound the best of -grad L at its fit and of other dual vectors."""
+    Z, (a, b, c), sizes = network.outputs(X), network.coefficients, np.linalg.norm(X, axis=1)
+    free, bound = FreeColumns(np.ones_like(Y[:, : basis.shape[1]])), 0.0
+    steepness = float(np.linalg.norm(abs(a) * sizes**2 + abs(b) * sizes + abs(c))) / alpha
+    for V in [-loss.grad(Y, Z), *candidates]:
+        V = loss.project_dual(Y, V, basis)
+        norm = polynomial_kappa(X, V, network.coefficients)
+        scale = loss.best_scale(Y, V, alpha / norm if norm > 0 else np.inf)
+        bound = max(bound, proved_value(loss, Y, free, scale * V, steepness))
+    rounding = loss.value(Y, np.zeros_like(Y)) * ROUNDING
+    objective = network.objective(X, Y, alpha, loss)
+    return Certificate(objective, uncontradicted(objective, bound, rounding), "global", rounding)
+
+
+def _solve(X, Y, alpha, loss, coefficients, basis):
+    """Solve the semidefinite program; return the network (None if there is no point), a dual vector and the status."""
+    import cvxpy as cp
+
+    (a, b, c), n_outputs = coefficients, Y.shape[1]
+    rows = X if b == 0 else np.column_stack([X, np.ones(len(X))])
+    M = rows[:, :, None] * rows[:, None, :]
+    if b == 0:
+        M = a * M + c * np.eye(X.shape[1])
+    else:
+        M *= np.block(
+            [[np.full((X.shape[1],) * 2, a), np.full((X.shape[1], 1), b / 2)], [np.full(X.shape[1], b / 2), c]]
+        )
+    unit = np.sqrt(np.mean(np.sum(M**2, axis=(1, 2)))) or 1.0
+    M = M.reshape(len(X), -1) / unit
+    blocks = [[cp.Variable((rows.shape[1],) * 2, PSD=True) for _ in range(n_outputs)] for _ in "+-"]
+    Z, beta = cp.Variable(Y.shape), cp.Variable((basis.shape[1], n_outputs))
+    fits = [M @ cp.vec(plus - minus, order="C") for plus, minus in zip(*blocks, strict=True)]
+    fit = Z - cp.vstack(fits).T - (basis @ beta if basis.shape[1] else 0.0) == 0
+    every = [block for sign in blocks for block in sign]
+    ties = [] if b == 0 else [cp.trace(block) == 2 * block[-1, -1] for block in every]
+    penalty = sum(cp.trace(block) if b == 0 else block[-1, -1] for block in every)
+    problem = cp.Problem(cp.Minimize(loss.to_cvxpy(Y, Z) + alpha / unit * penalty), [fit, *ties])
+    problem.get_problem_data("CLARABEL")  # which is kept, and takes its part of the time
+    options = {"time_limit": max(remaining(), 1e-6)} if np.isfinite(remaining()) else {}
+    solve_quietly(problem, solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10, **options)
+    if every[0].value is None:
+        if problem.status != cp.USER_LIMIT:
+            raise RuntimeError(f"CLARABEL failed on the semidefinite program: status {problem.status!r}")
+        return None, None, problem.status
+    pairs = [_neurons(plus.value / unit, minus.value / unit, b == 0) for plus, minus in zip(*blocks, strict=True)]
+    network = _assemble(pairs, coefficients, X, Y, alpha, loss, basis)
+    return network, fit.dual_value, problem.status
+
+
+def _neurons(plus, minus, symmetric):
+    """Return weights (d, m) and output weights (m,) of the neurons of one output."""
+    if symmetric:
+        values, vectors = np.linalg.eigh(plus - minus)
+        return vectors, values
+    parts = [rank_one_split(_balanced(Z)) for Z in (plus, minus)]
+    return np.hstack([W for W, _ in parts]), np.concatenate([parts[0][1], -parts[1][1]])
+
+
+def _balanced(Z):
+    """Return the nearest positive semidefinite matrix, scaled to tr Z1 = Z4 by a congruence, which keeps its rank."""
+    values, vectors = np.linalg.eigh(0.5 * (Z + Z.T))
+    Z = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    ratio = np.trace(Z[:-1, :-1]) / Z[-1, -1] if Z[-1, -1] > 0 else 0.0
+    if not 0 < ratio < np.inf:
+        return np.zeros_like(Z)
+    scale = np.append(np.full(len(Z) - 1, ratio**-0.25), ratio**0.25)
+    return scale[:, None] * Z * scale
+
+
+def _assemble(pairs, coefficients, X, Y, alpha, loss, basis):
+    """Put the neurons of all outputs into one network, without those that the objective does not need."""
+    W1 = np.hstack([W for W, _ in pairs])
+    W2 = np.zeros((W1.shape[1], Y.shape[1]))
+    outputs = np.repeat(np.arange(len(pairs)), [len(sizes) for _, sizes in pairs])
+    W2[np.arange(len(W2)), outputs] = np.concatenate([sizes for _, sizes in pairs])
+
+    def network(kept):
+        bare = PolynomialNetwork(W1[:, kept], W2[kept], np.zeros(Y.shape[1]), coefficients)
+        if basis.shape[1] == 0:
+            return bare
+        free = loss.fit_free(Y, basis, bare.outputs(X)) / np.sqrt(len(Y))
+        return PolynomialNetwork(bare.W1, bare.W2, free[0], coefficients)
+
+    sizes = np.abs(W2).sum(axis=1)
+    best = network(sizes > 0)
+    limit = best.objective(X, Y, alpha, loss) * (1 + SLACK)
+    for threshold in sizes.max(initial=0.0) * 10.0 ** -np.arange(2, 13):
+        smaller = network(sizes > threshold)
+        if smaller.objective(X, Y, alpha, loss) <= limit:
+            return smaller
+    return best

@@ -1,0 +1,178 @@
+"""Adversarial training: against the program written in cvxpy, attacks and exact margins."""
+
+import itertools
+
+import cvxpy as cp
+import numpy as np
+import pytest
+
+from convexnn.losses import Hinge, Logistic
+from convexnn.model.architecture import Architecture
+from convexnn.model.building import build_program
+from convexnn.networks.network import Network
+from convexnn.networks.recovery import recover
+from convexnn.special.adversarial import _lower_bound, robust_loss, robust_margin_bound, solve_adversarial
+
+TIGHT = {"solver": "CLARABEL", "tol_gap_rel": 1e-9, "tol_gap_abs": 1e-12, "tol_feas": 1e-9}
+
+
+def data(n=12, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 2))
+    return X, np.where(X[:, 0] * X[:, 1] + 0.2 * rng.standard_normal(n) > 0, 1.0, -1.0), rng
+
+
+def program_of(X, y, alpha=0.05, patterns=25, loss=None, **options):
+    return build_program(X, y, alpha, patterns, Architecture(**options), random_state=0, loss=loss)
+
+
+def written_out(program, y, radius, loss):
+    """The optimum of the program, neuron by neuron."""
+    X, cost, z, G, constraints = program.design.X, 0.0, 0.0, 0.0, []
+    mask = np.ones(X.shape[1])
+    if program.architecture.hidden_bias == "penalized":
+        mask[-1] = 0.0
+    for pattern in program.design.arrangements.patterns().astype(float):
+        for sign in (1.0, -1.0):
+            u = cp.Variable(X.shape[1])
+            reach = radius * cp.norm1(cp.multiply(mask, u))
+            constraints += [(2 * p - 1) * (x @ u) >= reach for p, x in zip(pattern, X, strict=True)]
+            z = z + sign * cp.multiply(pattern, X @ u)
+            G = G + sign * pattern[:, None] @ cp.reshape(cp.multiply(mask, u), (1, len(mask)), order="C")
+            cost = cost + program.alpha * cp.norm2(u)
+    if program.free.shape[1]:
+        z = z + cp.Variable()
+    margins = cp.multiply(y, z) - radius * cp.norm(G, 1, axis=1)
+    losses = cp.pos(1 - margins) if loss == "hinge" else cp.logistic(-margins)
+    return cp.Problem(cp.Minimize(cp.sum(losses) + cost), constraints).solve(**TIGHT)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("radius", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize(("hidden_bias", "fit_intercept"), [("none", False), ("penalized", False), ("penalized", True)])
+def test_the_program_is_the_one_written_out(loss, radius, hidden_bias, fit_intercept):
+    X, y, _ = data()
+    program = program_of(X, y, patterns=8, hidden_bias=hidden_bias, fit_intercept=fit_intercept)
+    solution = solve_adversarial(program, radius, loss)
+    expected = written_out(program, y, radius, loss)
+    assert solution.certificate.objective == pytest.approx(expected, rel=1e-6)
+    assert solution.certificate.lower_bound <= expected * (1 + 1e-8)
+    assert solution.certificate.gap <= 1e-6
+    assert solution.converged
+    assert solution.certificate.scope == "sampled"
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("hidden_bias", ["none", "penalized"])
+@pytest.mark.parametrize("seed", range(2))
+def test_the_objective_is_the_robust_one_of_the_network(loss, hidden_bias, seed):
+    X, y, rng = data(seed=seed)
+    for radius in (0.0, 0.03, 0.15):
+        program = program_of(X, y, hidden_bias=hidden_bias)
+        solution = solve_adversarial(program, radius, loss, tol=1e-4)
+        network = recover(solution)
+        margins = robust_margin_bound(network, X, y, radius)
+        assert np.allclose(margins, solution.margins, atol=1e-9)
+        losses = np.maximum(1 - margins, 0) if loss == "hinge" else np.logaddexp(0, -margins)
+        robust = losses.sum()
+        assert robust + 0.05 * network.weight_decay() == pytest.approx(solution.certificate.objective, rel=1e-9)
+        # the network is linear on each ball: the attack finds the worst corner
+        assert robust_loss(network, X, y, radius, loss, random_state=0) == pytest.approx(robust, rel=1e-9)
+        signs = rng.choice([-1.0, 1.0], (200, *X.shape))
+        attacked = np.array([y * network.predict(X + radius * s) for s in signs]).min(axis=0)
+        assert (attacked >= margins - 1e-9).all()
+        patterns = [network.hidden(X + radius * s) > 1e-9 for s in signs[:20]]
+        inside = network.hidden(X) > 1e-9
+        assert all((pattern <= inside).all() for pattern in patterns)
+
+
+@pytest.mark.parametrize(("name", "loss"), [("hinge", Hinge()), ("logistic", Logistic())])
+def test_radius_zero_is_plain_training(name, loss):
+    X, y, _ = data(seed=3)
+    program = program_of(X, y, loss=loss)
+    solution = solve_adversarial(program, 0, name)
+    assert solution.certificate.objective == pytest.approx(program.objective(solution.W, solution.beta), rel=1e-9)
+    U, V = cp.Variable(program.block_shape[:2]), cp.Variable()
+    n_patterns = len(program.design.arrangements)
+    patterns = program.design.arrangements.patterns()
+    fits = [cp.multiply(p, program.design.X @ (U[i] - U[n_patterns + i])) for i, p in enumerate(patterns)]
+    cones = [
+        cp.multiply(2.0 * patterns[b % n_patterns] - 1, program.design.X @ U[b]) >= 0 for b in range(2 * n_patterns)
+    ]
+    penalty = cp.sum(cp.norm(U, 2, axis=1))
+    expected = cp.Problem(cp.Minimize(loss.to_cvxpy(y, sum(fits) + V) + 0.05 * penalty), cones).solve(**TIGHT)
+    assert solution.certificate.objective == pytest.approx(expected, rel=1e-6)
+
+
+def test_larger_balls_cost_more():
+    X, y, _ = data(seed=1)
+    program = program_of(X, y, hidden_bias="none")
+    values = [solve_adversarial(program, radius, tol=1e-4).certificate for radius in (0.0, 0.02, 0.1, 0.5, 3.0)]
+    for small, large in itertools.pairwise(values):
+        assert small.lower_bound <= large.objective
+        assert small.objective <= large.objective * (1 + 1e-6)
+    free = 2.0 * min((y > 0).sum(), (y < 0).sum())  # no neuron is constant on balls around the origin
+    assert values[-1].objective == pytest.approx(free, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_any_dual_variables_give_a_bound(loss, fit_intercept):
+    X, y, rng = data(seed=2)
+    program = program_of(X, y, patterns=12, fit_intercept=fit_intercept)
+    optimum = solve_adversarial(program, 0.05, loss).certificate.objective
+    for size in 10.0 ** np.arange(-3, 2):
+        v = y * rng.uniform(-0.2, 1.2, len(y))
+        H, mu = size * rng.standard_normal((len(y), 2)), size * rng.standard_normal((24, len(y)))
+        assert _lower_bound(program, 0.05, loss, v, H, mu) <= optimum * (1 + 1e-8)
+
+
+def test_blocks_are_in_their_cones():
+    X, y, _ = data(seed=4)
+    program, radius = program_of(X, y, hidden_bias="none"), 0.04
+    W = solve_adversarial(program, radius).W[:, :, 0]
+    blocks = np.flatnonzero(W.any(axis=1))
+    assert len(blocks)
+    signs = 2.0 * program.design.arrangements.patterns(program.design.pattern_index(blocks)) - 1
+    slack = signs * (W[blocks] @ X.T) - radius * np.abs(W[blocks]).sum(axis=1)[:, None]
+    assert (slack >= -1e-13 * np.linalg.norm(W[blocks], axis=1)[:, None]).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_margin_bounds_hold_for_any_network(seed):
+    """Below every margin on a grid of the ball, and exact for a radius of zero."""
+    rng = np.random.default_rng(seed)
+    network = Network(
+        rng.standard_normal((2, 5)),
+        rng.standard_normal(5),
+        rng.standard_normal((5, 1)),
+        rng.standard_normal(1),
+        skip=rng.standard_normal((2, 1)) if seed % 2 else None,
+    )
+    X, y, _ = data(seed=seed)
+    grid = np.stack(np.meshgrid(*[np.linspace(-0.4, 0.4, 41)] * 2), axis=-1).reshape(-1, 2)
+    worst = np.array([y * network.predict(X + step) for step in grid]).min(axis=0)
+    bound = robust_margin_bound(network, X, y, 0.4)
+    assert (bound <= worst + 1e-12).all()
+    assert (bound >= worst - 5.0).all()
+    assert np.allclose(robust_margin_bound(network, X, y, 0.0), y * network.predict(X))
+    attack = robust_loss(network, X, y, 0.4, random_state=0)
+    assert attack <= np.maximum(1 - bound, 0).sum() + 1e-12
+    assert attack >= 0.98 * np.maximum(1 - worst, 0).sum()
+
+
+def test_wrong_arguments():
+    X, y, _ = data()
+    program = program_of(X, y)
+    with pytest.raises(ValueError, match="radius"):
+        solve_adversarial(program, -0.1)
+    with pytest.raises(ValueError, match="loss"):
+        solve_adversarial(program, 0.1, "squared")
+    with pytest.raises(ValueError, match="skip"):
+        solve_adversarial(program_of(X, y, skip=True), 0.1)
+    with pytest.raises(ValueError, match="relu"):
+        solve_adversarial(program_of(X, y, activation="gated_relu"), 0.1)
+    with pytest.raises(ValueError, match="labels"):
+        solve_adversarial(program_of(X, y + 1.0), 0.1)
+    with pytest.raises(ValueError, match="labels"):
+        robust_margin_bound(recover(solve_adversarial(program, 0.1)), X, y + 1.0, 0.1)
