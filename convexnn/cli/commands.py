@@ -50,23 +50,9 @@ DONE, NOT_CONVERGED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line on `argv`, by default the arguments of the process; return the exit code.
 
-    Parameters
-    ----------
-    argv : sequence of str or None, default=None
-        The arguments; None: those of the process.
-
-    Returns
-    -------
-    int
-        Exit code: 0, 1 where the tolerance was not reached, 2 for wrong usage or data, 130 if interrupted.
-
-    Examples
-    --------
-    >>> from convexnn.cli import main
-    >>> main(["fit", "nowhere.csv", "--target", "y"])
-    2
+    0: done; 1: done, but the tolerance was not reached; 2: wrong usage or data; 130: interrupted.
     """
     commands = {"fit": _fit, "predict": _predict, "path": _path, "certify": _certify, "ecg": _ecg}
     try:
@@ -102,7 +88,7 @@ def _show_warning(message, *where, **options):
 
 @dataclass(frozen=True)
 class _Data:
-    """The rows to train on, those held out (maybe none), and what there is to say of them."""
+    """The training rows, the held-out rows (maybe none) and the facts to report about them."""
 
     X: np.ndarray
     y: np.ndarray
@@ -228,7 +214,7 @@ def _ecg(args):
 
 
 def _read_data(args):
-    """Return the rows of a table as the options ask for."""
+    """Return the rows of the table that the options select, as `_Data`."""
     table = _complete(args, read_table(args.data).without(args.drop))
     y, task = read_target(table, args.target, args.task)
     names, part = [name for name in table.columns if name != args.target], args.test_size
@@ -259,7 +245,7 @@ def _check_classes(args, y):
 
 
 def _complete(args, table):
-    """Return a table, without the rows in which a cell is missing if that is asked for."""
+    """Return the table, without the rows that have a missing cell if --ignore-missing is given."""
     kept = table.without_missing() if args.ignore_missing else table
     if not len(kept):
         raise ValueError(f"{table.path} has no row without a missing value: leave columns out with --drop")
@@ -269,7 +255,7 @@ def _complete(args, table):
 
 
 def _labelled(args, model, path):
-    """Return the inputs and the targets in a table for a model."""
+    """Return the inputs and the targets that the table at `path` has for the model."""
     table = read_table(path)
     table.cells(args.target)
     known = getattr(model, "feature_names_in_", None)
@@ -288,7 +274,7 @@ def _labelled(args, model, path):
 
 
 def _features(model, table, target=None):
-    """Return the columns that a model takes: by their names, or all where it knows none."""
+    """Return the names of the columns that the model takes: those it knows, or all but the target if it knows none."""
     known = getattr(model, "feature_names_in_", None)
     return [name for name in table.columns if name != target] if known is None else list(known)
 
@@ -306,7 +292,7 @@ def _scaled(scaler, X):
 
 
 def _estimator(args, task):
-    """Return the estimator that the options describe; its alpha is "auto" where that is left to cross-validation."""
+    """Return the estimator that the options describe; its alpha stays "auto" if cross-validation is to choose it."""
     kind = ConvexReLUClassifier if task == "classification" else ConvexReLURegressor
     names = ("alpha", "loss", "hidden_bias", "skip", "scope", "tol", "time_limit")
     options = {name: value for name in names if (value := getattr(args, name, None)) not in (None, "cv")}
@@ -314,14 +300,14 @@ def _estimator(args, task):
 
 
 def _model(scaler, estimator, data):
-    """Return the model of the features in their units, which knows their names."""
+    """Return the model that takes features in their own units, and set its feature names."""
     first = estimator if scaler is None else scaler
     first.feature_names_in_ = np.array(data.facts["features"], dtype=object)
     return estimator if scaler is None else make_pipeline(scaler, estimator)
 
 
 def _draw(result, path):
-    """Draw a path into a file."""
+    """Draw the path into a file."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -337,7 +323,7 @@ def _exit_code(estimator):
 
 
 def _check_writable(path, *suffixes):
-    """Raise an error where a file of one of the suffixes could not be written, before anything is trained."""
+    """Raise an error, before anything is trained, if `path` lacks an accepted suffix or cannot be written."""
     if path is None:
         return
     folder = Path(path).parent

@@ -48,26 +48,16 @@ HINTS |= {"certify": "bound how far a network is from the best one", "ecg": "pre
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are exceptions: `main` makes one line of them."""
+    """A parser that raises ValueError on wrong usage, which `main` reports in one line."""
 
     def error(self, message):
         raise ValueError(f"{message}; {self.prog} --help explains")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line.
+    """Return the parser of the command line; it raises ValueError on wrong usage.
 
-    Returns
-    -------
-    argparse.ArgumentParser
-        Wrong usage raises ValueError. What is parsed has the `command` and its options.
-
-    Examples
-    --------
-    >>> from convexnn.cli.options import make_parser
-    >>> options = make_parser().parse_args(["fit", "data.csv", "--target", "y", "--alpha", "0.5"])
-    >>> options.command, options.target, options.alpha
-    ('fit', 'y', 0.5)
+    The parsed namespace has the `command` and its options.
     """
     layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = _Parser("convexnn", description=DESCRIPTION, epilog=EPILOG, **layout)

@@ -27,7 +27,7 @@ PATH_COLUMNS = ("alphas", "n_neurons", "objectives", "gaps", "scopes", "train_sc
 
 
 def print_report(args: Namespace, report: dict, lines: Callable[[dict], Iterator[str]]) -> None:
-    """Print a report to stdout: one JSON object where that is asked for, else lines of text."""
+    """Print the report to stdout: one JSON object with --json, else lines of text."""
     if args.json:
         report = {"command": args.command, "version": version("convexnn")} | report
         print(json.dumps(_plain(report), allow_nan=False))
@@ -37,13 +37,13 @@ def print_report(args: Namespace, report: dict, lines: Callable[[dict], Iterator
 
 
 def describe_certificate(certificate: Certificate, tol: float) -> dict:
-    """Return the numbers of a certificate."""
+    """Return the numbers of the certificate, and `tol`."""
     names = ("objective", "lower_bound", "gap", "scope", "proved_bound", "proved_gap", "provisional")
     return {name: getattr(certificate, name) for name in names} | {"tol": tol}
 
 
 def describe_fit(estimator: Any) -> dict:
-    """Return what was trained."""
+    """Return what was trained: alpha, neurons, status, parameters, certificate and summary."""
     names = ("alpha_", "alpha_max_", "n_neurons_", "status_")
     report = {name.rstrip("_"): getattr(estimator, name) for name in names}
     options = ("loss", "hidden_bias", "skip", "random_state")
@@ -55,7 +55,7 @@ def describe_fit(estimator: Any) -> dict:
 
 
 def scores_of(model: Any, X: np.ndarray, y: np.ndarray) -> dict:
-    """Compute the scores of a model."""
+    """Compute the scores of the model: accuracy for classifiers, else R2 and RMSE."""
     predictions, scores = model.predict(X), {"n_rows": len(y)}
     if hasattr(model, "classes_"):
         return scores | {"accuracy": accuracy_score(y, predictions)}
@@ -131,7 +131,7 @@ def _score_lines(scores):
 
 
 def _plain(value):
-    """Return a value of what JSON has; numbers that are not finite are null."""
+    """Return the value in types that JSON has; numbers that are not finite become null."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):

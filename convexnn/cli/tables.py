@@ -27,22 +27,10 @@ OPTIONS = {"--ignore-missing": "leave out such rows with --ignore-missing", "--d
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a table as text, by columns.
+    """The cells of a table as text, by column.
 
-    Parameters
-    ----------
-    path : str
-        The file.
-    columns : dict of str to list of str
-        The cells of each column, without spaces around them.
-    lines : list of int
-        The line of each row in the file, from 1.
-
-    Examples
-    --------
-    >>> from convexnn.cli.tables import Table
-    >>> Table("data.csv", {"a": ["1", "2.5"], "b": ["x", "y"]}, [2, 3]).numbers(["a"]).tolist()
-    [[1.0], [2.5]]
+    `path` names the file; `columns` maps each name to its stripped cells; `lines` has the line of each row in the file,
+    from 1.
     """
 
     path: str
@@ -53,43 +41,29 @@ class Table:
         return len(self.lines)
 
     def cells(self, name: str) -> list[str]:
-        """Return the cells of a column; raise ValueError, with the columns that there are, where it is none."""
+        """Return the cells of a column; raise ValueError, which lists the columns, if there is no such column."""
         if name not in self.columns:
             raise ValueError(f"{self.path} has no column {name!r}; its columns are {_listed(self.columns)}")
         return self.columns[name]
 
     def without(self, names: list[str]) -> "Table":
-        """Return the table without the columns of these names; raise ValueError where one is none."""
+        """Return the table without the named columns; raise ValueError if one of them does not exist."""
         for name in names:
             self.cells(name)
         return replace(self, columns={name: cells for name, cells in self.columns.items() if name not in names})
 
     def without_missing(self) -> "Table":
-        """Return the rows in which no cell is missing."""
+        """Return the table of the rows that have no missing cell."""
         rows = zip(*self.columns.values(), strict=True)
         kept = [k for k, row in enumerate(rows) if not any(cell.lower() in MISSING for cell in row)]
         columns = {name: [cells[k] for k in kept] for name, cells in self.columns.items()}
         return replace(self, columns=columns, lines=[self.lines[k] for k in kept])
 
     def numbers(self, names: list[str], options: Sequence[str] = tuple(OPTIONS)) -> np.ndarray:
-        """Return columns as numbers.
+        """Return columns as finite numbers (n_rows, n_columns).
 
-        Parameters
-        ----------
-        names : list of str
-            The columns.
-        options : sequence of str, default=("--ignore-missing", "--drop")
-            Those that the command has, for errors to recommend.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_columns)
-            Finite numbers.
-
-        Raises
-        ------
-        ValueError
-            If there is no such column, or a cell is missing or no finite number: with its column, line and text.
+        Raise ValueError, with column, line and text, if a cell is missing or not a finite number; the message
+        recommends `options`, those that the command has.
         """
         values = np.empty((len(self), len(names)))
         for column, name in enumerate(names):
@@ -99,7 +73,7 @@ class Table:
         return values
 
     def _complaint(self, name, names, options):
-        """Return what is wrong with a column: the first cell that is no number, else the first that is missing."""
+        """Return what is wrong with a column: the first cell that is not a number, else the first missing cell."""
         wrong = self._wrong(name)
         texts = [(line, cell) for line, cell in wrong if cell.lower() not in MISSING]
         line, cell = (texts or wrong)[0]
@@ -117,30 +91,16 @@ class Table:
         return f"{text} (also look at {_listed(others)})" if others else text
 
     def _wrong(self, name):
-        """Return the lines and the cells of a column that are no finite numbers."""
+        """Return the lines and cells of a column that are not finite numbers."""
         pairs = zip(self.lines, self.cells(name), strict=True)
         return [(line, cell) for line, cell in pairs if not np.isfinite(_number(cell))]
 
 
 def read_table(path: str | PathLike) -> Table:
-    """Read a table whose first line names the columns; cells are apart by commas, semicolons or tabs.
+    """Read a table whose first line names the columns; commas, semicolons or tabs separate the cells.
 
-    Parameters
-    ----------
-    path : str or path-like
-        A text file in UTF-8.
-
-    Returns
-    -------
-    Table
-        Its cells; empty lines are left out.
-
-    Raises
-    ------
-    OSError
-        If the file can not be opened.
-    ValueError
-        If it has no rows, its lines differ in the number of cells, or two columns have one name.
+    The file is UTF-8; empty lines are skipped. Raise ValueError if there are no rows, if lines differ in the number of
+    cells, or if two columns share a name.
     """
     path = str(path)
     try:
@@ -172,29 +132,11 @@ def read_table(path: str | PathLike) -> Table:
 
 
 def read_target(table: Table, name: str, task: str = "auto") -> tuple[np.ndarray, str]:
-    """Return the column that is to be predicted, and what kind of prediction that is.
+    """Return the target column `y` (n_rows,), and the task: "regression" or "classification".
 
-    Parameters
-    ----------
-    table : Table
-        The table.
-    name : str
-        The column.
-    task : {"auto", "regression", "classification"}, default="auto"
-        "auto" is classification where the column is text, or has at most ten different whole numbers, each of them more
-        than once.
-
-    Returns
-    -------
-    y : ndarray of shape (n_rows,)
-        Numbers; of classes, integers where all are whole numbers, else their texts.
-    task : {"regression", "classification"}
-        The kind.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column, cells are missing, or they are not of one kind.
+    With `task` "auto", the target has classes if it is text, or if it has two to ten different whole numbers, each of
+    them more than once. Classes are integers if all cells are whole numbers, else text. Raise ValueError if cells are
+    missing, or if they are not numbers as the task requires.
     """
     cells, here = table.cells(name), f"the target, column {name!r} of {table.path}"
     missing = [line for line, cell in zip(table.lines, cells, strict=True) if cell.lower() in MISSING]
@@ -219,7 +161,7 @@ def read_target(table: Table, name: str, task: str = "auto") -> tuple[np.ndarray
 
 
 def _number(cell):
-    """Return a cell as a number, nan where it is none."""
+    """Return the cell as a number, nan if it is not one."""
     try:
         return np.nan if "_" in cell else float(cell)
     except ValueError:
@@ -227,17 +169,17 @@ def _number(cell):
 
 
 def _ways(first, options, name):
-    """Return what to do about a column: the first way, or those of the options."""
+    """Return what to do about a column: `first`, or what the options do."""
     return ", or ".join([first, *(OPTIONS[option].format(name=_quoted(name)) for option in options)])
 
 
 def _quoted(name):
-    """Return a name as it is written on a command line."""
+    """Return the name as it is written on a command line."""
     return name if re.fullmatch(r"[\w.-]+", name) else f'"{name}"'
 
 
 def _listed(names, most=12):
-    """Return names in a line, the first ones where there are many."""
+    """Return the names in one line, only the first `most` of them if there are more."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more

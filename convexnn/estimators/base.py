@@ -238,24 +238,9 @@ class ConvexNetworkEstimator(TrainedModel, BaseEstimator):
 
 
 def flat_inputs(X: ArrayLike, input_shape: tuple[int, ...] | None) -> ArrayLike:
-    """Return inputs given as arrays of a shape as rows; others as they are.
+    """Return inputs given as arrays of `input_shape` as rows, each in C order; others as they are.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features) or (n_samples, *input_shape)
-        Inputs.
-    input_shape : tuple of int or None
-        The shape of one; None for rows only.
-
-    Returns
-    -------
-    array-like of shape (n_samples, n_features)
-        The inputs, each in C order.
-
-    Raises
-    ------
-    ValueError
-        If X has more than two axes and is not of the shape.
+    Raises ValueError where X has more than two axes and another shape; None for the shape allows rows only.
     """
     shape = np.shape(X) if isinstance(X, (list, tuple)) else getattr(X, "shape", ())
     if len(shape) <= 2:
@@ -267,25 +252,7 @@ def flat_inputs(X: ArrayLike, input_shape: tuple[int, ...] | None) -> ArrayLike:
 
 
 def checked_estimator(estimator: Any, default: ConvexNetworkEstimator) -> ConvexNetworkEstimator:
-    """Return an estimator of this package, the default one for None.
-
-    Parameters
-    ----------
-    estimator : estimator or None
-        What the user gave.
-    default : estimator
-        What None is.
-
-    Returns
-    -------
-    estimator
-        It, or the default.
-
-    Raises
-    ------
-    TypeError
-        If it is no estimator of this package, or a class.
-    """
+    """Return an estimator of this package, or the default for None; raise TypeError for anything else (a class too)."""
     if estimator is None:
         return default
     if not isinstance(estimator, ConvexNetworkEstimator):

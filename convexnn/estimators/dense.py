@@ -232,23 +232,7 @@ class ConvexReLURegressor(ConvexRegressor):
 
 
 def dense_architecture(model) -> Architecture:
-    """Return the dense network that the parameters of an estimator describe.
-
-    Parameters
-    ----------
-    model : estimator
-        Has the parameters of `ConvexReLURegressor` that name a network.
-
-    Returns
-    -------
-    Architecture
-        The network.
-
-    Raises
-    ------
-    ValueError
-        If parameters do not go together.
-    """
+    """Return the dense network that the parameters of an estimator describe; raise ValueError where they do not fit."""
     return Architecture(
         model.activation,
         model.hidden_bias,

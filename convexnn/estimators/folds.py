@@ -28,26 +28,11 @@ UNDEFINED = ("R^2 score is not well-defined", "Only one class is present")
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """A fold on its regularization path.
+    """A fold on its regularization path, immutable: `at` returns the fold after the next alpha.
 
-    Parameters
-    ----------
-    model : estimator
-        Prepared on the samples inside.
-    training : Training
-        Its problem, for networks that are scored only.
-    outside : tuple
-        X, y and weights (or None) of the samples left out.
-    share : float
-        The part of the samples, or of their weight, that is inside.
-    scoring : str, callable or None
-        The score.
-    name : str
-        What errors call the fold.
-    solution : Solution or None, default=None
-        That of the last alpha.
-    score : float, default=NaN
-        Its score.
+    `model` is prepared on the samples inside, and `training` is its problem, for networks that are only scored.
+    `outside` has X, y and weights (or None) of the samples left out; `share` is the fraction of the samples, or of
+    their weight, that is inside; errors call the fold `name`. `solution` and `score` are those of the last alpha.
     """
 
     model: ConvexNetworkEstimator
@@ -63,30 +48,9 @@ class Fold:
     def of(cls, estimator, X, y, weights, split, scoring, tol, name):
         """Return a fold before its first alpha.
 
-        Parameters
-        ----------
-        estimator : estimator
-            Says which network is trained; a classifier knows all classes, of which the fold may lack some.
-        X, y, weights
-            All samples; weights may be None.
-        split : tuple of integer arrays
-            The samples inside, and those left out.
-        scoring : str, callable or None
-            The score.
-        tol : float
-            As of `Training.for_scores`.
-        name : str
-            What errors call the fold.
-
-        Returns
-        -------
-        Fold
-            The fold.
-
-        Raises
-        ------
-        ValueError
-            If it has no samples of positive weight to train on, or to score.
+        `split` has the indices of the samples inside and of those left out. A classifier knows all classes, some of
+        which the fold may lack. Raises ValueError where no samples of positive weight are left to train on, or to
+        score.
         """
         split = [np.arange(_num_samples(X))[part] for part in split]
         if weights is not None:  # a class may have no weight at all
@@ -104,19 +68,10 @@ class Fold:
         return cls(model, training, (X_out, y_out, w_out), share, scoring, name)
 
     def at(self, alpha, seconds=None):
-        """Return the fold after the next alpha.
+        """Return the fold after the next alpha, with its solution and its score.
 
-        Parameters
-        ----------
-        alpha : float
-            Of all samples; the fold has its share of it.
-        seconds : float or None, default=None
-            What there is, also in another process.
-
-        Returns
-        -------
-        Fold
-            With the solution and its score.
+        alpha is that of all samples, of which the fold takes its share. `seconds` limits the time, also in another
+        process. Raises ValueError where the scoring fails.
         """
         fitted, solution = within(seconds, fit_next, self.model, self.training, self.share * alpha, self.solution)
         X, y, weights = self.outside

@@ -315,25 +315,9 @@ def regularization_path(
 def fit_next(
     estimator: ConvexNetworkEstimator, training: Training, alpha: float, start: Solution | None
 ) -> tuple[ConvexNetworkEstimator, Solution]:
-    """Fit an estimator at the next alpha of a path.
+    """Fit a copy of a prepared estimator at the next alpha of a path; return it and its solution.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Prepared on the data; it stays unfitted.
-    training : Training
-        Its problem.
-    alpha : float
-        The alpha.
-    start : Solution or None
-        The solution before.
-
-    Returns
-    -------
-    model : estimator
-        Fitted.
-    solution : Solution
-        To start the next one from.
+    `start` is the solution before, or None; the estimator itself stays unfitted.
     """
     with ignoring(ConvergenceWarning):
         solution = training.solve(float(alpha), start)

@@ -57,32 +57,12 @@ GENERATION = (("scope", "auto"), ("rank", None))
 class Training:
     """The problem of an estimator on its data, to be solved at any alpha.
 
-    Parameters
-    ----------
-    program : Program
-        The convex program over the distinct samples; its own alpha is not used.
-    samples : object
-        The distinct samples.
-    solver : callable
-        solve(program, **options) -> Solution.
-    options : dict
-        Options of the solver.
-    generated : bool
-        Whether patterns are generated.
-    warm : bool
-        Whether the solver can start from a solution.
-    rng : RandomState
-        Source of the starts of searches.
-    kept : boolean ndarray of shape (n_samples,)
-        Which samples have a weight above zero.
-    weights : ndarray or None
-        Weights of these samples; None is ones.
-    known_alpha_max : float or None, default=None
-        What `alpha_max` is, where that is known or not wanted; None searches for it.
-    minimal : bool, default=True
-        Whether networks are reduced to as few neurons as linear algebra allows.
-    hidden_bias : str, default="penalized"
-        That of the networks, which the program may have in another way (`Architecture.solved_for`).
+    `program` is over the distinct `samples`, and its own alpha is not used. `solver`(program, **options) returns a
+    Solution; it can start from another one where `warm`, and generates the patterns where `generated`. `kept`
+    (n_samples,) says which samples have a positive weight, and `weights` has these weights, None for ones.
+    `known_alpha_max` is `alpha_max` where it is known or not wanted; None searches for it. `minimal` reduces networks
+    to as few neurons as linear algebra allows. `hidden_bias` is that of the networks, which the program may treat in
+    another way (`Architecture.solved_for`).
     """
 
     program: Program
@@ -100,9 +80,10 @@ class Training:
 
     @cached_property
     def alpha_max(self) -> float:
-        """The smallest alpha at which no neuron is active, over given patterns or all, as far as search finds it.
+        """The smallest alpha at which no neuron is active, over given patterns or all, as far as the search finds it.
 
-        Less where a part of the time of the call, which leaves most of it for training, is not enough.
+        It is too small where SEARCH_PART of the time left, the rest of which is for training, is not enough for the
+        search.
         """
         if self.known_alpha_max is not None:
             return self.known_alpha_max
@@ -120,24 +101,10 @@ class Training:
         return (AUTO_FRACTION * self.alpha_max or 1.0) if isinstance(alpha, str) else float(alpha)
 
     def solve(self, alpha: float, start: Solution | None = None) -> Solution:
-        """Solve the problem.
+        """Solve the problem at an alpha, from a solution `start` (mostly at another alpha) where the solver can.
 
-        Parameters
-        ----------
-        alpha : float
-            Regularisation strength.
-        start : Solution or None, default=None
-            A solution of this problem, mostly at another alpha, to start from.
-
-        Returns
-        -------
-        Solution
-            The solution, over the patterns of its neurons where patterns are generated.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the relative gap stays above the tolerance.
+        Where patterns are generated, the solution is over those of its neurons. Warns (ConvergenceWarning) where the
+        relative gap stays above the tolerance.
         """
         seconds = self.options["time_limit"]
         seconds = SOLVER_PART * (remaining() if seconds is None else min(seconds, remaining()))
@@ -146,15 +113,18 @@ class Training:
         return within(seconds, self.solver, start.program.at(alpha), W_init=start.W, **self.options)
 
     def within(self, seconds: float) -> Training:
-        """Return the problem with a time limit of some seconds, if its own is not below that."""
+        """Return the problem with a time limit of some seconds, unless its own is shorter.
+
+        Searches for alpha_max first, outside that limit.
+        """
         limit = self.options["time_limit"]
         options = self.options | {"time_limit": seconds if limit is None else min(limit, seconds)}
         return replace(self, options=options, known_alpha_max=self.alpha_max)
 
     def for_scores(self, tol: float) -> Training:
-        """Return the problem for networks that are scored only: by descent where patterns are generated, else to `tol`.
+        """Return the problem for networks that are only scored: by descent where patterns are generated, else to `tol`.
 
-        Without alpha_max, which is not a number.
+        Its alpha_max is NaN.
         """
         changed = {"options": self.options | {"tol": max(tol, self.options["tol"])}, "known_alpha_max": float("nan")}
         if self.generated:
@@ -164,20 +134,10 @@ class Training:
         return replace(self, minimal=False, **changed)
 
     def publish(self, model, solution):
-        """Set the fitted attributes of an estimator.
+        """Set the fitted attributes of an estimator (`network_`, `certificate_` and others) from what `solve` returned.
 
-        Parameters
-        ----------
-        model : estimator
-            Gets `network_`, `certificate_`, `alpha_`, `alpha_max_`, `arrangements_`, `n_neurons_`, `n_iter_`,
-            `history_`, `dual_`, `status_` and `tol_`. The network has no neurons where rounding makes that better.
-        solution : Solution
-            As `solve` returned it.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the gap of the network is above the tolerance, unlike that of its program.
+        The network has no neurons where rounding makes that better. Warns (ConvergenceWarning) where the gap of the
+        network is above the tolerance, though that of its program is not.
         """
         samples, program = self.samples, solution.program
         network = recover(solution)
@@ -213,26 +173,9 @@ class Training:
         model.dual_[self.kept] = samples.dual_of_all(solution.dual, self.weights)
 
     def grid(self, alphas: ArrayLike | None, n_alphas: int, eps: float) -> np.ndarray:
-        """Return the alphas of a path, falling.
+        """Return the alphas of a path in decreasing order: those given, or `n_alphas` down from alpha_max.
 
-        Parameters
-        ----------
-        alphas : array-like of shape (n_alphas,) or None
-            What the user gave.
-        n_alphas : int
-            Number of alphas, where `alphas` is None.
-        eps : float
-            The smallest alpha as a part of alpha_max, where `alphas` is None.
-
-        Returns
-        -------
-        ndarray of shape (n_alphas,)
-            The alphas.
-
-        Raises
-        ------
-        ValueError
-            If an argument is not as described.
+        The last of `n_alphas` is eps * alpha_max. Raises ValueError where an argument is not as it should be.
         """
         if alphas is not None:
             alphas = check_array(alphas, ensure_2d=False, input_name="alphas")
@@ -247,35 +190,10 @@ class Training:
 
 
 def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
-    """Build the problem of an estimator.
+    """Build the problem of an estimator from checked data; raise where its parameters do not fit, or not one another.
 
-    Parameters
-    ----------
-    model : estimator
-        Has `alpha`, `arrangements`, `solver`, `tol`, `max_iter`, `time_limit`, `random_state`, `verbose`, and maybe
-        `scope` and `rank`.
-    X : ndarray of shape (n_kept, n_features)
-        Inputs of positive weight.
-    Y : ndarray of shape (n_kept, n_outputs)
-        Their targets, as the loss takes them.
-    kept : boolean ndarray of shape (n_samples,)
-        Which of the samples given they are.
-    weights : ndarray of shape (n_kept,) or None
-        Their weights, above zero.
-    architecture : Architecture
-        The network.
-    make_loss : callable
-        Returns the loss of sample weights, an array or None.
-
-    Returns
-    -------
-    Training
-        The problem.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is not as described, or parameters do not go together.
+    X (n_kept, n_features), the targets Y (n_kept, n_outputs) as the loss takes them, and `weights` (or None) are of the
+    samples of positive weight, which `kept` (n_samples,) marks. `make_loss`(sample_weight) returns the loss.
     """
     if architecture.activation == "linear" and architecture.hidden_bias == "free":
         architecture = replace(architecture, hidden_bias="none")  # the output bias does what they do
@@ -301,23 +219,7 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
 
 
 def regression_loss(model):
-    """Return what makes the loss of a regressor from sample weights.
-
-    Parameters
-    ----------
-    model : estimator
-        Has a `loss`, and `delta` and `quantile`.
-
-    Returns
-    -------
-    callable
-        As `prepare_training` takes it.
-
-    Raises
-    ------
-    ValueError
-        If there is no such loss.
-    """
+    """Return what makes the loss of a regressor from sample weights; raise ValueError for an unknown loss."""
     return partial(
         make_loss, check_choice("loss", model.loss, REGRESSOR_LOSSES), delta=model.delta, quantile=model.quantile
     )
@@ -358,7 +260,10 @@ def _generated(architecture):
 
 
 def _solver(program, name, adaptive, own):
-    """Return the solver of a program; raise ValueError where the one asked for does not solve it."""
+    """Return the solver of a program; raise ValueError where the one asked for does not solve it.
+
+    Takes "rank" out of `own`, the options of generation, where the program is coupled.
+    """
     if program.coupled and not adaptive:
         raise ValueError(
             'arrangements must be "adaptive" for several outputs with output_penalty="weight_decay" and activation '

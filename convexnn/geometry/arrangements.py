@@ -469,6 +469,7 @@ def _as_keys(bits):
 
 
 def _enumerate(X, walls):
+    """Return the patterns of all cells of the walls, sorted; raise ThinCellsError where two cells have one pattern."""
     points, angle = cell_points(walls.rows)
     gates = points @ walls.to_gates.T
     arrangements = Arrangements.from_gates(X, gates)

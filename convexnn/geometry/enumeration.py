@@ -105,21 +105,10 @@ def distinct_walls(X):
 
 
 def interior_gates(X, points, patterns):
-    """Move points of the closures of cells inside them, by little.
+    """Move points of the closures of cells inside them, by little; return gates of about unit length.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        The rows of the arrangement.
-    points : ndarray of shape (n_points, n_features)
-        Points, on walls of their cells or inside them.
-    patterns : ndarray of bool, shape (n_points, n_samples)
-        The patterns of the cells.
-
-    Returns
-    -------
-    ndarray of shape (n_points, n_features)
-        Vectors of about unit length; along the point where it is inside, or where no inside was found in time.
+    `patterns` (n_points, n_samples) are those of the cells. A gate is along its point where that is inside, or where no
+    inside was found in time.
     """
     lengths = np.linalg.norm(X, axis=1)
     rows = X[lengths > 0] / lengths[lengths > 0, None]
@@ -237,4 +226,5 @@ def _hash(signs, codes):
 
 
 def _unit(points):
+    """Scale rows to unit length."""
     return points / np.linalg.norm(points, axis=1, keepdims=True)

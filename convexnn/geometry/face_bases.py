@@ -18,23 +18,11 @@ __all__ = ["face_bases"]
 
 
 def face_bases(columns, P, tight):
-    """Return orthonormal bases of the null spaces of tight rows, each with P_b / |P_b| as its first vector.
+    """Return orthonormal bases T of the null spaces of tight rows, P_b / |P_b| the first vector of each, and offsets.
 
-    Parameters
-    ----------
-    columns : ndarray of shape (n_features, n_samples)
-        Unit rows.
-    P : ndarray of shape (n_selected, n_features)
-        Vectors that are not zero, orthogonal to their tight rows.
-    tight : int32 array of shape (n_selected, n_features)
-        Independent rows, filled up with -1.
-
-    Returns
-    -------
-    T : ndarray of shape (n_features, n_columns)
-        The bases side by side.
-    offsets : integer array of shape (n_selected + 1,)
-        The basis of row j is T[:, offsets[j] : offsets[j + 1]].
+    Rows of P (n_selected, n_features) are not zero and are orthogonal to their tight rows: `tight`, int32 of the shape
+    of P, holds independent ones, filled up with -1. `columns` (n_features, n_samples) are unit rows. The bases are side
+    by side in T (n_features, n_columns), that of row j in T[:, offsets[j] : offsets[j + 1]].
     """
     offsets = np.concatenate([[0], np.cumsum(P.shape[1] - (tight >= 0).sum(axis=1))])
     T = np.empty((P.shape[1], offsets[-1]))

@@ -182,7 +182,7 @@ def _patterns(X, walls, max_patterns):
 
 
 def _is_coarse(X, rank):
-    """Whether X is of integers, in some unit, so small that walls that are not copies are at angles above SAME_TOL.
+    """Return whether X is of integers, in some unit, so small that walls are copies or at angles above SAME_TOL.
 
     The volumes of integer vectors are integers; the sine of such an angle is a quotient of four.
     """
@@ -196,7 +196,7 @@ def _is_coarse(X, rank):
 
 
 def _are_copies(X, rows):
-    """Whether rows of one wall are multiples of one another, to the last bit."""
+    """Return whether rows of one wall are multiples of one another, to the last bit."""
     order = np.argsort(rows.wall, kind="stable")
     order = order[rows.side[order] != 0]
     wall = rows.wall[order]
@@ -395,6 +395,7 @@ def _tidy_gates(X, gates, bits, on):
 
 
 def _check_total(total, limit):
+    """Raise ValueError where there are more patterns than the limit."""
     if total > limit:
         raise ValueError(
             f"there are more than max_patterns={limit:,} patterns, on walls included; raise it, or use fewer patterns"
@@ -402,5 +403,5 @@ def _check_total(total, limit):
 
 
 def _batches(n_patterns, n_samples):
-    """Slices of the patterns such that a dense block is of bounded size."""
+    """Return slices of the patterns such that a dense block is of bounded size."""
     return gen_batches(n_patterns, max(1, BLOCK_ENTRIES // n_samples)) if n_patterns else ()

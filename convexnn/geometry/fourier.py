@@ -235,41 +235,12 @@ def split_circular(q: ArrayLike, shape: tuple[int, ...]) -> tuple[np.ndarray, np
 
 
 def spectra(Q: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return fftn of every column.
-
-    Parameters
-    ----------
-    Q : ndarray of shape (n_features,) or (n_features, n_vectors)
-        Columns, each in the C order of `shape`.
-    shape : tuple of int
-        (length,) or (height, width).
-
-    Returns
-    -------
-    complex ndarray of shape (*shape,) or (*shape, n_vectors)
-        The spectra.
-    """
+    """Return fftn of every column of Q, each in the C order of `shape`: (*shape,) or (*shape, n_vectors)."""
     return np.fft.fftn(Q.reshape(*shape, *Q.shape[1:]), axes=tuple(range(len(shape))))
 
 
 def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Check the shape of inputs.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        What the user gave.
-
-    Returns
-    -------
-    tuple of int
-        (length,) or (height, width).
-
-    Raises
-    ------
-    ValueError
-        If it is not of one or two positive sizes.
-    """
+    """Return the shape of inputs as a tuple of ints; raise ValueError unless it is of one or two positive sizes."""
     if not isinstance(shape, (tuple, list)) or len(shape) not in (1, 2):
         raise ValueError(f"shape must be (length,) or (height, width); got {shown(shape)}")
     return tuple(check_count("shape", size) for size in shape)

@@ -29,20 +29,11 @@ MOST_ENTRIES = 2e7
 
 @dataclass(frozen=True, eq=False)
 class NearRows:
-    """The near rows of some cells.
+    """The near rows of some cells, with the g and a of each cell that the module docstring speaks of.
 
-    Parameters
-    ----------
-    rows : int32 array of shape (n_cells, n_near)
-        Their numbers, ascending.
-    columns : ndarray of shape (n_cells, n_features, n_near)
-        The unit rows, as columns.
-    sides : ndarray of bool, shape (n_cells, n_near)
-        Which of them are to be positive.
-    points : ndarray of shape (n_cells, n_features)
-        The unit vectors g.
-    cosines : ndarray of shape (n_cells,)
-        The cosine of the angle a of each cell, above 1 where there is none.
+    `rows` (n_cells, n_near), int32, are their numbers, ascending; `columns` (n_cells, n_features, n_near) the unit
+    rows; `sides` (n_cells, n_near) which of them are to be positive; `points` (n_cells, n_features) the unit vectors g;
+    `cosines` (n_cells,) those of the angles a, above 1 where there is none.
     """
 
     rows: np.ndarray
@@ -52,23 +43,10 @@ class NearRows:
     cosines: np.ndarray
 
     def project(self, G, tight, least):
-        """Project the rows of G onto the cones of the cells, as `project_blocks`.
+        """Project the rows of G onto the cones of the cells; return P, and which are done: the others need all rows.
 
-        Parameters
-        ----------
-        G : ndarray of shape (n_cells, n_features)
-            What is projected.
-        tight : int32 array of shape (n_cells, n_features)
-            Likely tight rows, by their numbers among all; overwritten.
-        least : float
-            A projection no longer than this need not be finished.
-
-        Returns
-        -------
-        P : ndarray of shape (n_cells, n_features)
-            The projections.
-        done : ndarray of bool, shape (n_cells,)
-            Whether they are; for the others all rows are needed.
+        `tight` (n_cells, n_features), int32, has likely tight rows by their numbers among all, and is overwritten where
+        the projection is done. A projection no longer than `least` need not be finished.
         """
         out, done, G = np.empty(G.shape), np.empty(len(G), bool), np.ascontiguousarray(G)
         arrays = self.rows, self.columns, self.sides, self.points, self.cosines
@@ -82,21 +60,10 @@ class NearRows:
 
 
 def near_rows(columns, bits, points):
-    """Return the near rows of cells.
+    """Return the `NearRows` of cells; None where there are too few rows, or too many cells, for it to be worth while.
 
-    Parameters
-    ----------
-    columns : ndarray of shape (n_features, n_rows)
-        Unit rows, of `unit_columns`.
-    bits : ndarray of uint8, shape (n_cells, ceil(n_rows / 8))
-        The patterns of the cells, eight rows a byte.
-    points : ndarray of shape (n_cells, n_features)
-        A vector in each cell, nearly: the projections do not depend on it, the time does.
-
-    Returns
-    -------
-    NearRows or None
-        None where there are too few rows, or too many cells, for it to be worth while.
+    `columns` are those of `unit_columns`, `bits` (n_cells, ceil(n_rows / 8)) the patterns of the cells. `points` are in
+    the cells, nearly: the projections do not depend on them, the time does.
     """
     (d, n), n_cells = columns.shape, len(bits)
     m = int(min(MOST_NEAR, MOST_ENTRIES / max(1, n_cells * d), n / ROWS_PER_NEAR))
@@ -129,6 +96,7 @@ def near_rows(columns, bits, points):
 
 @kernel(nogil=True)
 def _project_all(rows, columns, sides, points, cosines, G, tight, out, done, least):
+    """Project the rows of G as `NearRows.project`, to `out` and `done`."""
     own, mu = np.empty(G.shape[1], np.int32), np.empty(G.shape[1])
     for b in range(len(G)):
         point, cosine = points[b], cosines[b]

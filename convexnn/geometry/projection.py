@@ -34,18 +34,7 @@ CHUNK = 1024
 
 
 def unit_columns(X):
-    """Scale the rows of X to unit length (zero rows stay).
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        The rows.
-
-    Returns
-    -------
-    ndarray of shape (n_features, n_samples)
-        The unit rows, as columns.
-    """
+    """Scale the rows of X to unit length (zero rows stay); return them as columns (n_features, n_samples)."""
     scale = np.maximum(np.abs(X).max(axis=1, keepdims=True), np.finfo(float).tiny)
     rows = X / scale
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -53,49 +42,19 @@ def unit_columns(X):
 
 
 def project_blocks(columns, patterns, G, tight, least):
-    """Project the rows of G onto the cones of their patterns.
+    """Project the rows of G onto the cones of their patterns; raise RuntimeError where one does not finish.
 
-    Parameters
-    ----------
-    columns : ndarray of shape (n_features, n_samples)
-        Unit rows, of `unit_columns`.
-    patterns : ndarray of bool, shape (n_selected, n_samples)
-        Which rows are to be positive in each cone; the others are to be negative.
-    G : ndarray of shape (n_selected, n_features)
-        What is projected.
-    tight : int32 array of shape (n_selected, n_features)
-        Likely tight rows of each projection, filled up with -1; overwritten by those that are, where the projection is
-        longer than `least`.
-    least : float
-        A projection no longer than this need not be finished.
-
-    Returns
-    -------
-    ndarray of shape (n_selected, n_features)
-        The projections.
-
-    Raises
-    ------
-    RuntimeError
-        If the active-set method was stopped by its limit of steps.
+    `columns` are those of `unit_columns`; `patterns` (n_selected, n_samples) says which rows are to be positive in each
+    cone, the others being negative. `tight` (n_selected, n_features), int32, has likely tight rows, filled up with -1;
+    it is overwritten by those that are, where the projection is longer than `least`; others need not finish.
     """
     return _project_all(columns, patterns, G, tight, least)[0]
 
 
 def bound_projections(columns, patterns, G, least):
-    """Project the rows of G onto cones, and bound the lengths of the exact projections from above.
+    """Return projections as `project_blocks`, and upper bounds (n_selected,) of the lengths of the exact ones.
 
-    Parameters
-    ----------
-    columns, patterns, G, least
-        As in `project_blocks`.
-
-    Returns
-    -------
-    P : ndarray of shape (n_selected, n_features)
-        The projections.
-    bounds : ndarray of shape (n_selected,)
-        |g + A'mu| for the multipliers mu >= 0 that were found, rounding included: an error of eps in the rows times mu.
+    A bound is |g + A'mu| for the mu >= 0 that were found, rounding included: an error of eps in the rows times mu.
     """
     P, multipliers = _project_all(columns, patterns, G, np.full(G.shape, -1, np.int32), least)
     sizes = np.linalg.norm(G, axis=1) + multipliers
@@ -119,6 +78,7 @@ def _project_all(columns, patterns, G, tight, least):
 
 @kernel(nogil=True)
 def _project_blocks(columns, patterns, G, tight, least, out, finished, sums):
+    """Project as `project_blocks`, to `out`; write which finished, and the sums of the multipliers."""
     mu = np.empty(len(columns))
     for b in range(len(G)):
         for q in range(len(mu)):
@@ -131,13 +91,7 @@ def _project_blocks(columns, patterns, G, tight, least, out, finished, sums):
 
 @kernel(fastmath={"reassoc", "contract", "nsz"})
 def dot(a, b):
-    """Return a'b.
-
-    Parameters
-    ----------
-    a, b : ndarray of shape (n_features,)
-        Vectors.
-    """
+    """Return a'b."""
     t = 0.0
     for i in range(len(a)):
         t += a[i] * b[i]
@@ -146,53 +100,23 @@ def dot(a, b):
 
 @kernel
 def subtract(a, t, b):
-    """Set a to a - t b.
-
-    Parameters
-    ----------
-    a : ndarray of shape (n_features,)
-        Overwritten.
-    t : float
-        The factor.
-    b : ndarray of shape (n_features,)
-        What is taken away.
-    """
+    """Set a to a - t b."""
     for i in range(len(a)):
         a[i] -= t * b[i]
 
 
 @kernel
 def copy(a, b):
-    """Set b to a.
-
-    Parameters
-    ----------
-    a : ndarray of shape (n_features,)
-        A vector.
-    b : ndarray of shape (n_features,)
-        Overwritten.
-    """
+    """Set b to a."""
     for i in range(len(b)):
         b[i] = a[i]
 
 
 @kernel
 def project(columns, pattern, g, tight, least, u, mu):
-    """Project g onto one cone: a compiled kernel for others.
+    """Project g onto one cone, as `project_blocks`; return whether no row is violated.
 
-    Parameters
-    ----------
-    columns, pattern, g, tight, least
-        As in `project_blocks`, for one cone.
-    u : ndarray of shape (n_features,)
-        Overwritten by the projection.
-    mu : ndarray of shape (n_features,)
-        Its first entries are overwritten by the multipliers of the tight rows, in the order of `tight`.
-
-    Returns
-    -------
-    bool
-        Whether no row is violated.
+    u is overwritten by the projection, the first entries of mu by the multipliers of the tight rows, in their order.
     """
     d = len(columns)
     length = np.sqrt(dot(g, g))
@@ -292,7 +216,7 @@ def _worst_of(columns, side, u, candidates, n_candidates, worst):
 
 @kernel(fastmath={"contract"})
 def _most_violated(columns, side, u, least, candidates):
-    """As `_worst_of` all rows; the worst of each chunk is written to `candidates`, and how many there are returned."""
+    """Do as `_worst_of` for all rows; write the worst of each chunk to `candidates`, and return how many too."""
     d, n = columns.shape
     found, worst, n_candidates, products = -1, least, 0, np.empty(min(n, CHUNK))
     for first in range(0, n, CHUNK):

@@ -47,21 +47,10 @@ STALE_BATCHES = 20
 
 
 def selection_bits(X, gates, n_patches):
-    """Compute the selections of gates as bits: the first patch that is largest up to rounding, if it is positive.
+    """Return the selections of gates as bits: the first patch that is largest up to rounding, if it is positive.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples * n_patches, n_features)
-        The rows, those of a sample one after the other.
-    gates : ndarray of shape (n_gates, n_features)
-        One gate a row.
-    n_patches : int
-        Number of patches of a sample.
-
-    Returns
-    -------
-    ndarray of uint8, shape (n_gates, ceil(n_rows / 8))
-        The patterns.
+    X (n_samples * n_patches, n_features) has the rows of a sample one after the other, as everywhere in this module;
+    the bits have shape (n_gates, ceil(n_rows / 8)).
     """
     bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
     noise = NOISE * X.shape[1] * np.linalg.norm(X, axis=1).reshape(-1, n_patches)
@@ -77,40 +66,16 @@ def selection_bits(X, gates, n_patches):
 
 
 def selected_patches(patterns, n_patches):
-    """Return the selected patch of each sample, -1 for none.
-
-    Parameters
-    ----------
-    patterns : ndarray of bool, shape (n_selected, n_rows)
-        Selections.
-    n_patches : int
-        Number of patches of a sample.
-
-    Returns
-    -------
-    integer array of shape (n_selected, n_samples)
-        The patches.
-    """
+    """Return the selected patches (n_selected, n_samples), -1 for none, of patterns (n_selected, n_rows)."""
     chosen = patterns.reshape(len(patterns), patterns.shape[1] // n_patches, n_patches)
     return np.where(chosen.any(axis=2), chosen.argmax(axis=2), -1)
 
 
 def selection_rows(X, selected, rows):
-    """Return rows of the cones of selections at unit length (zero rows stay).
+    """Return rows of the cones of selections at unit length, zero where they are differences that are rounding.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples * n_patches, n_features)
-        The rows.
-    selected : integer array of shape (n_selected, n_samples)
-        The selection of each row that is asked for.
-    rows : integer array of shape (n_selected,)
-        Their numbers: i n_patches + l for r_il.
-
-    Returns
-    -------
-    ndarray of shape (n_selected, n_features)
-        The rows; zero for differences of patches that are rounding.
+    `rows` (n_selected,) are their numbers, i n_patches + l for r_il, and `selected` (n_selected, n_samples) the
+    selection of each. Zero rows stay.
     """
     out, sizes = np.empty((len(rows), X.shape[1])), np.linalg.norm(X, axis=1)
     _write_rows(X, sizes, selected, rows, out)
@@ -118,35 +83,11 @@ def selection_rows(X, selected, rows):
 
 
 def enumerate_selections(X, n_patches, max_cells=1_000_000):
-    """Enumerate the selections of all full-dimensional cells.
+    """Enumerate the selections of all full-dimensional cells, each with a gate inside.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples * n_patches, n_features)
-        The rows, those of a sample one after the other.
-    n_patches : int
-        Number of patches of a sample.
-    max_cells : int, default=1_000_000
-        Largest number of cells of the arrangement of rows and differences to attempt; several may have one selection.
-
-    Returns
-    -------
-    Arrangements
-        The selections, each with a gate inside. `complete` is True unless walls meet at angles that double precision
-        cannot tell from 0.
-
-    Raises
-    ------
-    ValueError
-        If X is not a finite array of that many patches a sample, or there may be more than `max_cells` cells.
-    RuntimeError
-        If cells are too thin for double precision.
-
-    Examples
-    --------
-    >>> from convexnn.geometry.selections import enumerate_selections
-    >>> enumerate_selections([[1.0, 0.0], [0.0, 1.0]], 2).patterns().astype(int).tolist()
-    [[0, 0], [0, 1], [1, 0]]
+    `max_cells` bounds the cells of the arrangement of rows and differences, several of which may have one selection: a
+    ValueError before any work where there may be more. `complete` is True unless walls meet at angles that double
+    precision cannot tell from 0. Raises ThinCellsError where cells are too thin for double precision.
     """
     X = _check_rows(X, n_patches)
     max_cells = check_count("max_cells", max_cells)
@@ -162,30 +103,9 @@ def enumerate_selections(X, n_patches, max_cells=1_000_000):
 
 
 def sample_selections(X, n_patches, n_selections, random_state=None):
-    """Sample distinct selections of Gaussian gates.
+    """Sample distinct selections of Gaussian gates; fewer, with a UserWarning, where no new ones are found.
 
     Where the arrangement of rows and differences has no more than `n_selections` cells, they are enumerated instead.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples * n_patches, n_features)
-        The rows, those of a sample one after the other.
-    n_patches : int
-        Number of patches of a sample.
-    n_selections : int
-        Number of selections wanted, at least 1.
-    random_state : int, RandomState instance or None, default=None
-        Source of the gates.
-
-    Returns
-    -------
-    Arrangements
-        `n_selections` of them; fewer, with a UserWarning, when the sampling no longer finds new ones.
-
-    Raises
-    ------
-    ValueError
-        If X is not a finite array of that many patches a sample, or `n_selections` is not a positive integer.
     """
     X, n_selections = _check_rows(X, n_patches), check_count("n_selections", n_selections)
     if len(X) * (n_patches + 1) // 2 <= n_selections:  # else there are more cells, unless walls coincide
@@ -213,28 +133,10 @@ def sample_selections(X, n_patches, n_selections, random_state=None):
 
 
 def resolve_selections(X, arrangements, n_patches, random_state=None):
-    """Turn what a user may ask for into selections of the rows X.
+    """Turn what a user may ask for into selections of the rows X, patterns with at most one 1 a sample.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples * n_patches, n_features)
-        The rows, those of a sample one after the other.
-    arrangements : int, "all", "adaptive", Arrangements, or array-like of shape (n_gates, n_features)
-        A number to sample, all, none yet, selections made beforehand, or gates.
-    n_patches : int
-        Number of patches of a sample.
-    random_state : int, RandomState instance or None, default=None
-        Source of sampled gates.
-
-    Returns
-    -------
-    Arrangements
-        The selections, as patterns of the rows with at most one 1 a sample.
-
-    Raises
-    ------
-    ValueError
-        If `arrangements` is something else, or does not fit X.
+    `arrangements` is a number to sample, "all", "adaptive" (none yet), Arrangements made beforehand, or gates (n_gates,
+    n_features). Raises ValueError where it is something else, or does not fit X.
     """
     X = _check_rows(X, n_patches)
     if isinstance(arrangements, Arrangements):
@@ -260,25 +162,10 @@ def resolve_selections(X, arrangements, n_patches, random_state=None):
 
 @kernel
 def write_row(X, sizes, selected, r, out):
-    """Write row r of the cone of a selection: a compiled kernel for others.
+    """Write row r of the cone of a selection to `out` at unit length; return its length before, 0 for rounding.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples * n_patches, n_features)
-        The rows.
-    sizes : ndarray of shape (n_samples * n_patches,)
-        Their lengths.
-    selected : integer array of shape (n_samples,)
-        The selection, of `selected_patches`.
-    r : int
-        The number of the row, as in `selection_rows`.
-    out : ndarray of shape (n_features,)
-        Overwritten by the row at unit length, zero where it is rounding.
-
-    Returns
-    -------
-    float
-        Its length before.
+    `sizes` are the lengths of the rows of X, `selected` (n_samples,) is of `selected_patches`, and r the number of the
+    row as in `selection_rows`.
     """
     n_patches = len(X) // len(selected)
     i = r // n_patches
@@ -304,6 +191,7 @@ def write_row(X, sizes, selected, r, out):
 
 
 def _check_rows(X, n_patches):
+    """Return X as floats; raise ValueError unless it has `n_patches` rows for every sample."""
     X = check_array(X, input_name="X")
     if len(X) % check_count("n_patches", n_patches):
         raise ValueError(f"X must have a row for each of the {n_patches} patches of every sample; got {len(X)} rows")
@@ -332,22 +220,7 @@ def _check_fit(X, arrangements, n_patches):
 
 
 def selection_walls(X, n_patches):
-    """Return the walls of the rows and of their differences, and an upper bound of the number of cells.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples * n_patches, n_features)
-        The rows, those of a sample one after the other.
-    n_patches : int
-        Number of patches of a sample.
-
-    Returns
-    -------
-    walls : Walls
-        Those of the rows first.
-    count : int
-        At most this many cells.
-    """
+    """Return the `Walls` of the rows (first in `reach`) and their differences, and a bound of the number of cells."""
     d, (k, m) = X.shape[1], np.triu_indices(n_patches, 1)
     patches = X.reshape(-1, n_patches, d)
     sizes, differences = np.linalg.norm(patches, axis=2), patches[:, k] - patches[:, m]
@@ -358,6 +231,7 @@ def selection_walls(X, n_patches):
 
 
 def _enumerate(X, n_patches, walls):
+    """Return the selections of all cells of the walls, sorted; raise ThinCellsError where a gate is not inside."""
     points, angle = cell_points(walls.rows)
     found = _distinct(X, points @ walls.to_gates.T, n_patches)
     order = np.lexsort(found.bits.T[::-1])
@@ -370,6 +244,7 @@ def _enumerate(X, n_patches, walls):
 
 
 def _samples(X, n_patches):
+    """Return the patches of each sample in one row."""
     return X.reshape(-1, n_patches * X.shape[1])
 
 
@@ -391,5 +266,6 @@ def _inside(X, selected, gates):
 
 @kernel
 def _write_rows(X, sizes, selected, rows, out):
+    """Write to `out` the rows that `selection_rows` returns."""
     for j in range(len(rows)):
         write_row(X, sizes, selected[j], rows[j], out[j])

@@ -251,24 +251,11 @@ class Loss:
 class Smoothed:
     """The smooth function with the conjugate L*(S) + mu/2 |S - T|^2, the loss of a proximal method of multipliers.
 
-    It has the interface of the losses but for `to_cvxpy`, for targets of the shape of T. With the domain [l, u] of L*
-    and Zt = Z + mu T its gradient is G = (Zt - prox_{mu L}(Zt)) / mu = clip((Zt - Y) / mu, l, u), always in the domain
-    of L*, and its value is max_S sum(Z S) - L*(S) - mu/2 |S - T|^2, attained at G: env_mu L(Zt) - mu/2 |T|^2 for the
-    Moreau envelope.
-
-    Parameters
-    ----------
-    loss : Loss
-        A loss that is not smooth, so that L*(T) = sum(T Y) on its domain.
-    T : ndarray of shape (n_samples, n_outputs)
-        The centre, near a subgradient of L.
-    mu : float
-        The smoothing, above 0.
-
-    References
-    ----------
-    R. T. Rockafellar (1976), Augmented Lagrangians and applications of the proximal point algorithm in convex
-    programming, Mathematics of Operations Research 1(2), 97-116.
+    `loss` is not smooth, so that L*(T) = sum(T Y) on its domain [l, u]; the centre T (n_samples, n_outputs) is near a
+    subgradient of L. With Zt = Z + mu T the gradient is G = (Zt - prox_{mu L}(Zt)) / mu = clip((Zt - Y) / mu, l, u),
+    always in the domain of L*, and the value is max_S sum(Z S) - L*(S) - mu/2 |S - T|^2, attained at G: env_mu L(Zt) -
+    mu/2 |T|^2 for the Moreau envelope (R. T. Rockafellar, 1976, Mathematics of Operations Research 1(2), 97-116). The
+    interface is that of `Loss` but for `to_cvxpy`.
     """
 
     loss: object
@@ -341,20 +328,7 @@ class Smoothed:
 
 
 def advance_inside(Z, reached, lower, upper):
-    """Move predictions, those outside an interval no further than just inside of it.
-
-    Parameters
-    ----------
-    Z, reached : ndarray of shape (n_samples, n_outputs)
-        From where to where.
-    lower, upper : float or ndarray
-        The interval, of shapes that broadcast to that of Z; may be infinite.
-
-    Returns
-    -------
-    ndarray of the shape of Z
-        `reached`, or the end of the interval that lies between.
-    """
+    """Return `reached`, with predictions Z outside [lower, upper] moved no further than just inside the nearer end."""
     with np.errstate(invalid="ignore"):  # an end at infinity is never reached
         highest = upper - EDGE * np.maximum(1.0, np.abs(upper))
         lowest = lower + EDGE * np.maximum(1.0, np.abs(lower))
@@ -363,19 +337,10 @@ def advance_inside(Z, reached, lower, upper):
 
 
 def largest_on_segment(slopes, low, high):
-    """Maximise a concave function of one variable by its derivatives.
+    """Return the t of [low, high] that maximises a concave function, by Newton's method in a bracket that shrinks.
 
-    Parameters
-    ----------
-    slopes : callable
-        Returns the first and the second derivative at a t inside the segment; either may be infinite at its ends.
-    low, high : float
-        The segment, finite; it contains 0.
-
-    Returns
-    -------
-    float
-        The maximiser, by Newton's method kept inside a bracket that shrinks.
+    `slopes(t)` returns the first and the second derivative, either of which may be infinite at the ends. The segment is
+    finite and contains 0, which is returned where it is a point or the second derivative at its middle is not negative.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if low >= high or not slopes(0.5 * (low + high))[1] < 0:

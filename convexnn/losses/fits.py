@@ -30,24 +30,7 @@ SUFFICIENT_DECREASE, SHORTEST_STEP, NOISE = 1e-4, 1e-12, 1e-14
 
 
 def fit_squares(Y, basis, offset, sample_weight=None):
-    """Fit orthonormal columns by (weighted) least squares.
-
-    Parameters
-    ----------
-    Y : ndarray of shape (n_samples, n_outputs)
-        Targets.
-    basis : ndarray of shape (n_samples, n_free)
-        Orthonormal columns.
-    offset : float or ndarray of shape (n_samples, n_outputs)
-        What is subtracted from the targets.
-    sample_weight : ndarray of shape (n_samples,) or None, default=None
-        Weights of the squares.
-
-    Returns
-    -------
-    ndarray of shape (n_free, n_outputs)
-        The coefficients.
-    """
+    """Fit orthonormal columns to Y - offset by (weighted) least squares; return coefficients (n_free, n_outputs)."""
     if sample_weight is None:
         beta = basis.T @ (Y - offset)
         return beta + basis.T @ (Y - offset - basis @ beta)
@@ -57,23 +40,10 @@ def fit_squares(Y, basis, offset, sample_weight=None):
 
 
 def fit_clipped(G, lower, upper, weights, basis):
-    """Fit columns to a loss with the gradient clip(G + weights * (basis @ beta), lower, upper).
+    """Fit orthonormal columns to a loss with the gradient clip(G + weights * (basis @ beta), lower, upper).
 
-    Parameters
-    ----------
-    G : ndarray of shape (n_samples, n_outputs)
-        The residuals at beta = 0, times the weights.
-    lower, upper : float or ndarray
-        The bounds of the gradient, of shapes that broadcast to that of G; lower <= 0 <= upper.
-    weights : float or ndarray of shape (n_samples, 1)
-        The weights, positive.
-    basis : ndarray of shape (n_samples, n_free)
-        Orthonormal columns.
-
-    Returns
-    -------
-    ndarray of shape (n_free, n_outputs)
-        The coefficients.
+    G (n_samples, n_outputs) is what is clipped at beta = 0; lower <= 0 <= upper and the positive weights broadcast to
+    it. Returns beta (n_free, n_outputs).
     """
     if basis.shape[1] == 0:
         return np.zeros((0, G.shape[1]))
@@ -82,24 +52,10 @@ def fit_clipped(G, lower, upper, weights, basis):
 
 
 def fit_smooth(loss, Y, basis, offset):
-    """Fit columns to a smooth loss by a damped Newton method.
+    """Minimise a smooth loss (`Logistic`, `Softmax`) at offset + basis @ beta over beta, by a damped Newton method.
 
-    Parameters
-    ----------
-    loss : Logistic or Softmax
-        A loss with two derivatives.
-    Y : ndarray of shape (n_samples, n_outputs)
-        Targets.
-    basis : ndarray of shape (n_samples, n_free)
-        Orthonormal columns.
-    offset : float or ndarray of shape (n_samples, n_outputs)
-        What is added to the fit.
-
-    Returns
-    -------
-    ndarray of shape (n_free, n_outputs)
-        The coefficients: the gradient in them is at most `FIT_TOL` of the sizes of its terms, unless the loss tends to
-        zero without a minimum, or `MAX_NEWTON_STEPS` do not suffice.
+    The columns of `basis` are orthonormal. The gradient in beta (n_free, n_outputs) ends at `FIT_TOL` of the sizes of
+    its terms or below, unless the loss tends to zero without a minimum, or `MAX_NEWTON_STEPS` do not suffice.
     """
     beta = np.zeros((basis.shape[1], Y.shape[1]))
     if basis.shape[1] == 0:
@@ -129,18 +85,7 @@ def fit_smooth(loss, Y, basis, offset):
 
 
 def least_loss(loss):
-    """Return the least loss of a sample that is on the wrong side: below it all are on the right one, separated.
-
-    Parameters
-    ----------
-    loss : Logistic or Softmax
-        Has the weights of the samples.
-
-    Returns
-    -------
-    float
-        The least weight times log 2.
-    """
+    """Return the least loss of a sample on the wrong side, min(weights) log 2: below it all are on the right one."""
     return float(np.min(loss.weights)) * np.log(2.0)
 
 
@@ -157,26 +102,10 @@ def _newton_step(loss, Y, Z, basis, gradient, ridge):
 
 
 def fit_piecewise_linear(Y, lower, upper, basis):
-    """Fit columns to the loss sum max(lower r, upper r) of the residuals r = basis @ beta - Y.
+    """Minimise sum max(lower r, upper r), r = basis @ beta - Y, over beta: exactly for one column, else by linprog.
 
-    Parameters
-    ----------
-    Y : ndarray of shape (n_samples, n_outputs)
-        What is fitted.
-    lower, upper : ndarray of shape (n_samples, n_outputs)
-        The slopes to the left and to the right of the kink, finite, lower <= 0 <= upper.
-    basis : ndarray of shape (n_samples, n_free)
-        The columns.
-
-    Returns
-    -------
-    ndarray of shape (n_free, n_outputs)
-        A minimiser: exact for one column, by a linear program for more.
-
-    Raises
-    ------
-    ArithmeticError
-        If the linear program was not solved.
+    The slopes lower <= 0 <= upper are finite and of the shape of Y (n_samples, n_outputs). Raises ArithmeticError where
+    the linear program was not solved; where its time is up, the fit is that of `_quick_fit`.
     """
     if basis.shape[1] == 0:
         return np.zeros((0, Y.shape[1]))

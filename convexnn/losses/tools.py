@@ -41,23 +41,9 @@ NOISE = 1e-12
 
 
 def interval_in_box(V, lower, upper, limit):
-    """Find the multiples of a vector that are in a box that contains 0.
+    """Return the least and the largest t of [-limit, limit] with t V in a box that contains 0; 0 and 0 where V = 0.
 
-    Parameters
-    ----------
-    V : ndarray
-        The vector.
-    lower, upper : float or ndarray
-        The box, of shapes that broadcast to that of V.
-    limit : float
-        The largest |t|, maybe inf.
-
-    Returns
-    -------
-    low : float
-        The least t with t V in the box; 0 where V = 0.
-    high : float
-        The largest one, up to the rounding of the product; 0 where V = 0.
+    lower and upper broadcast to V; the ends hold up to the rounding of the product.
     """
     V, lower, upper = (a.ravel() for a in np.broadcast_arrays(V, lower, upper))
     moves = V != 0
@@ -69,21 +55,10 @@ def interval_in_box(V, lower, upper, limit):
 
 
 def project_box(V, lower, upper, basis):
-    """Project onto {lower <= V <= upper, basis'V = 0} for a box that contains 0.
+    """Project V (n_samples, n_outputs) onto {lower <= V <= upper, basis'V = 0} for a box that contains 0.
 
-    Parameters
-    ----------
-    V : ndarray of shape (n_samples, n_outputs)
-        What is projected.
-    lower, upper : float or ndarray
-        The box, of shapes that broadcast to that of V.
-    basis : ndarray of shape (n_samples, n_free)
-        Orthonormal columns.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_outputs)
-        The projection, output by output; a point of the set near it where Newton's method does not converge.
+    lower and upper broadcast to V; the columns of `basis` are orthonormal. Where Newton's method does not converge for
+    an output, the result is a point of the set near the projection. It is zero where V is not finite.
     """
     if not np.isfinite(V).all():
         return np.zeros_like(V)
@@ -98,12 +73,14 @@ def project_box(V, lower, upper, basis):
 
 
 def _orthogonal(V, basis):
+    """Return V less its part in the span of the orthonormal columns of `basis`."""
     for _ in range(2):  # once more: what is left may be small beside the rounding of what was taken away
         V = V - basis @ (basis.T @ V)
     return V
 
 
 def _project_column(v, lower, upper, basis):
+    """Project one output as `project_box`: by Newton's method, then by corrections on the face that was found."""
     size = np.linalg.norm(v)
     p = np.clip(v - basis @ box_multipliers(v, lower, upper, 1.0, basis), lower, upper)
     margin, last = FACE_TOL * np.minimum(upper - lower, size), np.inf
@@ -120,23 +97,10 @@ def _project_column(v, lower, upper, basis):
 
 
 def box_multipliers(v, lower, upper, weights, basis):
-    """Solve basis'clip(v - weights * (basis @ m), lower, upper) = 0.
+    """Solve basis'clip(v - weights * (basis @ m), lower, upper) = 0 for m (n_free,), by semismooth Newton.
 
-    Parameters
-    ----------
-    v : ndarray of shape (n_samples,)
-        What is clipped at m = 0.
-    lower, upper : ndarray of shape (n_samples,)
-        The bounds; lower <= 0 <= upper, so that there is a solution.
-    weights : float or ndarray of shape (n_samples,)
-        The weights, positive.
-    basis : ndarray of shape (n_samples, n_free)
-        Orthonormal columns.
-
-    Returns
-    -------
-    ndarray of shape (n_free,)
-        The solution m up to rounding, or the last of `MAX_NEWTON_STEPS` iterates.
+    There is a solution as lower <= 0 <= upper; weights are positive, a number or (n_samples,), and the columns of
+    `basis` orthonormal. Returns the iterate with the least residual, rounding where the method converges.
     """
     m, best = np.zeros(basis.shape[1]), (np.inf, np.zeros(basis.shape[1]))
     weights = np.broadcast_to(weights, v.shape)
@@ -203,23 +167,11 @@ def _checked(V, size, basis, largest):
 
 
 def project_simplices(V, Y, weights, basis):
-    """Project onto {rows of Y - V / w in the simplex, basis'V = 0}.
+    """Project V (n_samples, n_outputs) onto {rows of Y - V / weights in the simplex, basis'V = 0}.
 
-    Parameters
-    ----------
-    V : ndarray of shape (n_samples, n_outputs)
-        What is projected.
-    Y : ndarray of shape (n_samples, n_outputs)
-        Rows of the simplex, so that 0 is feasible.
-    weights : float or ndarray of shape (n_samples, 1)
-        The weights w.
-    basis : ndarray of shape (n_samples, n_free)
-        Orthonormal columns.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_outputs)
-        The projection, or a point of the set near it where Newton's method does not converge.
+    Rows of Y are in the simplex, so 0 is feasible; weights are a number or (n_samples, 1), the columns of `basis`
+    orthonormal. Where Newton's method does not converge, the result is a point of the set near the projection. It is
+    zero where V is not finite.
     """
     if not np.isfinite(V).all():
         return np.zeros_like(V)
@@ -254,6 +206,7 @@ def project_simplices(V, Y, weights, basis):
 
 
 def _sum_to_zero(V, support):
+    """Shift the entries of V on the support so that its rows sum to zero."""
     return V - support * (V.sum(axis=1) / np.maximum(support.sum(axis=1), 1))[:, None]
 
 
@@ -267,7 +220,7 @@ def _simplex_newton(V, Y, weights, basis):
         return 0.5 * np.sum((point - V) ** 2) + np.sum(M * (basis.T @ point)), M, U, point, support
 
     def search(step, start):
-        """Where the slope along a step, which falls, is nearly zero or still positive at the whole step."""
+        """Return the trial along a step where the slope, which falls, is nearly zero, or the whole step if positive."""
         low, high, t = 0.0, 1.0, 1.0
         for _ in range(MAX_BISECTIONS):
             trial = at(M + t * step)
@@ -328,19 +281,9 @@ def _face_projections(support):
 
 
 def kronecker(basis, H):
-    """Sum the Kronecker products (b_i b_i') x H_i over samples.
+    """Sum the Kronecker products (b_i b_i') x H_i over samples, for the rows b_i of `basis`.
 
-    Parameters
-    ----------
-    basis : ndarray of shape (n_samples, n_free)
-        With the rows b_i.
-    H : ndarray of shape (n_samples, n_outputs, n_outputs)
-        A matrix for each sample.
-
-    Returns
-    -------
-    ndarray of shape (n_free * n_outputs, n_free * n_outputs)
-        The sum, for coefficients of shape (n_free, n_outputs) in one row.
+    H has shape (n_samples, n_outputs, n_outputs); the sum acts on coefficients (n_free, n_outputs) in one row.
     """
     size = basis.shape[1] * H.shape[1]
     return np.einsum("ia,ib,icd->acbd", basis, basis, H, optimize=True).reshape(size, size)

@@ -37,61 +37,26 @@ class FreeCones:
 
 @dataclass(frozen=True, eq=False)
 class ArrangementCones:
-    """The cones {u : (2 D_b - I) X u >= 0} of the blocks of a design.
-
-    Parameters
-    ----------
-    design : Design
-        The patterns and the rows X.
-    """
+    """The cones {u : (2 D_b - I) X u >= 0} of the blocks of a design."""
 
     design: Design
 
     def near_rows(self, blocks, points):
-        """Return the rows near some cells, for `project`.
+        """Return the `NearRows` of `blocks`, for `project`; None where cells are not thin, or too many.
 
-        Parameters
-        ----------
-        blocks : integer array of shape (n_selected,)
-            The blocks.
-        points : ndarray of shape (n_selected, n_features)
-            A vector in the cell of each, nearly.
-
-        Returns
-        -------
-        NearRows or None
-            None where cells are not thin, or too many.
+        `points` (n_selected, n_features) are vectors nearly in the cells of the blocks.
         """
         design = self.design
         return near_rows(design.unit_columns, design.arrangements.bits[design.pattern_index(blocks)], points)
 
     def project(self, U, blocks, tight=None, least=0.0, near=None):
-        """Project onto the cones.
+        """Return the projections of U (n_selected, n_features, n_outputs) onto the cones of `blocks`, output by output.
 
-        Parameters
-        ----------
-        U : ndarray of shape (n_selected, n_features, n_outputs)
-            What is projected, a block a row.
-        blocks : integer array of shape (n_selected,)
-            The blocks that the rows belong to.
-        tight : int32 array of shape (n_selected, n_features, n_outputs) or None, default=None
-            Rows of X that are likely tight at each projection, filled up with -1; overwritten by those that are, where
-            the projection is longer than `least`. The result does not depend on it (up to rounding), the time does.
-        least : float, default=0.0
-            A projection no longer than this need not be finished: what is returned for it is at least as long, and no
-            longer than `least`.
-        near : NearRows or None, default=None
-            Of the same blocks: saves most of the products; the result does not depend on it (up to rounding).
-
-        Returns
-        -------
-        ndarray of the shape of U
-            The projections, each output on its own. Violations are rounding.
-
-        Raises
-        ------
-        RuntimeError
-            If the active-set method was stopped by its limit of steps.
+        `tight`, int32 of the shape of U, has rows of X that are likely tight at each projection, filled up with -1. It
+        is overwritten by those that are, where the projection is longer than `least`; what is returned for a shorter
+        one may be unfinished: at least as long, and no longer than `least`. Neither `tight` nor `near` (of `near_rows`)
+        changes the result but for rounding: they save time. Raise RuntimeError if the active-set method runs out of
+        steps.
         """
         tight = np.full(U.shape, -1, np.int32) if tight is None else tight
         out, left = np.empty_like(U), np.ones((len(U), U.shape[2]), bool)
@@ -114,23 +79,11 @@ class ArrangementCones:
         return out
 
     def face_bases(self, U, tight, blocks=None):
-        """Return orthonormal bases of the faces that projections lie in.
+        """Return orthonormal bases of the faces that projections U (n_selected, n_features), not zero, lie in.
 
-        Parameters
-        ----------
-        U : ndarray of shape (n_selected, n_features)
-            Projections, not zero.
-        tight : int32 array of shape (n_selected, n_features)
-            Their tight rows, as `project` leaves them.
-        blocks : integer array of shape (n_selected,) or None, default=None
-            The blocks that the rows belong to; not needed here.
-
-        Returns
-        -------
-        T : ndarray of shape (n_features, n_columns)
-            For each row of U a basis of the null space of its tight rows, the first vector along U.
-        offsets : integer array of shape (n_selected + 1,)
-            The basis of row j is T[:, offsets[j] : offsets[j + 1]].
+        They are T (n_features, n_columns) and offsets (n_selected + 1,): T[:, offsets[j] : offsets[j + 1]] spans the
+        null space of the `tight` rows of U_j, as `project` leaves them, its first vector along U_j. `blocks` is not
+        needed here.
         """
         return face_bases(self.design.unit_columns, U, tight)
 
@@ -142,20 +95,7 @@ class ArrangementCones:
 
 
 def make_cones(design, architecture):
-    """Return the cones that the blocks of a design have in an architecture.
-
-    Parameters
-    ----------
-    design : Design
-        The patterns and the rows X.
-    architecture : Architecture
-        Says whether blocks are confined, and how patches are pooled.
-
-    Returns
-    -------
-    ArrangementCones, SelectionCones or FreeCones
-        The cones.
-    """
+    """Return the cones that the blocks of a design have in an architecture."""
     if not architecture.constrained:
         return FreeCones()
     if architecture.patches is not None and architecture.patches.pooling == "max":

@@ -31,20 +31,10 @@ OF_ROWS = ("single_rows", "unit_columns", "squared_norm", "gram")
 class Design:
     """The map A from blocks W (n_blocks, n_features, n_outputs) to predictions Z (n_samples, n_outputs).
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples * n_patches, n_features)
-        What the hidden neurons see.
-    arrangements : Arrangements
-        The patterns.
-    signs : tuple of float
-        Output signs of the blocks: (1, -1) for ReLU, (1,) for gated ReLU.
-    slope : float, default=0.0
-        Slope of the activation where the pattern is zero.
-    n_patches : int, default=1
-        Rows of a sample, one after the other.
-    units : ndarray of shape (n_features,) or None, default=None
-        Typical sizes of the coordinates of blocks, for search and descent; None is ones.
+    X (n_samples * n_patches, n_features) is what the hidden neurons see, the rows of a sample one after the other.
+    `signs` are the output signs of the blocks of a pattern, (1, -1) for ReLU and (1,) for gated ReLU, and `slope` is
+    that of the activation where the pattern is zero. `units` (n_features,) are typical sizes of the coordinates of
+    blocks, for search and descent (None: ones).
     """
 
     X: np.ndarray
@@ -73,10 +63,7 @@ class Design:
         return np.asarray(self.signs)[np.asarray(blocks) // len(self.arrangements)]
 
     def matvec(self, W, blocks=None):
-        """Return A(W), shape (n_samples, n_outputs), for the rows of W (n_selected, n_features, n_outputs) of `blocks`.
-
-        All blocks where `blocks` is None.
-        """
+        """Return A(W), shape (n_samples, n_outputs), for the rows of W of `blocks`; None is all."""
         rows = np.flatnonzero(W.any(axis=(1, 2)))
         blocks = rows if blocks is None else np.asarray(blocks)[rows]
         index, signs = self.pattern_index(blocks), self.sign(blocks)
@@ -134,19 +121,9 @@ class Design:
         return V if self.n_patches == 1 else np.repeat(V, self.n_patches, axis=0)
 
     def response(self, V):
-        """Return row weights w and a vector l with V'A of one neuron = w'(Xu)_+ + l'u, for V of one output.
+        """Return row weights w and a vector l with V'A of one neuron = w'(Xu)_+ + l'u, for V (n_samples,).
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples,)
-            A dual vector.
-
-        Returns
-        -------
-        w : ndarray of shape (n_rows,)
-            (1 - slope) S'V.
-        l : ndarray of shape (n_features,)
-            slope X'S'V.
+        w = (1 - slope) S'V has shape (n_rows,), l = slope X'S'V has shape (n_features,).
         """
         rows = self.spread(V)
         return (1.0 - self.slope) * rows, self.slope * (rows @ self.X) if self.slope else np.zeros(self.X.shape[1])
@@ -188,9 +165,9 @@ class Design:
 
     @cached_property
     def sums_of_rows(self):
-        """S D_i X for all patterns, shape (n_samples, n_patterns, n_features), None where a sample has one row.
+        """S D_i X for all patterns, shape (n_samples, n_patterns, n_features), which save most of the products.
 
-        Or where they are too many to be kept. With several outputs and rows they save most of the products.
+        None where a sample has one row, or where they are too many to be kept.
         """
         shape = self.n_samples, len(self.arrangements), self.X.shape[1]
         if self.n_patches == 1 or np.prod(shape, dtype=float) > MOST_SUMS:

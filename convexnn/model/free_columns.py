@@ -32,13 +32,7 @@ ROUNDS = 20
 
 
 class FreeColumns:
-    """The free columns of a program.
-
-    Parameters
-    ----------
-    F : ndarray of shape (n_samples, n_free)
-        The columns.
-    """
+    """The free columns F (n_samples, n_free) of a program."""
 
     def __init__(self, F):
         self.F = F
@@ -81,19 +75,10 @@ class FreeColumns:
         return bool(singular[kept].min(initial=np.inf) <= STIFF * singular[0])
 
     def correction(self, V, lower, upper):
-        """Find an exactly feasible dual vector near V.
+        """Return a change dV that makes V exactly feasible: F'(V + dV) = 0, within `lower` and `upper`.
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, n_outputs)
-            Any dual vector.
-        lower, upper : ndarray of shape (n_samples, n_outputs)
-            Bounds of its entries, maybe infinite.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_outputs) or None
-            The change dV; its entries are right to a small part of the largest. None where none was found.
+        Its entries are right to a small fraction of the largest. None where none was found, or columns are not
+        `resolved`.
         """
         change = np.zeros_like(V)
         if not self.resolved:
@@ -126,21 +111,9 @@ class FreeColumns:
 
 
 def dual_domain(loss, Y):
-    """Return bounds of the entries of V, a little within the exact ones of the domain of the dual.
+    """Return lower and upper bounds of the entries of V, a little within the exact ones of the domain of the dual.
 
-    Parameters
-    ----------
-    loss : Loss
-        The loss.
-    Y : ndarray of shape (n_samples, n_outputs)
-        Targets.
-
-    Returns
-    -------
-    lower : ndarray of the shape of Y
-        Maybe infinite.
-    upper : ndarray of the shape of Y
-        Maybe infinite.
+    They have the shape of Y, and may be infinite.
     """
     lower, upper = (np.broadcast_to(bound, Y.shape) for bound in loss.domain(Y))
     return -upper * (1 - POINT_TOL), -lower * (1 - POINT_TOL)
@@ -149,23 +122,9 @@ def dual_domain(loss, Y):
 def proved_value(loss, Y, free_columns, V, steepness):
     """Return the dual value of an exactly feasible vector near V, or less: a lower bound of the optimum.
 
-    Parameters
-    ----------
-    loss : Loss
-        The loss L.
-    Y : ndarray of shape (n_samples, n_outputs)
-        Targets.
-    free_columns : FreeColumns
-        F; V need not be quite orthogonal to it.
-    V : ndarray of shape (n_samples, n_outputs)
-        A dual vector with kappa(V) <= alpha.
-    steepness : float
-        kappa(V + dV) / alpha exceeds kappa(V) / alpha by at most this times |dV|.
-
-    Returns
-    -------
-    float
-        D of the vector less the rounding of its value; 0, which no objective is below, where there is none near.
+    V has kappa(V) <= alpha, and need not be quite orthogonal to F; kappa(V + dV) / alpha exceeds kappa(V) / alpha by at
+    most `steepness` |dV|. Rounding of the value is charged. 0, which no objective is below, where no such vector is
+    near.
     """
     lower, upper = dual_domain(loss, Y)
     inside = np.clip(V, lower, upper)

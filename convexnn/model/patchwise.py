@@ -30,22 +30,8 @@ __all__ = ["DirectedDesign", "PatchwiseDesign"]
 class PatchwiseDesign(Design):
     """The map A from blocks W (n_blocks, n_features, n_patches n_outputs) to predictions (n_samples, n_outputs).
 
-    Column k n_outputs + o of a block acts on patch k and adds to output o.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples * n_patches, n_features)
-        The patches of all samples, those of a sample one after the other.
-    arrangements : Arrangements
-        Patterns of the rows of X.
-    signs : tuple of float
-        (1,): blocks without cones have both signs.
-    slope : float, default=0.0
-        Slope of the activation where the pattern is zero.
-    n_patches : int, default=1
-        Number K of patches of a sample.
-    units : ndarray of shape (n_features,) or None, default=None
-        As in `Design`.
+    Column k n_outputs + o of a block acts on patch k and adds to output o. `signs` is (1,): blocks without cones have
+    both signs.
     """
 
     def n_columns(self, n_outputs):
@@ -106,22 +92,8 @@ class PatchwiseDesign(Design):
 class DirectedDesign(Design):
     """The map A from neurons W (n_blocks, n_features, 1) to predictions (n_samples, n_outputs), for fixed directions.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples * n_patches, n_features)
-        What the hidden neurons see.
-    arrangements : Arrangements
-        The pattern of each neuron; two may have the same.
-    signs : tuple of float
-        (1,): a direction has its sign.
-    slope : float, default=0.0
-        Slope of the activation where the pattern is zero.
-    n_patches : int, default=1
-        Rows of a sample, one after the other; they are added up.
-    units : ndarray of shape (n_features,) or None, default=None
-        As in `Design`.
-    directions : ndarray of shape (n_blocks, n_outputs) or None, default=None
-        The unit vectors g_b of output weights; None is those of no blocks.
+    `directions` (n_blocks, n_outputs) are the unit vectors g_b of output weights; None is those of no blocks.
+    `arrangements` has a pattern for each neuron, maybe repeated; `signs` is (1,): a direction has its sign.
     """
 
     directions: np.ndarray | None = None
@@ -142,20 +114,7 @@ class DirectedDesign(Design):
         return ((rows * self.activity(blocks)) @ self.X)[:, :, None]
 
     def hidden(self, U, blocks):
-        """Return the activations S D_b X u_b of neurons, shape (n_samples, n_selected).
-
-        Parameters
-        ----------
-        U : ndarray of shape (n_selected, n_features)
-            Neurons.
-        blocks : integer array of shape (n_selected,)
-            Their blocks.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_selected)
-            The activations, added up over patches.
-        """
+        """Return the activations S D_b X u_b of neurons U (n_selected, n_features), shape (n_samples, n_selected)."""
         return self.pool(self.X @ U.T * self.activity(blocks).T)
 
     def block(self, b):

@@ -16,18 +16,7 @@ RANK_TOL, SAME_DIGITS, REACH_TOL = 1e-12, 13, 1e-11
 
 
 def check_reachable(program: Program) -> None:
-    """Check that the targets are in the space of what the patterns can fit.
-
-    Parameters
-    ----------
-    program : Program
-        With patterns, or without: then all are meant.
-
-    Raises
-    ------
-    ValueError
-        If no network of these patterns fits the targets.
-    """
+    """Raise ValueError if no network of the patterns of `program`, or of all where it has none, fits the targets."""
     C = (_of_patterns if len(program.design.arrangements) else _of_lines)(program)
     M = np.hstack([C / (np.linalg.norm(C, axis=0).max(initial=0.0) or 1.0), program.free_basis[0]])
     Q, R, _ = qr(M, mode="economic", pivoting=True)

@@ -15,26 +15,7 @@ EPS = float(np.finfo(float).eps)
 
 
 def objective_rounding(network, X, Y, alpha, loss):
-    """Bound the rounding error of a network's objective.
-
-    Parameters
-    ----------
-    network : Network, ConvNetwork or CircularNetwork
-        The network.
-    X : ndarray of shape (n_samples, n_features)
-        Inputs.
-    Y : ndarray of shape (n_samples, n_outputs)
-        Targets, as the loss takes them.
-    alpha : float
-        Regularisation strength.
-    loss : Loss
-        The loss.
-
-    Returns
-    -------
-    float
-        The bound.
-    """
+    """Return a bound of the rounding error of a network's objective."""
     sizes = np.reshape(_absolute(network).predict(np.abs(X)), Y.shape)
     error = EPS * (X.shape[1] + network.W1.shape[1] + 8) * (sizes + np.abs(Y))
     moved = loss_rounding(loss, Y, np.reshape(network.predict(X), Y.shape), error)
@@ -43,21 +24,9 @@ def objective_rounding(network, X, Y, alpha, loss):
 
 
 def loss_rounding(loss, Y, Z, error):
-    """Bound how far a loss may be from that of the exact predictions.
+    """Return a bound of how far the loss at predictions Z may be from that at the exact ones.
 
-    Parameters
-    ----------
-    loss : Loss
-        The loss.
-    Y, Z : ndarray of shape (n_samples, n_outputs)
-        Targets and predictions.
-    error : ndarray of shape (n_samples, n_outputs)
-        Bounds of the errors of the predictions.
-
-    Returns
-    -------
-    float
-        The bound.
+    `error`, of the shape of Z, bounds the errors of the predictions.
     """
     if loss.smooth:
         return float(np.sum(np.abs(loss.grad(Y, Z)) * error) + 0.5 * loss.smoothness * np.sum(error**2))

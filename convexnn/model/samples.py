@@ -21,16 +21,8 @@ __all__ = ["Samples", "check_weights", "checked_inputs", "checked_targets", "dis
 class Samples:
     """Distinct samples.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_distinct, n_features)
-        Inputs.
-    Y : ndarray of shape (n_distinct, n_outputs)
-        Targets.
-    weights : ndarray of shape (n_distinct,) or None
-        Their weights; None is ones.
-    place : integer array of shape (n_samples,)
-        The place of each given sample among them.
+    X (n_distinct, n_features), Y (n_distinct, n_outputs) and `weights` (None: ones); `place` (n_samples,) is the index
+    of each given sample among them.
     """
 
     X: np.ndarray
@@ -72,28 +64,10 @@ class Samples:
 
 
 def checked_inputs(model, X, *targets, **options):
-    """Check inputs, and targets where they are given, as scikit-learn does; say what to do with text and dates.
+    """Check X, and y where it is given, as scikit-learn does; say what to do with text and dates.
 
-    Parameters
-    ----------
-    model : estimator
-        Whose attributes about features are set, or compared with.
-    X : array-like of shape (n_samples, n_features)
-        Inputs.
-    *targets : array-like
-        None or one.
-    **options : dict
-        As of `sklearn.utils.validation.validate_data`.
-
-    Returns
-    -------
-    ndarray or tuple of ndarray
-        The inputs, and targets where they are given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they are not finite numbers of the shapes wanted.
+    `options` are those of `validate_data`, which sets or compares the attributes of `model` about features. Raise
+    TypeError or ValueError unless the data are finite numbers of the shapes wanted.
     """
     check_numeric("X", X)
     for y in targets:
@@ -120,15 +94,7 @@ def _text_of(X):
 
 
 def refuse_text(name, y):
-    """Raise ValueError where targets are text.
-
-    Parameters
-    ----------
-    name : str
-        What they are called.
-    y : array-like
-        The targets.
-    """
+    """Raise ValueError where targets are text."""
     if _has_text(y):
         raise ValueError(
             f"{name} must be numbers, and has text ({shown(np.asarray(y).ravel()[0])}); a classifier takes classes"
@@ -143,28 +109,8 @@ def _has_text(values):
 def check_weights(sample_weight, X, y):
     """Check sample weights, and leave out samples whose weight is zero.
 
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n_samples,), float or None
-        What the user gave.
-    X : ndarray of shape (n_samples, n_features)
-        Inputs.
-    y : ndarray of shape (n_samples, ...)
-        Targets.
-
-    Returns
-    -------
-    X, y : ndarray
-        The samples of positive weight.
-    kept : boolean ndarray of shape (n_samples,)
-        Which they are.
-    weights : ndarray or None
-        Their weights.
-
-    Raises
-    ------
-    ValueError
-        If the weights are not one finite number of at least 0 for each sample, or are all zero.
+    Return X and y of the samples kept, the boolean mask of those (n_samples,), and their weights, None where none are
+    given. Raise ValueError unless weights are finite, at least 0 and not all zero, one for each sample or one number.
     """
     if sample_weight is None:
         return X, y, np.ones(len(X), bool), None
@@ -185,26 +131,8 @@ def check_weights(sample_weight, X, y):
 def checked_targets(model, X, y, sample_weight):
     """Check the data of a regression, and leave out samples whose weight is zero.
 
-    Parameters
-    ----------
-    model : estimator
-        Whose attributes about features are set.
-    X : array-like of shape (n_samples, n_features)
-        Inputs.
-    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Targets.
-    sample_weight : array-like of shape (n_samples,) or None
-        Sample weights.
-
-    Returns
-    -------
-    X, Y, kept, weights
-        As `check_weights` returns them; Y of shape (n_kept, n_outputs).
-
-    Raises
-    ------
-    ValueError
-        If the data are not finite numbers of these shapes.
+    Return X, Y (n_kept, n_outputs), the mask and the weights of `check_weights`. Raise ValueError for text, and as
+    `checked_inputs`.
     """
     refuse_text("y", y)
     X, y = checked_inputs(model, X, y, y_numeric=True, multi_output=True)
@@ -213,21 +141,9 @@ def checked_targets(model, X, y, sample_weight):
 
 
 def distinct_samples(X, Y, weights):
-    """Return samples without copies; where there are weights or copies, in an order that is theirs alone.
+    """Return the `Samples` without copies; where there are weights or copies, in an order that is theirs alone.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Inputs.
-    Y : ndarray of shape (n_samples, n_outputs)
-        Targets.
-    weights : ndarray of shape (n_samples,) or None
-        Weights above zero; None is ones.
-
-    Returns
-    -------
-    Samples
-        The distinct ones.
+    That order does not depend on the one given. `weights` are above zero, None is ones; those of copies are added up.
     """
     rows = np.ascontiguousarray(np.column_stack([X, Y]) + 0.0)  # -0.0 is 0.0
     keys = rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel()

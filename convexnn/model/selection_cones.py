@@ -30,27 +30,14 @@ class SelectionCones:
 
     Row i K + l of a block, for patch l of sample i and K patches, is x_is - x_il where patch s is selected, x_is for
     l = s, and -x_il where none is (`convexnn.geometry.selections`).
-
-    Parameters
-    ----------
-    design : Design
-        The selections and the rows X.
     """
 
     design: Design
 
     def rows(self, b):
-        """Return the rows of the cone of a block, {u : rows u >= 0}.
+        """Return the unit rows (n_rows, n_features) of the cone of block b, {u : rows u >= 0}.
 
-        Parameters
-        ----------
-        b : int
-            The block.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_features)
-            At unit length; zero rows stay, and differences of patches that are rounding are zero.
+        Zero rows stay, and differences of patches that are rounding are zero.
         """
         n_rows = len(self.design.X)
         selected = np.broadcast_to(self._selected([b]), (n_rows, self.design.n_samples))
@@ -61,30 +48,9 @@ class SelectionCones:
         return None
 
     def project(self, U, blocks, tight=None, least=0.0, near=None):
-        """Project onto the cones.
+        """Return the projections of U (n_selected, n_features, n_outputs) onto the cones of `blocks`, output by output.
 
-        Parameters
-        ----------
-        U : ndarray of shape (n_selected, n_features, n_outputs)
-            What is projected, a block a row.
-        blocks : integer array of shape (n_selected,)
-            The blocks that the rows belong to.
-        tight : int32 array of shape (n_selected, n_features, n_outputs) or None, default=None
-            Numbers of the rows of each block that are likely tight, as in `ArrangementCones.project`.
-        least : float, default=0.0
-            A projection no longer than this need not be finished.
-        near : None
-            There is none.
-
-        Returns
-        -------
-        ndarray of the shape of U
-            The projections, each output on its own. Violations are rounding.
-
-        Raises
-        ------
-        RuntimeError
-            If the active-set method was stopped by its limit of steps.
+        As `ArrangementCones.project`, with `tight` the numbers of rows of each block; there is no `near`.
         """
         tight = np.full(U.shape, -1, np.int32) if tight is None else tight
         out, selected = np.empty_like(U), self._selected(blocks)
@@ -95,24 +61,7 @@ class SelectionCones:
         return out
 
     def face_bases(self, U, tight, blocks):
-        """Return orthonormal bases of the faces that projections lie in.
-
-        Parameters
-        ----------
-        U : ndarray of shape (n_selected, n_features)
-            Projections, not zero.
-        tight : int32 array of shape (n_selected, n_features)
-            Their tight rows, as `project` leaves them.
-        blocks : integer array of shape (n_selected,)
-            The blocks that the rows belong to.
-
-        Returns
-        -------
-        T : ndarray of shape (n_features, n_columns)
-            For each row of U a basis of the null space of its tight rows, the first vector along U.
-        offsets : integer array of shape (n_selected + 1,)
-            The basis of row j is T[:, offsets[j] : offsets[j + 1]].
-        """
+        """Return orthonormal bases of the faces that projections U lie in, as `ArrangementCones.face_bases`."""
         place, own = np.nonzero(tight >= 0), np.full(tight.shape, -1, np.int32)
         own[place] = np.arange(len(place[0]))
         rows = selection_rows(self.design.X, self._selected(blocks)[place[0]], tight[place])
@@ -141,15 +90,7 @@ class SelectionCones:
 def gates_in_cones(solution):
     """Return a trimmed solution whose gates are in the cones of their patterns, in those of max pooling too.
 
-    Parameters
-    ----------
-    solution : Solution
-        Of `Solution.trimmed`.
-
-    Returns
-    -------
-    Solution
-        With gates made of its blocks, where cones are `SelectionCones`.
+    Where cones are `SelectionCones`, gates are sums of the blocks.
     """
     program, W = solution.program, solution.W
     if not isinstance(program.cones, SelectionCones) or not len(W):
@@ -184,21 +125,9 @@ def _project_all(X, sizes, selected, G, tight, least, out, finished):
 def project_selection(X, sizes, selected, g, tight, least, u, mu):
     """Project g onto the cone of a selection: a compiled kernel for others.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples * n_patches, n_features)
-        The rows.
-    sizes : ndarray of shape (n_samples * n_patches,)
-        Their lengths.
-    selected : integer array of shape (n_samples,)
-        The selection, of `selected_patches`.
-    g, tight, least, u, mu
-        As in `convexnn.geometry.projection.project`, for the rows of the cone at unit length.
-
-    Returns
-    -------
-    bool
-        Whether no row is violated.
+    `sizes` are the lengths of the rows of X, `selected` (n_samples,) is of `selected_patches`, the others are as in
+    `convexnn.geometry.projection.project` for the unit rows of the cone: `u`, `tight` and `mu` are overwritten. Return
+    whether no row is violated.
     """
     d = X.shape[1]
     length = np.sqrt((g * g).sum())

@@ -14,18 +14,9 @@ class Simplified:
     """An equal `program` that is easier to solve, and the way there and back.
 
     It is in coordinates of the row space of X, its targets are what the free fit F beta leaves of Y (a large mean would
-    cost digits), and X, Y and sample weights have sizes of about one, by powers of two.
-
-    Parameters
-    ----------
-    whole : Program
-        The program.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the free columns that are taken away, where the loss is translation invariant.
-    rank : int or None, default=None
-        Leading singular vectors of X that are kept; None is all.
-    tol : float or None, default=None
-        The relative gap wanted: free hidden biases are in the largest unit that allows it. None leaves their unit.
+    cost digits), and X, Y and sample weights have sizes of about one, by powers of two. `beta` is taken away only where
+    the loss is translation invariant; `rank` leading singular vectors of X are kept (None: all); free hidden biases get
+    the largest unit that a relative gap of `tol` allows (None: their own).
     """
 
     def __init__(self, whole, beta, rank=None, tol=None):
@@ -71,23 +62,10 @@ class Simplified:
 
 
 def bias_stages(program, W_init, tol):
-    """Return the tolerances to solve a program to one after the other, the last of them `tol`.
+    """Return the falling list of tolerances to solve a program to one after the other, the last of them `tol`.
 
-    Free hidden biases in small units are stiff: coarser units, which loose tolerances allow, are solved first.
-
-    Parameters
-    ----------
-    program : Program
-        The program.
-    W_init : ndarray
-        Blocks to start from; where there are any, nothing comes before `tol`.
-    tol : float
-        The relative gap wanted.
-
-    Returns
-    -------
-    list of float
-        Tolerances, falling.
+    Free hidden biases in small units are stiff: coarser units, which loose tolerances allow, are solved first. Only
+    `tol` where there are no such biases, or blocks W_init to start from.
     """
     if not program.bias_unit or W_init.any():
         return [tol]

@@ -34,34 +34,8 @@ def summary(
 ) -> str:
     """Say in words how a run ended: the optimum over which patterns, proved or not, and what to do.
 
-    Parameters
-    ----------
-    certificate : Certificate
-        Of the result.
-    tol : float
-        The relative gap that was asked for.
-    status : str
-        What the solver said, such as "solved" or "stopped at time_limit=1 s".
-    n_neurons : int or None, default=None
-        Number of neurons; None: not said.
-    alpha, alpha_max : float or None, default=None
-        Strength of the weight decay, and the smallest one at which no neuron is active; None: not said.
-    time : float or None, default=None
-        Seconds that it took; None: not said.
-
-    Returns
-    -------
-    str
-        Lines of plain sentences.
-
-    Examples
-    --------
-    >>> from convexnn import Certificate
-    >>> from convexnn.model.summary import summary
-    >>> print(summary(Certificate(2.0, 1.9999, "global"), 1e-4, "solved", n_neurons=3, alpha=0.1, alpha_max=2.0))
-    Solved to a relative gap of 5.0e-05 (tol=0.0001).
-    The objective is 2. Proved over all activation patterns: no network of this kind, of any width, is below 1.9999.
-    3 neurons; alpha=0.1, 0.05 times alpha_max=2.
+    `status` is what the solver said, such as "solved" or "stopped at time_limit=1 s", and `time` is in seconds; what is
+    None is not said.
     """
     solved = (status == "solved" or certificate.gap <= tol) and not certificate.provisional
     small = None not in (alpha, alpha_max) and alpha < SMALL_ALPHA * alpha_max

@@ -148,7 +148,7 @@ def _is_torch_module(model):
 
 
 def _torch_name(layer):
-    """Name of a layer of torch itself; of other layers with their module, so that they are never mistaken for one."""
+    """Return the name of a layer; layers from outside torch get their module too, lest they be mistaken for torch's."""
     kind = type(layer)
     return kind.__name__ if kind.__module__.startswith("torch.nn.modules.") else f"{kind.__module__}.{kind.__name__}"
 
@@ -176,7 +176,7 @@ def _from_torch(model):
 
 
 def _torch_layers(module):
-    """Return the innermost layers in order, and whether only plain Sequentials, which cannot surprise, hold them."""
+    """Return the innermost layers in order, and whether only plain Sequentials, which hide no code, hold them."""
     children = list(module.children())
     if not children:
         return [module], True
@@ -191,7 +191,7 @@ def _torch_layers(module):
 
 
 def _check_forward(model, network):
-    """Raise ValueError unless a copy of the module, outside training, predicts what the network does."""
+    """Raise ValueError unless a copy of the module in evaluation mode predicts what the network does."""
     copy = deepcopy(model).double().eval()
     X = np.random.default_rng(0).standard_normal((16, len(network.W1)))
     expected = network.predict(X)

@@ -249,7 +249,7 @@ def explain(model: object, X: Any) -> Explanation:
 
 
 def _dense(network, X):
-    """Return the contributions, coefficients, offsets and codes of the regions, without the skip and output biases."""
+    """Return contributions, coefficients, offsets and region codes, without the skip and the output biases."""
     T, W2 = X @ network.W1 + network.b1, network.W2
     if network.activation == "threshold":
         hidden = network.hidden(X)
@@ -268,7 +268,7 @@ def _dense(network, X):
 
 
 def _convolutional(network, X):
-    """Return what `_dense` does; slopes have shape (n_samples, n_patches, n_filters)."""
+    """Return what `_dense` returns; slopes are (n_samples, n_patches, n_filters)."""
     patches, linear = network.patches, network.activation == "linear"
     P = patches.extract(X)
     T = P @ network.W1 + network.b1
@@ -302,7 +302,7 @@ def _convolutional(network, X):
 
 
 def _places(patches):
-    """Return which feature stands at each place of each patch, ones in a sparse matrix (n_features, n_places)."""
+    """Return a sparse 0/1 matrix (n_features, n_places): which feature stands at each place of each patch."""
     features = patches.extract(np.arange(1.0, patches.n_features + 1)[None]).ravel()
     (places,) = np.nonzero(features)  # zero is padding
     shape = (patches.n_features, len(features))
@@ -310,12 +310,12 @@ def _places(patches):
 
 
 def _direction(n_features):
-    """Return a direction along no wall, to whose side samples on a wall are counted."""
+    """Return a direction parallel to no wall; samples on a wall count to the side to which it points."""
     return np.random.default_rng(0).uniform(0.5, 1.5, n_features)
 
 
 def _active(T, rounding, ahead):
-    """Return whether neurons are active; on their walls, whether they are a little further in the direction."""
+    """Return which neurons are active; on its wall, a neuron counts as active if it is so a little further `ahead`."""
     return np.where(np.abs(T) <= rounding, ahead > 0, T > 0)
 
 
@@ -325,7 +325,7 @@ def _slopes(active, activation, negative_slope):
 
 
 def _count_regions(codes):
-    """Return the region of each sample and the sizes of the regions, the largest first."""
+    """Return the region of each sample and the sizes of the regions, largest first."""
     codes = np.ascontiguousarray(codes.reshape(len(codes), -1))
     codes = np.packbits(codes, axis=1) if codes.dtype == bool else codes.view(np.uint8)
     keys = np.column_stack([codes, np.zeros(len(codes), np.uint8)])  # without neurons there is one region

@@ -197,7 +197,7 @@ def to_mlp(model: object) -> MLPRegressor | MLPClassifier:
 
 
 def _exported(model):
-    """Return the estimator, None for a network, and the network of two layers, with at least one neuron."""
+    """Return the estimator (None for a network) and the two-layer network, with at least one neuron."""
     estimator, network = trained_model(model)
     network = two_layers(network)
     if network.n_neurons:
@@ -208,7 +208,7 @@ def _exported(model):
 
 
 def _check_perceptron(estimator, network):
-    """Raise ValueError unless scikit-learn has the network."""
+    """Raise ValueError unless scikit-learn can represent the network."""
     wanted = 'to_mlp needs a network of activation "relu" without a skip or convolutions, and no hinge loss; got '
     if isinstance(network, ConvNetwork):
         raise ValueError(wanted + "a convolutional network")
@@ -221,7 +221,7 @@ def _check_perceptron(estimator, network):
 
 
 def _graph_module(torch, network, scaler=None):
-    """Return a network that is no plain Sequential, as the graph of its operations."""
+    """Return the graph of operations of a network that is not a plain Sequential."""
     root, graph = torch.nn.Module(), torch.fx.Graph()
 
     def apply(name, layer, inputs):
@@ -263,7 +263,7 @@ def _graph_module(torch, network, scaler=None):
 
 
 def _pooled(hidden, pooling):
-    """Return activations of shape (n_samples, n_filters, n_patches) as those that the output layer takes."""
+    """Return activations (n_samples, n_filters, n_patches) pooled as the output layer takes them."""
     if pooling == "none":
         return hidden.transpose(1, 2).flatten(1)
     return {"mean": hidden.mean, "sum": hidden.sum, "max": hidden.amax}[pooling](2)

@@ -22,7 +22,7 @@ STEEPEST = 1e50
 
 
 def check_network(network: Network | ConvNetwork | CircularNetwork) -> int:
-    """Return the number of features of a network; raise ValueError where its predictions would not be finite."""
+    """Return the number of features of a network; raise ValueError if its predictions might not be finite."""
     for part in fields(network):
         value = getattr(network, part.name)
         if isinstance(value, np.ndarray) and not (np.abs(value) <= LARGEST).all():
@@ -42,7 +42,7 @@ def check_network(network: Network | ConvNetwork | CircularNetwork) -> int:
 
 
 def check_scaler(scaler: StandardScaler) -> int:
-    """Return the number of features of a fitted scaler; raise ValueError unless it scales finite values to such."""
+    """Return the number of features of a fitted scaler; raise ValueError unless it keeps finite values finite."""
     d = _count(scaler, "n_features_in_")
     scaler._validate_params()
     for name, wanted in (("mean_", scaler.with_mean), ("scale_", scaler.with_std), ("var_", scaler.with_std)):
@@ -56,7 +56,7 @@ def check_scaler(scaler: StandardScaler) -> int:
 
 
 def check_estimator(estimator: Any, network_type: type) -> int:
-    """Return the number of features of a fitted estimator; raise ValueError where it lacks a part or one is wrong."""
+    """Return the number of features of a fitted estimator; raise ValueError if a part is missing or wrong."""
     network = _attribute(estimator, "network_")
     if not isinstance(network, network_type):
         raise ValueError(f"network_ must be a {network_type.__name__}; got {_short(network)}")
@@ -75,7 +75,7 @@ def check_estimator(estimator: Any, network_type: type) -> int:
 
 
 def _check_record(estimator, network):
-    """Raise ValueError unless the attributes of a fit that tell of it are of their types."""
+    """Raise ValueError unless the attributes that record the fit have the right types."""
     _count(estimator, "n_iter_")
     if _count(estimator, "n_neurons_") != network.n_neurons:
         raise ValueError(f"n_neurons_ must be {network.n_neurons}, as the network has; got {estimator.n_neurons_}")
@@ -100,7 +100,7 @@ def _check_record(estimator, network):
 
 
 def _check_classes(estimator, n_outputs):
-    """Raise ValueError unless a classifier knows the classes of its outputs, and their probabilities."""
+    """Raise ValueError unless a classifier has a class for each output and a valid probability scale."""
     classes, scale = _attribute(estimator, "classes_"), _attribute(estimator, "probability_scale_")
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(np.unique(classes)) != len(classes):
         raise ValueError(f"classes_ must be an array of different classes; got {_short(classes)}")
@@ -159,13 +159,13 @@ def _count(model, name):
 
 
 def _is_number(value):
-    """Return whether something is a number, maybe infinite, and no integer beyond all floats."""
+    """Return whether the value is a real number, maybe infinite but not nan, and no integer of 64 bits or more."""
     known = isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and value == value
     return known and not (isinstance(value, Integral) and abs(value) >= 2**63)
 
 
 def _is_array(value, shape=None):
-    """Return whether something is an array of finite numbers, of a shape."""
+    """Return whether the value is an array of numbers up to LARGEST, of the shape if one is given."""
     known = isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and (np.abs(value) <= LARGEST).all()
     return known and shape in (None, value.shape)
 
@@ -175,7 +175,7 @@ def _equal(one, other):
 
 
 def _short(value):
-    """Return a value in few words."""
+    """Return a short description of the value."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     text = repr(value)

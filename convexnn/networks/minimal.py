@@ -117,13 +117,16 @@ def minimal_network(network: Network, X: ArrayLike) -> Network:
 
 
 def _lengths(columns):
-    """Return the norms of columns, without underflow in their squares."""
+    """Return the norms of columns, computed without underflow in their squares."""
     largest = np.abs(columns).max(axis=0, initial=0.0)
     return largest * np.linalg.norm(columns / np.where(largest > 0, largest, 1.0), axis=0)
 
 
 def _purify(F, s, d):
-    """Return s' >= 0 with F s' = F s and d's' <= d's, zero but for independent columns of F; sum s = 1."""
+    """Return s' >= 0 with F s' = F s and d's' <= d's whose non-zero entries select independent columns of F.
+
+    sum(s) must be 1. Where rounding stops a step, s' may still have dependent columns.
+    """
     n_rows = len(F)
     if n_rows > F.shape[1] > 0:  # lengths of combinations are those of the triangle, of which pivoting takes less time
         F = qr(F, mode="r", check_finite=False)[0][: F.shape[1]]
@@ -152,7 +155,10 @@ def _purify(F, s, d):
 
 
 def _drop(T, s, d, basis, others):
-    """Return s without a column for each of `others`, or the first of them; F[:, basis] T = F[:, others]."""
+    """Return a copy of s that drops a column for each of `others`, or for the first of them if T gets inaccurate.
+
+    T holds F[:, basis] T = F[:, others].
+    """
     s, basis = s.copy(), basis.copy()
     T = np.array(T, order="F")
     exchanges = 0
@@ -184,9 +190,9 @@ def _drop(T, s, d, basis, others):
 
 
 def _step(s, rates, zero):
-    """Return which s - t rates reaches zero first, and that t; None if none does.
+    """Return (index, t) for the entry of s - t * rates that reaches zero first; None if none does.
 
-    Of those that do so at the same time, to rounding, it is the one of the largest rate.
+    Of entries tied to rounding, take the one of the largest rate. Rates up to `zero` count as zero.
     """
     falling = np.flatnonzero(rates > zero)
     if not len(falling):
@@ -198,7 +204,7 @@ def _step(s, rates, zero):
 
 
 def _refine(F, s, f, columns, Q, R):
-    """Return s with the rounding errors of F s = f corrected, where s stays non-negative."""
+    """Return s with the rounding errors in F s = f corrected, where that lowers the error; s stays >= 0."""
     error = np.linalg.norm(F @ s - f)
     for _ in range(2):
         trial = s.copy()

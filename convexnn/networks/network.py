@@ -299,7 +299,7 @@ def merge_parallel(network: Network) -> Network:
 
 
 def _lengths(columns, hidden_norm):
-    """Return the norms of columns of hidden weights."""
+    """Return the norms of the columns of hidden weights, in `hidden_norm`."""
     ratio = {"l2": 0.0, "l1": 1.0}.get(hidden_norm, hidden_norm)
     return ElasticNorm(ratio).block_norms(columns.T[:, :, None])[:, 0]
 

@@ -21,40 +21,10 @@ OPERATOR_SET, FORMAT_VERSION = 18, 8
 
 
 def onnx_model(onnx, estimator, network, dtype, scaler=None):
-    """Build the ONNX model of a network.
+    """Build the ModelProto of a two-layer network with at least one neuron.
 
-    Parameters
-    ----------
-    onnx : module
-        The onnx library.
-    estimator : estimator or None
-        The fitted estimator of the network; None for a bare network.
-    network : Network or ConvNetwork
-        The network, of at least one neuron.
-    dtype : {"float64", "float32"}
-        Type of the input and of the weights.
-    scaler : StandardScaler or None, default=None
-        A fitted scaler that inputs pass first.
-
-    Returns
-    -------
-    onnx.ModelProto
-        The model.
-
-    Raises
-    ------
-    ValueError
-        If the classes of a classifier are of a type that ONNX does not have.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import onnx
-    >>> from convexnn import Network
-    >>> from convexnn.networks.onnx_graph import onnx_model
-    >>> network = Network(np.array([[1.0, -1.0]]), np.zeros(2), np.array([[1.0], [1.0]]), np.zeros(1))
-    >>> [node.op_type for node in onnx_model(onnx, None, network, "float64").graph.node]
-    ['MatMul', 'Add', 'Relu', 'MatMul', 'Add', 'Reshape']
+    `onnx` is the module, `dtype` ("float64" or "float32") the type of inputs and weights. `estimator` is None for a
+    bare network; inputs pass `scaler` first if one is given. Raise ValueError if ONNX has no type for the classes.
     """
     graph, helper = _Graph(onnx, np.dtype(dtype)), onnx.helper
     inputs, c = "X" if scaler is None else _scaled(graph, scaler), len(network.b2)
@@ -75,7 +45,7 @@ def onnx_model(onnx, estimator, network, dtype, scaler=None):
 
 
 class _Graph:
-    """The nodes and constants of a graph, numbered as they come."""
+    """The nodes and constants of a graph, numbered in the order of their addition."""
 
     def __init__(self, onnx, dtype):
         self.onnx, self.dtype, self.nodes, self.constants = onnx, dtype, [], []
@@ -93,7 +63,7 @@ class _Graph:
         return self.onnx.helper.make_tensor_value_info(name, kind or self.type, shape)
 
     def constant(self, array, exact=False):
-        """Add an array, in the precision of the graph unless it has to be exact, and return its name."""
+        """Add an array and return its name; float64 is cast to the dtype of the graph unless `exact`."""
         array = array.astype(self.dtype) if array.dtype == np.float64 and not exact else array
         name = f"constant_{len(self.constants)}"
         self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
@@ -101,13 +71,13 @@ class _Graph:
 
 
 def _scaled(graph, scaler):
-    """Add the scaling of the inputs."""
+    """Add the scaling of the inputs and return the name of its output."""
     X = graph.add("Sub", "X", scaler.mean_) if scaler.with_mean else "X"
     return graph.add("Div", X, scaler.scale_) if scaler.with_std else X
 
 
 def _outputs(graph, network, X):
-    """Add the network, and return the name of its outputs, of shape (n_samples, n_outputs)."""
+    """Add the network and return the name of its outputs (n_samples, n_outputs)."""
     convolutional = isinstance(network, ConvNetwork)
     inputs = _patches(graph, network.patches, X) if convolutional else X
     t = graph.add("Add", graph.add("MatMul", inputs, network.W1), network.b1)
@@ -126,7 +96,7 @@ def _outputs(graph, network, X):
 
 
 def _patches(graph, patches, X):
-    """Add the patches of the inputs, of shape (n_samples, n_patches, patch_size)."""
+    """Add the patches of the inputs and return their name; they are (n_samples, n_patches, patch_size)."""
     d = patches.n_features
     # the feature that stands at each place of each patch; at places of padding a column of zeros behind them
     places = patches.extract(np.arange(1.0, d + 1)[None])[0].astype(np.int64)
@@ -136,7 +106,7 @@ def _patches(graph, patches, X):
 
 
 def _activation(graph, network, inputs, t):
-    """Add the activations of the neurons, given what they see and their pre-activations."""
+    """Add the activations of the neurons, given their inputs and pre-activations `t`, and return their name."""
     zero = np.zeros(())
     if network.activation == "gated_relu":
         gates = graph.add("Add", graph.add("MatMul", inputs, network.gates[:-1]), network.gates[-1])
@@ -154,7 +124,7 @@ def _activation(graph, network, inputs, t):
 
 
 def _prediction(graph, Z, c):
-    """Add the output of a regression, in the shape of `predict`."""
+    """Add the output of a regression, in the shape that `predict` returns."""
     if c == 1:
         graph.add("Reshape", Z, np.array([-1]), name="prediction")
         return graph.output("prediction", ["n_samples"])
@@ -192,7 +162,7 @@ def _classification(graph, Z, c, estimator):
 
 
 def _labels(classes):
-    """Return the classes as an array that ONNX has: numbers, booleans, or objects that are strings."""
+    """Return the classes in a type of ONNX: numbers, booleans or strings as objects; else raise ValueError."""
     classes = np.array(classes.tolist()) if classes.dtype == object else classes
     if classes.dtype.kind == "U":
         return classes.astype(object)
@@ -202,7 +172,7 @@ def _labels(classes):
 
 
 def _metadata(estimator, network, scaler):
-    """Return the metadata of the file, all of them strings."""
+    """Return the metadata of the file, all strings."""
     data = {"convexnn_version": version("convexnn"), "activation": network.activation}
     if estimator is None:
         return data

@@ -185,7 +185,7 @@ def load(path: str | PathLike) -> Any:
 
 
 def _parse(members):
-    """Return the metadata of a file: strict JSON, not too deep."""
+    """Return the metadata of a file; raise ValueError unless it is strict JSON, not too deep, and names its format."""
 
     def refuse(text):
         raise ValueError(f"{text} is no number of JSON")
@@ -202,7 +202,7 @@ def _parse(members):
 
 
 def _words(error):
-    """Say what is wrong with a value, after the error that it led to."""
+    """Return in words what is wrong with a value, from the error that it caused."""
     text = str(error) if len(str(error)) <= LONGEST else f"{str(error)[:LONGEST]}..."
     if isinstance(error, KeyError):
         return f"{text} is missing"
@@ -210,7 +210,7 @@ def _words(error):
 
 
 def _check_depth(metadata):
-    """Raise ValueError where lists and dictionaries are too deep inside of one another."""
+    """Raise ValueError if lists and dictionaries are nested more than DEEPEST deep."""
     level = [metadata]
     for _ in range(DEEPEST):
         parts = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list))]
@@ -221,7 +221,7 @@ def _check_depth(metadata):
 
 
 def _check_model(model, steps):
-    """Raise ValueError unless a model predicts finite values: what is written or read has to."""
+    """Raise ValueError unless the model, to be written or just read, is intact and predicts finite values."""
     name = type(model).__name__
     d = check_estimator(model, ESTIMATORS[name][1]) if name in ESTIMATORS else check_network(model)
     if steps:
@@ -248,7 +248,7 @@ def _decode_model(metadata, members):
 
 
 def _encode_estimator(estimator, arrays):
-    """Return the kind, the parameters and the attributes of the fit of an estimator."""
+    """Return the kind, the parameters and the fitted attributes of an estimator; raise TypeError if it is not known."""
     name = type(estimator).__name__
     if type(estimator) is not ESTIMATORS.get(name, [None])[0]:
         raise TypeError(f"model must be one of {', '.join(ESTIMATORS)}, or a network; got {type(estimator)!r}")
@@ -267,7 +267,7 @@ def _decode_estimator(metadata, members):
 
 
 def _encode_fit(estimator, arrays):
-    """Return the parameters and the attributes of the fit of an estimator."""
+    """Return the parameters and the fitted attributes of an estimator."""
     fitted = {key: value for key, value in vars(estimator).items() if key.endswith("_") and not key.startswith("_")}
     parts = {"parameters": estimator.get_params(deep=False), "attributes": fitted}
     return {part: {key: arrays.encode(value, key) for key, value in values.items()} for part, values in parts.items()}
@@ -291,13 +291,13 @@ def _decode_fit(kind, metadata, members):
 
 
 class _Arrays:
-    """The arrays of a file, by the names of its members; an array that is met twice is written once."""
+    """The arrays of a file, by member name; an array that is met twice is written once."""
 
     def __init__(self):
         self.members, self._met = {}, {}
 
     def encode(self, value, name):
-        """Return a value as JSON; raise TypeError, with the name of what holds it, if it cannot be."""
+        """Return the value as JSON; raise TypeError, with the `name` of its holder, if it cannot be encoded."""
         if isinstance(value, np.ndarray):
             return self._encode_array(value, name)
         if isinstance(value, np.generic) and not isinstance(value, (float, str)):
@@ -336,7 +336,7 @@ class _Arrays:
 
 
 def _decode(value, members):
-    """Return what a JSON value stands for."""
+    """Return the value that a JSON value stands for."""
     if isinstance(value, list):
         return [_decode(item, members) for item in value]
     if not isinstance(value, dict):
@@ -363,7 +363,7 @@ def _decode(value, members):
 
 
 def _instance(kind, content):
-    """Return an object of a class; the weights of networks must be arrays of double precision."""
+    """Return an object of class `kind`; raise ValueError if the weights of a network are not float64 arrays."""
     made = kind(**content)
     if isinstance(made, NETWORKS):
         for name, value in content.items():
@@ -374,7 +374,7 @@ def _instance(kind, content):
 
 
 def _scalar(name, value):
-    """Return a scalar of numpy; of numbers and booleans only, as others take the value for a size."""
+    """Return a numpy scalar; refuse all but numbers and booleans, as other dtypes take the value for a size."""
     dtype = np.dtype(name)
     if dtype.kind not in "biuf" or not isinstance(value, (bool, int, float)):
         raise ValueError(f"a scalar must be a number; got {name!r}")
@@ -383,7 +383,7 @@ def _scalar(name, value):
 
 
 def _random_state(state):
-    """Return a RandomState; numpy does not look whether the place in its numbers is one."""
+    """Return a RandomState; check its position, which numpy does not."""
     key, pos = state["state"]["key"], state["state"]["pos"]
     if key.shape != (624,) or key.dtype != np.uint32 or type(pos) is not int or not 0 <= pos <= 624:
         raise ValueError("the state of a RandomState must be 624 numbers and a place in them")
@@ -395,7 +395,7 @@ def _random_state(state):
 
 
 def _ordered(array, axes):
-    """Return an array whose axes are in this order in memory."""
+    """Return the array with its axes in this order in memory."""
     return np.ascontiguousarray(array.transpose(axes)).transpose(np.argsort(axes))
 
 

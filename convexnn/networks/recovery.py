@@ -89,9 +89,10 @@ def recover(solution: Any) -> Network | ConvNetwork | CircularNetwork:
 
 
 def _columns(program, W):
-    """Return the neurons of blocks whose columns are neurons: blocks, weights as columns, output weights, constants.
+    """Split blocks whose columns are neurons into (blocks, U, W2, constant).
 
-    The constants are what blocks with a free bias alone add to each output.
+    For each neuron: its block, its hidden weights (a column of U) and its output weights (a row of W2). `constant`
+    (n_outputs,) is what blocks with nothing but a free bias add to the outputs.
     """
     design = program.design
     blocks, columns = np.nonzero(np.any(W != 0, axis=1))
@@ -111,9 +112,9 @@ def _columns(program, W):
 
 
 def _matrices(program, W):
-    """Return the neurons of blocks that are matrices, one for each singular value, as `_columns`.
+    """Split blocks that are matrices into neurons, one for each singular value; return what `_columns` returns.
 
-    Blocks with free biases are those of linear networks, where the biases add up to a constant.
+    Only linear networks have free biases here; they add up to `constant`.
     """
     constant = np.zeros(program.Y.shape[1])
     if program.architecture.hidden_bias == "free":
@@ -144,7 +145,7 @@ def _convolutional(program, weights, W2, intercept, gates):
 
 
 def _circular(program, W1, W2, intercept, gates):
-    """Return the circular network of neurons with the weights q / sqrt|q|, split where parallel ones are merged."""
+    """Return the circular network of neurons with weights q / sqrt|q|; parallel neurons are merged before the split."""
     architecture, biases = program.architecture, np.zeros(W1.shape[1])
     kind = (architecture.activation, None, "none", gates)
     merged = merge_parallel(Network(W1, biases, W2, intercept, *kind))

@@ -16,36 +16,9 @@ NETWORKS = (Network, ConvNetwork, CircularNetwork)
 
 
 def trained_model(model: object) -> tuple:
-    """Return the fitted estimator in a model, and its network.
+    """Return the fitted estimator in `model` (its `estimator_` if it has one; None for a network), and its network.
 
-    Parameters
-    ----------
-    model : object
-        A fitted estimator of this package; one with an `estimator_` that is such (cross-validation); or a network.
-
-    Returns
-    -------
-    estimator : estimator or None
-        The fitted estimator, that of `estimator_` where the model has one; None for a network.
-    network : Network, ConvNetwork or CircularNetwork
-        The network.
-
-    Raises
-    ------
-    TypeError
-        If `model` is none of these; of a Pipeline, pass the last step.
-    sklearn.exceptions.NotFittedError
-        If an estimator is not fitted.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn import ConvexReLURegressor
-    >>> from convexnn.networks.trained import trained_model
-    >>> model = ConvexReLURegressor(alpha=0.1).fit([[0.0], [1.0]], [0.0, 1.0])
-    >>> estimator, network = trained_model(model)
-    >>> estimator is model, network is model.network_
-    (True, True)
+    Raise NotFittedError if the estimator is not fitted, TypeError for anything else, such as a Pipeline.
     """
     if isinstance(model, NETWORKS):
         return None, model
@@ -64,32 +37,9 @@ def trained_model(model: object) -> tuple:
 
 
 def split_pipeline(model: object) -> tuple:
-    """Return the steps of a pipeline of a StandardScaler and an estimator, and the latter; of others none, and them.
+    """Return (steps, estimator) of a Pipeline of a StandardScaler and an estimator; ([], model) of any other model.
 
-    Parameters
-    ----------
-    model : object
-        What a user wants to keep or export.
-
-    Returns
-    -------
-    steps : list of (str, estimator)
-        The two steps; empty where the model is no pipeline.
-    model : object
-        The last step, or the model.
-
-    Raises
-    ------
-    TypeError
-        If the model is another pipeline.
-    sklearn.exceptions.NotFittedError
-        If the scaler is not fitted.
-
-    Examples
-    --------
-    >>> from convexnn.networks.trained import split_pipeline
-    >>> split_pipeline("model")
-    ([], 'model')
+    Raise TypeError for other pipelines, NotFittedError if the scaler is not fitted.
     """
     if not isinstance(model, Pipeline):
         return [], model
@@ -100,27 +50,7 @@ def split_pipeline(model: object) -> tuple:
 
 
 def two_layers(network: Network | ConvNetwork | CircularNetwork) -> Network | ConvNetwork:
-    """Return a circular network as one of two layers, whose weights are its products circ(u_j) w_j.
-
-    Parameters
-    ----------
-    network : Network, ConvNetwork or CircularNetwork
-        Any network.
-
-    Returns
-    -------
-    Network or ConvNetwork
-        A network of the same outputs; those of two layers as they are.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.networks.circular import CircularNetwork
-    >>> from convexnn.networks.trained import two_layers
-    >>> U, W1 = np.array([[0.0], [1.0], [0.0]]), np.array([[1.0], [2.0], [3.0]])
-    >>> two_layers(CircularNetwork(U, W1, np.ones((1, 1)), np.zeros(1), (3,))).W1.ravel().round(12)
-    array([3., 1., 2.])
-    """
+    """Return a circular network as a two-layer one with the weights circ(u_j) w_j; return others as they are."""
     if not isinstance(network, CircularNetwork):
         return network
     W1 = network.effective()

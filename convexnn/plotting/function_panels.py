@@ -16,12 +16,7 @@ N_LEVELS = 15
 def plot_curves(display: Any, knots: bool) -> None:
     """Draw the curves of a network of one feature, its knots and the data.
 
-    Parameters
-    ----------
-    display : NetworkFunctionDisplay
-        What to draw, where, and where to keep the artists.
-    knots : bool
-        Whether to draw the knots.
+    Draws in `display.ax_` and keeps the artists in `display`.
     """
     ax, grid = display.ax_, display.grid[0]
     frame(ax)
@@ -42,16 +37,8 @@ def plot_curves(display: Any, knots: bool) -> None:
 def plot_surface(display: Any, normals: np.ndarray, sizes: np.ndarray, lines: bool) -> None:
     """Draw the values of a network of two features, the lines of its neurons and the data.
 
-    Parameters
-    ----------
-    display : NetworkFunctionDisplay
-        What to draw, where, and where to keep the artists.
-    normals : ndarray of shape (n_neurons, 2)
-        Normals of the neurons' lines.
-    sizes : ndarray of shape (n_neurons,)
-        Sizes of the neurons.
-    lines : bool
-        Whether to draw the lines.
+    Draws in `display.ax_` and keeps the artists in `display`. `normals` (n_neurons, 2) are those of the neurons'
+    lines, whose width `sizes` (n_neurons,) sets.
     """
     ax, (horizontal, vertical) = display.ax_, display.grid
     scale = _plot_classes(display) if display.values.shape[-1] > 1 else _plot_levels(display)

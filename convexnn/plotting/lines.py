@@ -15,23 +15,9 @@ SAME_TOL = 1e-9
 
 
 def clip_lines(normals: np.ndarray, offsets: np.ndarray, window: np.ndarray) -> tuple:
-    """Return the parts of lines in a window.
+    """Return the segments (n_segments, 2, 2) of the lines that cross a window, and the indices of these lines.
 
-    Parameters
-    ----------
-    normals : ndarray of shape (n_lines, 2)
-        Normals; zero ones are no lines.
-    offsets : ndarray of shape (n_lines,)
-        Offsets.
-    window : ndarray of shape (2, 2)
-        A row (low, high) for each axis.
-
-    Returns
-    -------
-    segments : ndarray of shape (n_segments, 2, 2)
-        Both ends of every line that crosses the window.
-    index : ndarray of int, shape (n_segments,)
-        Which lines these are.
+    The window has a row (low, high) for each axis. A zero normal is no line.
     """
     low, size = window[:, 0], np.diff(window, axis=1)[:, 0]
     scaled, shifted = _scaled(normals, offsets, low, size)
@@ -45,18 +31,7 @@ def clip_lines(normals: np.ndarray, offsets: np.ndarray, window: np.ndarray) -> 
 
 
 def count_regions(normals: np.ndarray, offsets: np.ndarray, window: np.ndarray) -> int:
-    """Count the regions that lines cut a window into.
-
-    Parameters
-    ----------
-    normals, offsets, window
-        As in `clip_lines`.
-
-    Returns
-    -------
-    int
-        Number of regions; 1 without lines.
-    """
+    """Count the regions that lines cut a window into, with arguments as in `clip_lines`; 1 without lines."""
     scaled, shifted = _scaled(normals, offsets, window[:, 0], np.diff(window, axis=1)[:, 0])
     kept = [j for j in np.flatnonzero(scaled.any(axis=1)) if _ends(scaled[j], shifted[j]) is not None]
     lines = np.column_stack([scaled, shifted])[kept]

@@ -26,26 +26,9 @@ __all__ = [
 
 
 def fitted_model(estimator: Any) -> tuple:
-    """Return the fitted estimator in what a user gives, and its network.
+    """Return the fitted estimator in what a user gives (the `estimator_` of a cross-validation), and its network.
 
-    Parameters
-    ----------
-    estimator : estimator of convexnn
-        A fitted estimator, or one of cross-validation, of which it is the `estimator_`.
-
-    Returns
-    -------
-    estimator : estimator
-        The fitted estimator.
-    network : Network, ConvNetwork or CircularNetwork
-        Its network.
-
-    Raises
-    ------
-    TypeError
-        If it is no estimator of convexnn.
-    sklearn.exceptions.NotFittedError
-        Before `fit`.
+    Raises TypeError where it is no estimator of convexnn, and NotFittedError before `fit`.
     """
     fitted, network = trained_model(estimator)
     if fitted is None:
@@ -54,40 +37,14 @@ def fitted_model(estimator: Any) -> tuple:
 
 
 def feature_names(estimator: Any, n_features: int) -> list:
-    """Return the names of features: those of a fit to a DataFrame, or x0, x1 and so on (x for one).
-
-    Parameters
-    ----------
-    estimator : estimator
-        Maybe with `feature_names_in_`.
-    n_features : int
-        Number of features.
-
-    Returns
-    -------
-    list of str
-        The names.
-    """
+    """Return the names of features: those of a fit to a DataFrame, or x0, x1 and so on (x for a single one)."""
     if hasattr(estimator, "feature_names_in_"):
         return [short(name) for name in estimator.feature_names_in_]
     return ["x"] if n_features == 1 else [f"x{k}" for k in range(n_features)]
 
 
 def output_names(estimator: Any, n_outputs: int) -> list:
-    """Return the names of the outputs of a network: classes where each has one, or numbers.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Maybe with `classes_`.
-    n_outputs : int
-        Number of outputs.
-
-    Returns
-    -------
-    list of str
-        The names.
-    """
+    """Return the names of the outputs of a network: classes where each has its own output, else numbers."""
     classes = getattr(estimator, "classes_", ())
     if len(classes) == n_outputs:
         return [f"class {short(name)}" for name in classes]
@@ -95,18 +52,7 @@ def output_names(estimator: Any, n_outputs: int) -> list:
 
 
 def neuron_sizes(network: Any) -> np.ndarray:
-    """Return |w_j| |a_j|, as the weight decay counts them (|a_j| for threshold networks).
-
-    Parameters
-    ----------
-    network : Network, ConvNetwork or CircularNetwork
-        The network.
-
-    Returns
-    -------
-    ndarray of shape (n_neurons,)
-        The sizes.
-    """
+    """Return |w_j| |a_j| of each neuron, as the weight decay counts them (|a_j| for threshold networks)."""
     if isinstance(network, Network):
         outer = network.output_sizes()
         return outer if network.activation == "threshold" else network.input_sizes() * outer
@@ -121,15 +67,8 @@ def neuron_sizes(network: Any) -> np.ndarray:
 def neuron_directions(network: Any) -> tuple:
     """Return unit vectors that tell neurons apart: of hidden weights and biases, of output weights, and of gates.
 
-    Parameters
-    ----------
-    network : Network, ConvNetwork or CircularNetwork
-        The network.
-
-    Returns
-    -------
-    tuple of ndarray, shapes (n_hidden, n_neurons), (n_outputs, n_neurons) and maybe (n_hidden + 1, n_neurons)
-        The unit vectors, as columns; of circular networks those of the weights that act on the inputs.
+    Each is an array with a column for each neuron; that of gates is left out where there are none. For circular
+    networks the hidden weights are those that act on the inputs, without biases.
     """
     circular = isinstance(network, CircularNetwork)
     hidden = network.effective() if circular else np.vstack([network.W1, network.b1])
@@ -140,21 +79,10 @@ def neuron_directions(network: Any) -> tuple:
 
 
 def neuron_groups(network: Any, names: list) -> tuple:
-    """Sort neurons by what they do to the output: raise or lower it, or which of several they act on most.
+    """Sort neurons by what they do to the output: raise or lower it, or which of several outputs they act on most.
 
-    Parameters
-    ----------
-    network : Network, ConvNetwork or CircularNetwork
-        The network.
-    names : list of str
-        The names of its outputs.
-
-    Returns
-    -------
-    groups : ndarray of int, shape (n_neurons,)
-        The group of every neuron.
-    styles : list of (str, str, int)
-        What each group is, a colour, and 1, or -1 for output weights below zero.
+    Returns the group of every neuron, and for each group its legend, its colour and its direction: -1 for output
+    weights below zero, else 1.
     """
     outputs = _output_rows(network)
     if outputs.shape[1] == 1:
@@ -168,19 +96,9 @@ def neuron_groups(network: Any, names: list) -> tuple:
 
 
 def neuron_walls(network: Network) -> tuple:
-    """Return where neurons change: the zeros of x.w + b, or of their gates.
+    """Return normals and offsets of where neurons change: the zeros of x.w + b, or of their gates.
 
-    Parameters
-    ----------
-    network : Network
-        The network.
-
-    Returns
-    -------
-    normals : ndarray of shape (n_neurons, n_features)
-        The vectors w_j, or the gates.
-    offsets : ndarray of shape (n_neurons,)
-        The biases b_j, or those of the gates. Neurons without a wall have a zero normal.
+    The normals (n_neurons, n_features) have a row for each neuron, which is zero for those without a wall.
     """
     if network.activation == "linear":
         return np.zeros_like(network.W1.T), np.ones(network.n_neurons)

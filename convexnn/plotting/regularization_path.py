@@ -315,23 +315,10 @@ class RegularizationPathDisplay:
 
 
 def match_neurons(networks: Sequence, names: list) -> tuple:
-    """Follow neurons through the networks of a path, by their directions.
+    """Follow neurons through the networks of a path, one for each alpha in order, by their directions.
 
-    Parameters
-    ----------
-    networks : sequence of Network, ConvNetwork or CircularNetwork
-        One for each alpha, in order.
-    names : list of str
-        Names of the outputs.
-
-    Returns
-    -------
-    norms : ndarray of shape (n_lines, n_networks)
-        Sizes |w_j| |a_j|, zero where a line has no neuron. Columns sum to those of the networks.
-    groups : ndarray of int, shape (n_lines,)
-        The group of each line, as in `neuron_groups`.
-    styles : list of (str, str, int)
-        Legend, colour and direction of each group.
+    Returns norms (n_lines, n_networks), the sizes |w_j| |a_j|, zero where a line has no neuron; the group of each line;
+    and the styles of the groups, as in `neuron_groups`.
     """
     norms, groups, lines, before = [], [], np.zeros(0, dtype=int), None
     for k, network in enumerate(networks):

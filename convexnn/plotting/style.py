@@ -61,47 +61,16 @@ LONGEST_NAME = 40
 
 
 def single_axes(ax: "Axes | None", size: tuple) -> "Axes":
-    """Return the axes to draw one panel in.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes or None
-        What the user gave; None makes a figure.
-    size : tuple of float
-        Width and height of a new figure, in inches.
-
-    Returns
-    -------
-    matplotlib Axes
-        The axes.
-    """
+    """Return the axes to draw one panel in: `ax`, or those of a new figure of `size` inches for None."""
     return panel_axes(ax, 1, 1, size)[0]
 
 
 def panel_axes(ax: Any, n_panels: int, n_columns: int, size: tuple) -> np.ndarray:
-    """Return the axes of a display of several panels.
+    """Return the axes (n_panels,) of a display, in the order of its panels.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes, array-like of Axes, or None
-        None makes a figure. One Axes holds a single panel; with several it is switched off, and they are drawn in its
-        place. An array has one Axes for each panel.
-    n_panels : int
-        Number of panels.
-    n_columns : int
-        Panels beside one another, where they are laid out here.
-    size : tuple of float
-        Width and height of one panel, in inches.
-
-    Returns
-    -------
-    ndarray of shape (n_panels,)
-        The axes, in the order of the panels.
-
-    Raises
-    ------
-    ValueError
-        If an array has another number of Axes, or a single Axes that is not part of a grid is given for several panels.
+    For None they are in a new figure, with `size` inches a panel. One Axes holds a single panel; with several it is
+    switched off, and they are drawn in its place, `n_columns` beside one another. An array has one Axes for each panel.
+    Raises ValueError where the array has another number, or one Axes that is to hold several panels is not in a grid.
     """
     from matplotlib import pyplot as plt
     from matplotlib.axes import Axes
@@ -129,33 +98,14 @@ def panel_axes(ax: Any, n_panels: int, n_columns: int, size: tuple) -> np.ndarra
 
 
 def class_colors(n_classes: int) -> tuple | None:
-    """Return a colour for each class: of two, the second is the colour of positive outputs.
-
-    Parameters
-    ----------
-    n_classes : int
-        Number of classes.
-
-    Returns
-    -------
-    tuple of str, or None
-        The colours; None where there are more classes than colours.
-    """
+    """Return a colour for each class, or None for too many; of two, the second has that of positive outputs."""
     if n_classes == 2:
         return NEGATIVE, POSITIVE
     return CYCLE[:n_classes] if n_classes <= len(CYCLE) else None
 
 
 def frame(ax: "Axes", grid: str | None = "both") -> None:
-    """Give axes a light frame: two spines, and a pale grid below everything.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes.
-    grid : {"both", "x", "y"} or None, default="both"
-        Lines of the grid.
-    """
+    """Give axes a light frame: two spines, and pale grid lines below everything ("both", "x", "y" or None)."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
     if grid is not None:
@@ -163,31 +113,13 @@ def frame(ax: "Axes", grid: str | None = "both") -> None:
 
 
 def inside_legend(ax: "Axes", **options) -> None:
-    """Add a legend inside of axes, which the layout of the figure makes no room for.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes, with labelled artists or without.
-    **options : dict
-        As of `Axes.legend`.
-    """
+    """Add a legend, if anything is labelled, inside the axes, so that the layout of the figure makes no room for it."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize="small", **options).set_in_layout(False)
 
 
 def log_scale(ax: "Axes", axis: str, values: np.ndarray) -> None:
-    """Set a logarithmic scale whose ticks are readable also where values span less than a decade.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes.
-    axis : {"x", "y"}
-        Which axis.
-    values : ndarray
-        The values on it.
-    """
+    """Set a logarithmic scale on axis "x" or "y", with readable ticks even where values span less than a decade."""
     from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
     getattr(ax, f"set_{axis}scale")("log")
@@ -205,36 +137,12 @@ def log_scale(ax: "Axes", axis: str, values: np.ndarray) -> None:
 
 
 def counted(number: int, thing: str) -> str:
-    """Return a number of things in words.
-
-    Parameters
-    ----------
-    number : int
-        The number.
-    thing : str
-        What is counted, in the singular.
-
-    Returns
-    -------
-    str
-        As "no knots", "1 knot", "2,000 knots".
-    """
+    """Return a number of things in words, such as "no knots", "1 knot" or "2,000 knots"."""
     return f"{number or 'no':{',' * bool(number)}} {thing}{'s' * (number != 1)}"
 
 
 def percent(value: float) -> str:
-    """Return a relative gap in words: a percentage, or a power of ten where it is small.
-
-    Parameters
-    ----------
-    value : float
-        The gap.
-
-    Returns
-    -------
-    str
-        The words.
-    """
+    """Return a relative gap in words: a percentage, or a power of ten where it is small."""
     if value == 0:
         return "0"
     if value < 1e-3:
@@ -243,18 +151,7 @@ def percent(value: float) -> str:
 
 
 def plain(text: Any) -> str:
-    """Return text so that matplotlib draws it letter by letter: names with dollars are no formulas.
-
-    Parameters
-    ----------
-    text : object
-        The text, or what it is of.
-
-    Returns
-    -------
-    str
-        The text, escaped.
-    """
+    """Return text escaped so that matplotlib draws it letter by letter: names with dollar signs are no formulas."""
     from matplotlib import rcParams
 
     text = str(text).encode("utf-8", "replace").decode("utf-8")
@@ -263,38 +160,14 @@ def plain(text: Any) -> str:
 
 
 def short(name: Any) -> str:
-    """Return a name in one line that is not too long.
-
-    Parameters
-    ----------
-    name : object
-        Name of a feature or a class.
-
-    Returns
-    -------
-    str
-        The name; a long one without its middle.
-    """
+    """Return a name in one line, without its middle where it is longer than LONGEST_NAME."""
     name = re.sub(r"\s", " ", str(name))
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
 
 
 def blend(color: Any, share: float) -> tuple:
-    """Mix a colour with white, opaque so that what overlaps does not get darker.
-
-    Parameters
-    ----------
-    color : colour of matplotlib
-        The colour.
-    share : float
-        How much of it, from 0 to 1.
-
-    Returns
-    -------
-    tuple of float
-        Red, green and blue.
-    """
+    """Mix `share` of a colour with white; the result is opaque, so that overlaps do not get darker."""
     from matplotlib.colors import to_rgb
 
     return tuple(share * np.array(to_rgb(color)) + 1 - share)

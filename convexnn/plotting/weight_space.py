@@ -28,52 +28,23 @@ WALL_TOL = 1e-6
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
-    """Return rows scaled to length 1; zero ones stay zero.
-
-    Parameters
-    ----------
-    vectors : ndarray of shape (n_vectors, n_dimensions)
-        The rows.
-
-    Returns
-    -------
-    ndarray of shape (n_vectors, n_dimensions)
-        The scaled rows.
-    """
+    """Return rows scaled to length 1; zero rows stay zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1), np.finfo(float).tiny)[:, None]
 
 
 def on_wall(rows: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return which vectors are on a wall of the rows.
+    """Return which vectors are on a wall, to WALL_TOL of their length.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_dimensions)
-        Normals of the walls; zero rows have none.
-    vectors : ndarray of shape (n_vectors, n_dimensions)
-        The vectors, which are not zero.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_vectors,)
-        Whether each is on a wall, to 1e-6 of its length.
+    The rows are the normals of the walls; zero rows have none. No vector may be zero.
     """
     kept = rows[rows.any(axis=1)]
     return (np.abs(unit_vectors(vectors) @ unit_vectors(kept).T) <= WALL_TOL).any(axis=1)
 
 
 def sector_bounds(rows: np.ndarray) -> np.ndarray:
-    """Return where the sectors of the plane end.
+    """Return the angles (2 * n_walls,), increasing from 0 to 2 pi, of the rays of the distinct walls in the plane.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, 2)
-        Normals of the walls; zero rows have none.
-
-    Returns
-    -------
-    ndarray of shape (2 * n_walls,)
-        Angles of the rays of the distinct walls, increasing from 0 to 2 pi.
+    The rows (n_rows, 2) are the normals of the walls; zero rows have none.
     """
     kept = rows[rows.any(axis=1)]
     angles = np.sort(np.mod(np.arctan2(kept[:, 0], -kept[:, 1]), np.pi))
@@ -84,20 +55,7 @@ def sector_bounds(rows: np.ndarray) -> np.ndarray:
 
 
 def sectors(rows: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return the sectors that vectors are in.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, 2)
-        Normals of the walls; zero rows have none.
-    vectors : ndarray of shape (n_vectors, 2)
-        The vectors.
-
-    Returns
-    -------
-    ndarray of shape (n_vectors, 2)
-        The angles between which each sector is; a whole turn where there are no walls.
-    """
+    """Return the two angles that bound the sector of each vector in the plane; a whole turn without walls."""
     bounds = sector_bounds(rows)
     if not len(bounds):
         return np.tile([0.0, 2 * np.pi], (len(vectors), 1))
@@ -108,19 +66,9 @@ def sectors(rows: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def cells_around(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Return a vector inside each of the cells that a vector is in, or at the end of.
+    """Return a vector (as a row) inside each of the cells that a vector is in or on the boundary of.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_dimensions)
-        Normals of the walls in two or three dimensions; zero rows have none.
-    vector : ndarray of shape (n_dimensions,)
-        The vector.
-
-    Returns
-    -------
-    ndarray of shape (n_cells, n_dimensions)
-        The vector itself where it is on no wall, else unit vectors beside it.
+    That is the vector itself where it is on no wall, else unit vectors beside it. Works in two or three dimensions.
     """
     normals, unit = unit_vectors(rows[rows.any(axis=1)]), vector / np.linalg.norm(vector)
     distances = np.abs(normals @ unit)
@@ -137,52 +85,20 @@ def cells_around(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 
 def circle(n_points: int = 721) -> np.ndarray:
-    """Return points of the unit circle, the last as the first.
-
-    Parameters
-    ----------
-    n_points : int, default=721
-        Number of points.
-
-    Returns
-    -------
-    ndarray of shape (n_points, 2)
-        The points.
-    """
+    """Return points of the unit circle, the last equal to the first."""
     angles = np.linspace(0, 2 * np.pi, n_points)
     return np.column_stack([np.cos(angles), np.sin(angles)])
 
 
 def to_disc(vectors: np.ndarray) -> np.ndarray:
-    """Return where unit vectors of space are on the disc of their hemisphere.
-
-    Parameters
-    ----------
-    vectors : ndarray of shape (n_vectors, 3)
-        Unit vectors.
-
-    Returns
-    -------
-    ndarray of shape (n_vectors, 2)
-        Points of the unit disc.
-    """
+    """Map unit vectors of space to the disc of their hemisphere."""
     return vectors[:, :2] / np.sqrt(1 + np.abs(vectors[:, 2:]))
 
 
 def great_circle(row: np.ndarray, n_points: int = 181) -> tuple:
-    """Return a wall of space on the discs of the two hemispheres.
+    """Return a wall of space on the discs of the two hemispheres: its half with z >= 0, then that with z <= 0.
 
-    Parameters
-    ----------
-    row : ndarray of shape (3,)
-        Its normal, not zero.
-    n_points : int, default=181
-        Points of each half.
-
-    Returns
-    -------
-    tuple of two ndarray of shape (n_points, 2)
-        The half of z >= 0, and that of z <= 0.
+    The normal `row` must not be zero; each half has `n_points` points.
     """
     normal = row / np.linalg.norm(row)
     across = np.array([-normal[1], normal[0], 0.0])  # a point of the wall on the rim of both discs
@@ -195,25 +111,10 @@ def great_circle(row: np.ndarray, n_points: int = 181) -> tuple:
 
 
 def cell_image(rows: np.ndarray, vectors: np.ndarray, colors: Sequence, side: int, n_pixels: int = 400) -> np.ndarray:
-    """Draw the cells of vectors on the disc of a hemisphere.
+    """Draw the cells of vectors on the disc of a hemisphere, z >= 0 for side 1 and z <= 0 for side -1.
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, 3)
-        Normals of the walls.
-    vectors : ndarray of shape (n_vectors, 3)
-        Vectors inside cells.
-    colors : sequence of (float, float, float)
-        Colour of the cell of each vector.
-    side : {1, -1}
-        Which hemisphere: z >= 0, or z <= 0.
-    n_pixels : int, default=400
-        Pixels along a side of the square around the disc.
-
-    Returns
-    -------
-    ndarray of shape (n_pixels, n_pixels, 4)
-        Red, green, blue and opacity, from the bottom up; 0 outside of the cells.
+    The colours are red, green and blue, one for each vector. Returns an RGBA image (n_pixels, n_pixels, 4) of the
+    square around the disc, from the bottom up, transparent outside the cells.
     """
     steps = (np.arange(n_pixels) + 0.5) / n_pixels * 2 - 1
     x, y = (part.ravel() for part in np.meshgrid(steps, steps))
@@ -232,7 +133,7 @@ def cell_image(rows: np.ndarray, vectors: np.ndarray, colors: Sequence, side: in
 
 
 def _pattern_codes(rows, vectors):
-    """Return a number for the pattern of each vector: different ones are the same with probability 1e-19."""
+    """Return a number for the pattern of each vector: two different ones share it with probability 1e-19."""
     bits = pattern_bits(rows, vectors)
     words = np.pad(bits, [(0, 0), (0, -bits.shape[1] % 8)]).view(np.uint64)
     return words @ np.random.default_rng(0).integers(2**63, size=words.shape[1], dtype=np.uint64)

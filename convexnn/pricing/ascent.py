@@ -29,27 +29,10 @@ PROGRESS_TOL = 1e-12
 
 
 def ascend(columns, weights, linear, signs, U, n_steps):
-    """Ascend h from directions, by gradients.
+    """Ascend h from the directions U by `n_steps` gradient steps, for the signs of v and l; return h there.
 
-    Parameters
-    ----------
-    columns : ndarray of shape (n_features, n_samples)
-        Unit rows, of `unit_columns`.
-    weights : ndarray of shape (n_samples,)
-        v_k |x_k|.
-    linear : ndarray of shape (n_features,)
-        The vector l.
-    signs : ndarray of shape (n_starts,)
-        The sign of v and l for each start.
-    U : ndarray of shape (n_starts, n_features)
-        Directions, not zero; overwritten by the unit directions reached.
-    n_steps : int
-        Steps, each two passes over the rows.
-
-    Returns
-    -------
-    ndarray of shape (n_starts,)
-        h there.
+    The rows of U (n_starts, n_features), not zero, are overwritten by the unit directions reached. `columns` are the
+    unit rows (n_features, n_samples) of `unit_columns`, `weights` are v_k |x_k|. A step is two passes over the rows.
     """
 
     def part(batch):
@@ -59,30 +42,11 @@ def ascend(columns, weights, linear, signs, U, n_steps):
 
 
 def climb(columns, weights, linear, signs, patterns, floor, n_cells):
-    """Climb from cells to local maxima of h.
+    """Climb from the cells `patterns` to local maxima of h; return the projections of X'D v onto the last cells.
 
-    Parameters
-    ----------
-    columns : ndarray of shape (n_features, n_samples)
-        Unit rows, of `unit_columns`.
-    weights : ndarray of shape (n_samples,)
-        v_k |x_k|.
-    linear : ndarray of shape (n_features,)
-        The vector l.
-    signs : ndarray of shape (n_starts,)
-        The sign of v and l for each start.
-    patterns : ndarray of bool, shape (n_starts, n_samples)
-        Cells; overwritten by the cells reached (where `n_cells` ends the climb, by the next cell, which has the point
-        too).
-    floor : float
-        A climb is given up in a cell where h is at most this.
-    n_cells : int
-        Largest number of moves.
-
-    Returns
-    -------
-    ndarray of shape (n_starts, n_features)
-        The projections of X'D v onto the last cells: h at u / |u| is |u|. No longer than `floor` where given up.
+    h at u / |u| is |u| for a projection u, which is no longer than `floor` where the climb was given up, as h was at
+    most that. `patterns` is overwritten by the cells reached; where `n_cells`, the largest number of moves, ends the
+    climb, by the next cell, which has the point too. The rest is as for `ascend`.
     """
     U = np.empty((len(patterns), len(columns)))
 
@@ -94,20 +58,7 @@ def climb(columns, weights, linear, signs, patterns, floor, n_cells):
 
 
 def batch_size(n_starts, work):
-    """Return the size of batches that are worth a thread each.
-
-    Parameters
-    ----------
-    n_starts : int
-        Number of starts.
-    work : float
-        Number of products that a start takes.
-
-    Returns
-    -------
-    int
-        Starts of a batch.
-    """
+    """Return how many of `n_starts` starts, of `work` products each, make a batch that is worth a thread."""
     return max(1, min(max(-(-n_starts // BATCHES), int(BATCH_WORK / max(work, 1))), int(TIMED_WORK / max(work, 1))))
 
 
@@ -194,7 +145,7 @@ def _gradient(columns, weights, linear, u, g, products):
 
 @kernel(inline="always")
 def _ascend(columns, weights, linear, u, n_steps, work, products):
-    """Ascend from u, normalised steps of adapted length; return h."""
+    """Ascend from u, which is overwritten, by normalised steps of adapted length; return h."""
     d = len(u)
     _normalise(u)
     g, trial, trial_g = work[0], work[1], work[2]
@@ -220,18 +171,10 @@ def _ascend(columns, weights, linear, u, n_steps, work, products):
 
 @kernel(inline="always")
 def climb_one(columns, weights, linear, pattern, tight, floor, n_cells, u):
-    """Cross walls from one cell while h grows: a compiled kernel for others.
+    """Cross walls from one cell while h grows, for the arguments of `climb`: a compiled kernel for others.
 
-    Parameters
-    ----------
-    columns, weights, linear, floor, n_cells
-        As in `climb`.
-    pattern : ndarray of bool, shape (n_samples,)
-        The cell; overwritten by the cell reached.
-    tight : int32 array of shape (n_features,)
-        Likely tight rows of the projection, filled up with -1; overwritten.
-    u : ndarray of shape (n_features,)
-        Overwritten by the projection onto the last cell.
+    Overwrites `pattern` by the cell reached, `tight` (n_features,), likely tight rows filled up with -1, by those of
+    the projection onto the last cell, and u by that projection.
     """
     d, n = columns.shape
     g, active, mu = np.empty(d), np.empty(n), np.empty(d)

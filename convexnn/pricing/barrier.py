@@ -16,13 +16,7 @@ ROUNDING = 64 * np.finfo(float).eps
 
 @kernel(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def dot(a, b):
-    """Return the product of two vectors, summed in any order.
-
-    Parameters
-    ----------
-    a, b : ndarray of shape (n,)
-        The vectors.
-    """
+    """Return the product of two vectors, summed in any order."""
     t = 0.0
     for i in range(len(a)):
         t += a[i] * b[i]
@@ -31,13 +25,7 @@ def dot(a, b):
 
 @kernel(nogil=True, error_model="numpy")
 def positions(d):
-    """Return the rows and the columns of M where the unknowns stand.
-
-    Parameters
-    ----------
-    d : int
-        Number of features.
-    """
+    """Return the rows and the columns of M where the unknowns stand, for d features."""
     n_unknowns, q = d + d * (d + 1) // 2, d
     first, second = np.empty(n_unknowns, np.int64), np.empty(n_unknowns, np.int64)
     for a in range(d):
@@ -50,15 +38,7 @@ def positions(d):
 
 @kernel(nogil=True, error_model="numpy")
 def matrix_of(m, M):
-    """Write [1, u'; u, U].
-
-    Parameters
-    ----------
-    m : ndarray of shape (n_unknowns,)
-        The unknowns.
-    M : ndarray of shape (n_features + 1, n_features + 1)
-        Overwritten.
-    """
+    """Write [1, u'; u, U] of the unknowns m to M."""
     d, q = len(M) - 1, len(M) - 1
     M[0, 0] = 1.0
     for a in range(d):
@@ -70,14 +50,9 @@ def matrix_of(m, M):
 
 @kernel(nogil=True, error_model="numpy")
 def cholesky(M, L):
-    """Write the Cholesky factor of a matrix; return whether it is positive definite.
+    """Write the Cholesky factor of M to the lower triangle of L; return whether M is positive definite.
 
-    Parameters
-    ----------
-    M : ndarray of shape (n, n)
-        The matrix, of which the lower triangle is read.
-    L : ndarray of shape (n, n)
-        Its lower triangle is overwritten.
+    Only the lower triangle of M is read.
     """
     for i in range(len(M)):
         for j in range(i + 1):
@@ -93,20 +68,9 @@ def cholesky(M, L):
 
 @kernel(nogil=True, error_model="numpy")
 def add_barrier(m, places, eps, g, H):
-    """Add the barrier to a gradient and to minus a Hessian; return log det M.
+    """Add the barrier, of weight `eps`, to a gradient g and to minus a Hessian H (lower triangle); return log det M.
 
-    Parameters
-    ----------
-    m : ndarray of shape (n_unknowns,)
-        The unknowns, with M positive definite.
-    places : tuple of ndarray
-        Of `positions`.
-    eps : float
-        Weight of the barrier.
-    g : ndarray of shape (n_unknowns,)
-        The gradient.
-    H : ndarray of shape (n_unknowns, n_unknowns)
-        Minus the Hessian, of which the lower triangle is completed.
+    M must be positive definite; `places` are those of `positions`.
     """
     first, second = places
     size = second[len(m) - 1] + 1
@@ -144,16 +108,8 @@ def add_barrier(m, places, eps, g, H):
 def newton_step(H, g, places, step):
     """Solve H step = g + nu t, t'step = 0, with t the trace of U; return whether the solution is finite.
 
-    Parameters
-    ----------
-    H : ndarray of shape (n_unknowns, n_unknowns)
-        Minus the Hessian, lower triangle; a multiple of the identity is added where it is not positive definite.
-    g : ndarray of shape (n_unknowns,)
-        The gradient.
-    places : tuple of ndarray
-        Of `positions`.
-    step : ndarray of shape (n_unknowns,)
-        Overwritten.
+    H is minus the Hessian (lower triangle); a multiple of the identity is added in place where it is not positive
+    definite.
     """
     n = len(g)
     L, x, ridge = np.empty((n, n)), np.empty(n), 0.0
@@ -186,14 +142,7 @@ def newton_step(H, g, places, step):
 def trust_region(g, const, d):
     """Return const plus the least of mu + b'(mu I - Q)^-1 b / 4 over mu > lambda_max(Q), rounded up.
 
-    Parameters
-    ----------
-    g : ndarray of shape (n_unknowns,)
-        b and the coefficients of the upper triangle of U in <U, Q>.
-    const : float
-        The constant.
-    d : int
-        Number of features.
+    g holds b (d,), then the coefficients of the upper triangle of U in <U, Q>. Returns inf where g is not finite.
     """
     N = len(g)
     Q, q = np.empty((d, d)), d

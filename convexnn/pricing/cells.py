@@ -20,16 +20,10 @@ POINTS = 50
 
 
 class EnumeratedCells:
-    """All cells of the arrangement of a design's rows.
+    """All cells of the arrangement of a design's rows; the patterns of the design are not used.
 
-    Parameters
-    ----------
-    design : Design
-        The rows X; its patterns are not used.
-    gates : ndarray of shape (n_cells, n_features)
-        A point in each cell.
-    slack : ndarray of shape (n_rows,)
-        How much of each row's weight what was taken as one cell may add to kappa.
+    `gates` (n_cells, n_features) has a point in each cell, `slack` (n_rows,) how much of each row's weight may be added
+    to kappa where several cells were taken as one.
     """
 
     def __init__(self, design, gates, slack):
@@ -37,20 +31,7 @@ class EnumeratedCells:
 
     @classmethod
     def of(cls, design, most):
-        """Enumerate the cells.
-
-        Parameters
-        ----------
-        design : Design
-            The rows X.
-        most : int
-            Largest number of cells to attempt.
-
-        Returns
-        -------
-        EnumeratedCells or None
-            None where there may be more cells, or rounding could hide some.
-        """
+        """Enumerate the cells; return None where there may be more than `most`, or rounding could hide some."""
         walls = distinct_walls(design.X)
         if not walls.exact or count_arrangements(*walls.rows.shape) > most:
             return None
@@ -64,26 +45,11 @@ class EnumeratedCells:
         return cls(design, gates, walls.slack(angle)) if distinct else None
 
     def kappa(self, weights, linear, threshold):
-        """Compute the maximum of |w'(Xu)_+ + l'u| over |u| <= 1.
+        """Compute the maximum of |w'(Xu)_+ + l'u| over |u| <= 1; return it, an upper bound of it, and points.
 
-        Parameters
-        ----------
-        weights : ndarray of shape (n_rows,)
-            The weights w of the rows, the dual vector for ReLU.
-        linear : ndarray of shape (n_features,)
-            The vector l, zero for ReLU.
-        threshold : float
-            Points of all cells whose maximum is above this are of interest.
-
-        Returns
-        -------
-        value : float
-            The maximum.
-        upper : float
-            A bound of it from above, rounding included but for that of products.
-        points : ndarray of shape (n_points, n_features + 1)
-            The unit vector where it is attained and its sign, then those of other cells above the threshold, at most
-            POINTS.
+        w are the weights of the rows, the dual vector for ReLU, where l is zero. The upper bound includes rounding, but
+        for that of products. A row of points (n_points, n_features + 1) is a unit vector and its sign: first that of
+        the maximum, then those of other cells whose maximum is above the threshold, at most POINTS in all.
         """
         X, columns = self.design.X, self.design.unit_columns
         values, points, upper = np.zeros(1), np.eye(1, X.shape[1] + 1, X.shape[1]), 0.0

@@ -15,22 +15,11 @@ INTERIOR = 0.03
 
 
 class Cones(NamedTuple):
-    """Some cones.
+    """Some cones, each an entry of every field.
 
-    Parameters
-    ----------
-    bounds : ndarray of shape (n_cones,)
-        Bounds of the values of their points.
-    signs : ndarray of shape (n_cones,)
-        Signs of v.
-    rows : integer array of shape (n_cones,)
-        The rows along which they are to be split.
-    sides : int8 array of shape (n_cones, n_rows)
-        Known signs of the rows, 0 where they are not known.
-    facets : int32 array of shape (n_cones, FACETS)
-        The rows of the path, from 1, with their signs; 0 beyond its end.
-    moments : ndarray of shape (n_cones, n_moments)
-        The iterates of the relaxation.
+    `bounds` are of the values of their points, `signs` those of v, `rows` those along which to split. `sides` (n_cones,
+    n_rows) are the known signs of the rows, else 0; `facets` (n_cones, FACETS) the rows of the path, from 1, with their
+    signs, 0 beyond its end; `moments` (n_cones, n_moments) the iterates of the relaxation.
     """
 
     bounds: np.ndarray
@@ -42,16 +31,9 @@ class Cones(NamedTuple):
 
 
 class ConePool:
-    """The open cones, those of the two signs of v to begin with.
+    """The open cones, for n rows in d coordinates: at first the whole space, once for each sign of v.
 
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    d : int
-        Number of coordinates.
-    bounds : ndarray of shape (2,)
-        Bounds of the whole space, of either sign.
+    `bounds` (2,) are those of the whole space for the signs 1 and -1.
     """
 
     def __init__(self, n, d, bounds):
@@ -74,7 +56,7 @@ class ConePool:
         return self.cones.bounds[: self.size].max(initial=0.0)
 
     def put(self, cones, chosen):
-        """Add those of the cones that are chosen."""
+        """Add the cones that `chosen` selects."""
         last = self.size + np.count_nonzero(chosen)
         if last > len(self.cones.bounds):
             room = [(2 * last - self.size, *part.shape[1:]) for part in self.cones]

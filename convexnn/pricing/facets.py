@@ -29,18 +29,10 @@ POINTS = 32
 def settle(X, w, side, facets, u):
     """Drop facets that the others imply, and fix the signs that the facets imply; return the number of facets.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Rows of unit length.
-    w : ndarray of shape (n_samples,)
-        Weights; rows of negative weight are looked at where no sign of a row of positive weight is unknown.
-    side : int8 array of shape (n_samples,)
-        The signs that are known, else 0; completed.
-    facets : int32 array of shape (n_facets,)
-        1 + k where x_k'u >= 0, -1 - k where x_k'u <= 0, then zeros; shortened.
-    u : ndarray of shape (n_features,)
-        A point that is likely to be in the cone: it tells which sign to test.
+    The rows of X are unit rows. `facets` has 1 + k where x_k'u >= 0, -1 - k where x_k'u <= 0, then zeros, and is
+    shortened in place; in `side` the signs that are not known, 0, are completed. Rows of negative weight are looked at
+    only where the sign of every row of positive weight is known. u is a point likely to be in the cone: it tells which
+    sign to test.
     """
     d, m = X.shape[1], 0
     while m < len(facets) and facets[m] != 0:
@@ -60,20 +52,8 @@ def settle(X, w, side, facets, u):
 def linear_bound(X, p, w, side, facets, u):
     """Return the maximum on a cone where all rows have one sign, b'u with b = (p + sum_k w_k s_k x_k) / 2, or more.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Rows of unit length.
-    p : ndarray of shape (n_features,)
-        Twice the linear part.
-    w : ndarray of shape (n_samples,)
-        Weights.
-    side : int8 array of shape (n_samples,)
-        The signs.
-    facets : int32 array of shape (n_facets,)
-        1 + k where x_k'u >= 0, -1 - k where x_k'u <= 0.
-    u : ndarray of shape (n_features,)
-        Overwritten by the projection of b onto the cone, unless that is 0: the maximiser, not of unit length.
+    u is overwritten by a multiple of the projection of b onto the cone, the maximiser but for its length, unless that
+    is 0. `facets`, without zeros at the end, are otherwise as for `settle`.
     """
     d, m = X.shape[1], len(facets)
     b, B, G = np.empty(d), np.empty((m, d)), np.empty((m, m))
@@ -128,7 +108,7 @@ def _settle_rows(X, w, kind, side, B, G, u, work):
 
 @kernel(nogil=True, error_model="numpy")
 def _generators(X, facets, B, G):
-    """Write the rows of the facets with their signs, and the products of these."""
+    """Write the rows of the facets with their signs to B, and the products of these to G."""
     for q in range(len(B)):
         sign = 1.0 if facets[q] > 0 else -1.0
         for a in range(X.shape[1]):

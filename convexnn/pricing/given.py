@@ -21,38 +21,16 @@ EXCESS_TOL = 1e-12
 
 
 class Prices(NamedTuple):
-    """What pricing found.
-
-    Parameters
-    ----------
-    bound : float
-        An upper bound of kappa(v).
-    blocks : integer array
-        Blocks above alpha, the largest first.
-    """
+    """What pricing found: an upper bound of kappa(v), and the blocks above alpha, the largest first."""
 
     bound: float
     blocks: np.ndarray
 
 
 def kappa_blocks(design, cones, penalty, V):
-    """Compute max over blocks and outputs of |Proj_{K_b}(s_b X' D_b v)|.
+    """Compute the largest dual norm of Proj_{K_b}(s_b X' D_b v) over blocks and outputs.
 
-    Parameters
-    ----------
-    design : Design
-        The blocks.
-    cones : ArrangementCones or FreeCones
-        Their cones.
-    penalty : GroupL2
-        The penalty whose dual norm is taken.
-    V : ndarray of shape (n_samples, n_outputs)
-        The dual vectors.
-
-    Returns
-    -------
-    float
-        The maximum over the given blocks; never below it by more than rounding. inf where X' D_b v is not finite.
+    It is never below the maximum by more than rounding; inf where X' D_b v is not finite.
     """
     G, free, order = _score(design, penalty, V)
     if not np.isfinite(free).all():
@@ -72,17 +50,8 @@ def kappa_blocks(design, cones, penalty, V):
 def bound_blocks(design, V):
     """Bound max over blocks and outputs of |Proj_{K_b}(s_b X' D_b v)| from above, rounding included but of products.
 
-    Parameters
-    ----------
-    design : Design
-        The blocks, all cells of its rows.
-    V : ndarray of shape (n_samples, n_outputs)
-        The dual vectors.
-
-    Returns
-    -------
-    float
-        The bound, a coarse one of the blocks that there is no time for; inf where X' D_b v is not finite.
+    The blocks are all cells of the design's rows; those that there is no time for are bounded without a projection.
+    Returns inf where X' D_b v is not finite.
     """
     G = design.rmatvec(V)
     if not np.isfinite(G).all():
@@ -103,29 +72,10 @@ def bound_blocks(design, V):
 
 
 def price(design, cones, penalty, V, alpha, limit, tight):
-    """Find blocks with |Proj_{K_b}(s_b X' D_b v)| > alpha, and bound the largest.
+    """Find blocks with |Proj_{K_b}(s_b X' D_b v)| > alpha, until `limit` are found, and bound the largest.
 
-    Parameters
-    ----------
-    design : Design
-        The blocks.
-    cones : ArrangementCones or FreeCones
-        Their cones.
-    penalty : GroupL2
-        The penalty whose dual norm is taken.
-    V : ndarray of shape (n_samples, n_outputs)
-        The dual vectors.
-    alpha : float
-        The limit of dual feasibility.
-    limit : int
-        Stop when this many blocks are found.
-    tight : int32 array of shape (n_blocks, n_features, n_outputs)
-        Likely tight rows of every block, as in `ArrangementCones.project`; updated.
-
-    Returns
-    -------
-    Prices
-        `bound` is max(alpha, kappa(v)) unless the search was stopped by `limit`; then it is an upper bound of it.
+    The bound is max(alpha, kappa(v)), or where `limit` stopped the search an upper bound of it; inf where X' D_b v is
+    not finite. `tight` (n_blocks, n_features, n_outputs), as in `ArrangementCones.project`, is updated.
     """
     G, free, order = _score(design, penalty, V)
     if not np.isfinite(free).all():

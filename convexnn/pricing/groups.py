@@ -57,12 +57,8 @@ ROUNDING = 16 * np.finfo(float).eps
 class GroupStart(NamedTuple):
     """What pricing starts from, overwritten by what it ends with.
 
-    Parameters
-    ----------
-    tight : int32 array of shape (n_blocks, n_features, n_outputs)
-        Likely tight rows of the projections, as in `ArrangementCones.project`.
-    points : ndarray of shape (n_blocks, n_features, n_outputs)
-        The points p.
+    Both fields are (n_blocks, n_features, n_outputs): likely tight rows of the projections, as in
+    `ArrangementCones.project`, and the points p.
     """
 
     tight: np.ndarray
@@ -70,74 +66,25 @@ class GroupStart(NamedTuple):
 
 
 def group_start(shape):
-    """Return a start that knows nothing.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the blocks, (n_blocks, n_features, n_outputs).
-
-    Returns
-    -------
-    GroupStart
-        No tight rows, and points at zero.
-    """
+    """Return a start for blocks of this shape that knows nothing: no tight rows, and points at zero."""
     return GroupStart(np.full(shape, -1, np.int32), np.zeros(shape))
 
 
 def kappa_groups(design, cones, penalty, V, least=0.0, start=None):
     """Compute the largest dual norm over blocks and outputs, max_b kappa_b(s_b X' D_b v).
 
-    Parameters
-    ----------
-    design : Design
-        The blocks.
-    cones : ArrangementCones or FreeCones
-        Their cones.
-    penalty : GroupNorm, ElasticNorm or GroupL2
-        The penalty.
-    V : ndarray of shape (n_samples, n_outputs)
-        The dual vectors.
-    least : float, default=0.0
-        Below this the value need not be exact.
-    start : GroupStart or None, default=None
-        Where to start from; updated.
-
-    Returns
-    -------
-    float
-        An upper bound of the maximum; where it is above `least`, it is the maximum up to 1e-9 of it. inf where X' D_b v
-        is not finite.
+    It is an upper bound, and where it is above `least` the maximum up to 1e-9 of it; inf where X' D_b v is not finite.
+    `start` is updated.
     """
     upper, _ = _bounds(design, cones, penalty, V, least, start)
     return float(upper.max(initial=0.0))
 
 
 def price_groups(design, cones, penalty, V, alpha, limit, start=None):
-    """Find blocks with kappa_b(s_b X' D_b v) > alpha, and bound the largest.
+    """Find blocks with kappa_b(s_b X' D_b v) > alpha, at most `limit`, and bound the largest.
 
-    Parameters
-    ----------
-    design : Design
-        The blocks.
-    cones : ArrangementCones or FreeCones
-        Their cones.
-    penalty : GroupNorm, ElasticNorm or GroupL2
-        The penalty.
-    V : ndarray of shape (n_samples, n_outputs)
-        The dual vectors.
-    alpha : float
-        The limit of dual feasibility.
-    limit : int
-        Return at most this many blocks.
-    start : GroupStart or None, default=None
-        Where to start from; updated.
-
-    Returns
-    -------
-    Prices
-        `bound` is max(alpha, kappa(v)) up to 1e-9 of it, never less but for rounding; the largest block is among
-        `blocks` where it is above alpha.
+    The bound is max(alpha, kappa(v)) up to 1e-9 of it, never less but for rounding; the largest block is among the
+    blocks where it is above alpha. `start` is updated.
     """
     upper, lower = _bounds(design, cones, penalty, V, alpha, start)
     order = np.argsort(-lower)[: int(limit)]
@@ -147,17 +94,7 @@ def price_groups(design, cones, penalty, V, alpha, limit, start=None):
 def steepest_blocks(design, cones, penalty, V, blocks):
     """Return for each block the U in its cone with R(U) <= 1 that maximises <s_b X' D_b V, U>, for a `GroupNorm` etc.
 
-    Parameters
-    ----------
-    design, cones, penalty, V
-        As in `price_groups`.
-    blocks : integer array of shape (n_selected,)
-        The blocks.
-
-    Returns
-    -------
-    ndarray of shape (n_selected, n_features, n_outputs)
-        In the output where it is largest.
+    Each U, of the result (n_selected, n_features, n_outputs), is zero but in the output where the maximum is largest.
     """
     G = design.rmatvec(V, blocks)
     basis, terms = penalty.terms(G.shape[1])
@@ -178,19 +115,9 @@ def steepest_blocks(design, cones, penalty, V, blocks):
 
 
 def cone_rows(cones, block):
-    """Return the rows of the cone of a block, {u : rows u >= 0}, at unit length.
+    """Return the unit rows s_k x_k / |x_k| of the cone {u : rows u >= 0} of a block, in the order of X.
 
-    Parameters
-    ----------
-    cones : ArrangementCones
-        The cones.
-    block : int
-        The block.
-
-    Returns
-    -------
-    ndarray of shape (n_rows, n_features)
-        s_k x_k / |x_k|, in the order of the rows of X; zero rows stay.
+    Zero rows of X stay, as zero rows.
     """
     design = cones.design
     pattern = design.arrangements.patterns([design.pattern_index(block)])[0]
@@ -198,22 +125,11 @@ def cone_rows(cones, block):
 
 
 def norm_cones(terms):
-    """Write sum_t w_t |q_t| <= sum_t w_t s_t as cones of (q, s), for the terms of a penalty.
+    """Write sum_t w_t |q_t| <= sum_t w_t s_t as cones of (q, s), for the terms (w_t, coefficients of q_t) of a penalty.
 
-    Parameters
-    ----------
-    terms : list of (float, integer array)
-        Weights w_t, and the coefficients that q_t has.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_terms,)
-        The w_t, those of single coefficients first.
-    matrix : sparse array
-        Its product with (q, s) is first the s_t - q_t and s_t + q_t of single coefficients, at least 0, then (s_t, q_t)
-        of every other term, in a second-order cone.
-    sizes : list of int
-        2 m for m single coefficients, then the sizes of the second-order cones.
+    Returns the weights w_t, those of the m single coefficients first; the sparse matrix whose product with (q, s) is
+    first the s_t - q_t and the s_t + q_t of these, at least 0, then (s_t, q_t) of every other term, in a second-order
+    cone; and sizes, 2 m and those of the second-order cones.
     """
     singles, others = ([term for term in terms if (len(term[1]) == 1) is single] for single in (True, False))
     members = [index for _, index in singles + others]
@@ -230,20 +146,7 @@ def norm_cones(terms):
 
 
 def conic_settings(tol, time_limit=None):
-    """Return settings of Clarabel.
-
-    Parameters
-    ----------
-    tol : float
-        Its absolute and relative tolerances of gap and feasibility.
-    time_limit : float or None, default=None
-        Limit in seconds.
-
-    Returns
-    -------
-    clarabel.DefaultSettings
-        Quiet, and on one thread.
-    """
+    """Return settings of Clarabel, quiet and on one thread, with `tol` as its tolerances of gap and feasibility."""
     import clarabel
 
     settings = clarabel.DefaultSettings()

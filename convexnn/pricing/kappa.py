@@ -47,28 +47,11 @@ def dual_at_zero(program: Program, enough: float = 0.0) -> np.ndarray:
 def certified(
     program: Program, W: np.ndarray, beta: np.ndarray, V: np.ndarray | None = None
 ) -> tuple[Certificate, np.ndarray]:
-    """Bound the optimum from below and compare.
+    """Bound the optimum from below; return the certificate of W and beta, and the dual vector of its bound.
 
-    The bound is D(t V) = -L*(-t V), V the projection of -grad L(Z) onto {F'V = 0} and t the best scale with
-    kappa(t V) <= alpha, over the patterns of the program.
-
-    Parameters
-    ----------
-    program : Program
-        The program.
-    W : ndarray of shape (n_blocks, n_features, n_outputs)
-        Feasible blocks.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the free columns.
-    V : ndarray of shape (n_samples, n_outputs) or None, default=None
-        Another dual vector to try, from a solver; it need not be feasible.
-
-    Returns
-    -------
-    certificate : Certificate
-        With the better of the two bounds.
-    dual : ndarray of shape (n_samples, n_outputs)
-        The dual vector of its bound.
+    The bound is D(t V) = -L*(-t V), V the projection of -grad L(Z) onto {F'V = 0} and t the best scale with kappa(t V)
+    <= alpha, over the patterns of the program. Another V, which need not be feasible, is tried too, and the better
+    bound taken. The blocks W must be feasible.
     """
     best, norm = (0.0, np.zeros_like(program.Y)), None  # losses and penalties are not negative
     Z, kinks_at_zero = program.predict(W, beta), not (W.any() or program.loss.smooth)

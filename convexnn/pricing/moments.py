@@ -58,18 +58,7 @@ LOOSE = 1e-11
 
 
 def quadratic_rows(X):
-    """Return the coefficients of x_k'U x_k in the upper triangle of U.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        The rows.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_features * (n_features + 1) / 2)
-        The coefficients, row by row of the triangle.
-    """
+    """Return the coefficients of x_k'U x_k in the upper triangle of U, row by row of the triangle, for all k."""
     first, second = np.triu_indices(X.shape[1])
     return np.ascontiguousarray(X[:, first] * X[:, second] * np.where(first == second, 1.0, 2.0))
 
@@ -84,35 +73,14 @@ def compile_kernels():
 
 @kernel(nogil=True, error_model="numpy")
 def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, values, rows):
-    """Bound cones from above.
+    """Bound cones from above; overwrite `bounds` where the new ones are smaller.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Rows of unit length.
-    A : ndarray of shape (n_samples, n_features * (n_features + 1) / 2)
-        Of `quadratic_rows`.
-    p : ndarray of shape (n_features,)
-        The linear part, twice that of the objective.
-    w : ndarray of shape (n_samples,)
-        The weights, in units in which the bounds are of the order 1.
-    signs : ndarray of shape (n_cones,)
-        The sign of w and p in each cone.
-    sides : int8 array of shape (n_cones, n_samples)
-        The signs of the rows on each cone, 0 where they are not known; more are found.
-    facets : int32 array of shape (n_cones, n_facets)
-        The rows that describe each cone, 1 + k where x_k'u >= 0, -1 - k where x_k'u <= 0, then zeros; those that the
-        others imply are dropped.
-    moments : ndarray of shape (n_cones, n_features + n_features * (n_features + 1) / 2)
-        Where to start, u and the upper triangle of U; overwritten by the last iterates.
-    limits : tuple of float
-        A cone whose bound is no larger than the first is finished; the second is added to each bound for roundings.
-    bounds : ndarray of shape (n_cones,)
-        Known bounds; overwritten by the new ones where these are smaller.
-    values : ndarray of shape (n_cones,)
-        Overwritten by the values of the objective at u / |u|.
-    rows : integer array of shape (n_cones,)
-        Overwritten by the rows along which to split, -1 for cones that are finished.
+    X has unit rows, A is that of `quadratic_rows`, p is twice the linear part of the objective, and w is in units in
+    which the bounds are of the order 1; `signs` are those of p and w in each cone. `sides` (n_cones, n_samples), the
+    signs of the rows, 0 where not known, and `facets` (n_cones, n_facets) are completed and shortened as by `settle`.
+    `moments`, u and the upper triangle of U, are where to start; overwritten by the last iterates. `values` is
+    overwritten by the objective at u / |u|, `rows` by the rows along which to split, -1 for cones that are finished, as
+    those are whose bound is at most limits[0]; limits[1] is added to each bound for roundings.
     """
     d = X.shape[1]
     places, z = positions(d), np.empty(len(X))

@@ -31,20 +31,10 @@ CELL_SECONDS = 2e-5
 class Proof(NamedTuple):
     """What came of an attempt to prove a gap.
 
-    Parameters
-    ----------
-    kappa : float
-        A proved upper bound of kappa(V) over all patterns, of the whole data where the program neglects a part.
-    complete : bool
-        Whether the gap was proved, but for what the program neglects, and rounding.
-    directions : ndarray of shape (n_points, n_features)
-        Points that refute what was to be proved, none where it was not refuted.
-    signs : ndarray of shape (n_points,)
-        Their signs.
-    status : str
-        What branch and bound said.
-    output : int, default=0
-        The output that the points are of.
+    `kappa` is a proved upper bound of kappa(V) over all patterns, of the whole data where the program neglects a part.
+    `complete`: the gap was proved, but for what the program neglects, and rounding. `directions` (n_points, n_features)
+    and `signs` refute, for the output `output`, what was to be proved; there are none where it was not refuted.
+    `status` is that of branch and bound.
     """
 
     kappa: float
@@ -56,32 +46,13 @@ class Proof(NamedTuple):
 
 
 class Prover:
-    """Proofs for a program; cells are enumerated once.
-
-    Parameters
-    ----------
-    program : Program
-        Gives data, loss and alpha; its patterns are not used.
-    """
+    """Proofs for a program, whose patterns are not used; cells are enumerated once."""
 
     def __init__(self, program):
         self.program = program
 
     def bound(self, V, threshold, *, starts=None, time_limit=None, max_nodes=None, refute=True):
-        """Bound kappa(V).
-
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, 1)
-            The dual vector.
-        threshold, starts, time_limit, max_nodes, refute
-            As in `bound_kappa`.
-
-        Returns
-        -------
-        KappaBound
-            Proved, by enumeration or by branch and bound.
-        """
+        """Bound kappa(V), V (n_samples, 1), by enumeration or by branch and bound, as `bound_kappa` does."""
         enumeration = CELL_SECONDS * min(self.n_cells, MANY_CELLS + 1)  # what it takes, about
         if self.n_cells <= FEW_CELLS:
             result = self._enumerated(V, threshold)
@@ -101,29 +72,12 @@ class Prover:
         return result
 
     def prove(self, V, objective, tol, *, starts=None, time_limit=None, max_nodes=None, refute=True):
-        """Try to prove that an objective is within a relative gap of the optimum over all patterns.
+        """Try to prove that an objective is within a relative gap `tol` of the optimum over all patterns.
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, 1)
-            A dual vector, orthogonal to the free columns.
-        objective : float
-            The objective.
-        tol : float
-            The relative gap to prove.
-        starts : list of ndarray of shape (n_starts, n_features), or None, default=None
-            For each output directions where kappa may be attained.
-        time_limit : float or None, default=None
-            Limit in seconds.
-        max_nodes : int or None, default=None
-            Limit of the nodes of branch and bound.
-        refute : bool, default=True
-            Whether to end where the gap is refuted; else the best bound is sought.
-
-        Returns
-        -------
-        Proof
-            The bound, valid whether or not the gap was reached, or refuting points.
+        The columns of V must be orthogonal to the free columns; `starts` has for each of them directions (n_starts,
+        n_features) where kappa may be attained. The bound of the Proof is valid whether or not the gap was reached.
+        With `refute` the attempt ends where the gap is refuted, else it seeks the best bound; `time_limit` is in
+        seconds, for all outputs.
         """
         program = self.program
         largest = _largest_norm(program, V, (1 - PROVED_PART * tol) * objective)

@@ -55,18 +55,9 @@ REMEMBERED = 200
 
 @dataclass(frozen=True, eq=False)
 class Maxima:
-    """Local maxima of h on the unit sphere.
+    """Local maxima of h on the unit sphere: values, the largest first, unit vectors, signs s of h, and patterns.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n_maxima,)
-        h there, the largest first.
-    directions : ndarray of shape (n_maxima, n_features)
-        Where, unit vectors.
-    signs : ndarray of shape (n_maxima,)
-        The sign s of h.
-    bits : ndarray of uint8, shape (n_maxima, ceil(n_samples / 8))
-        The patterns of their cells, eight samples a byte.
+    `bits` (n_maxima, ceil(n_samples / 8)) has the patterns, eight samples a byte.
     """
 
     values: np.ndarray
@@ -87,36 +78,12 @@ class Maxima:
 
 
 def cell_keys(bits, signs):
-    """Return cells with signs as rows of bytes.
-
-    Parameters
-    ----------
-    bits : ndarray of uint8, shape (n_cells, n_bytes)
-        Patterns.
-    signs : ndarray of shape (n_cells,)
-        Signs.
-
-    Returns
-    -------
-    ndarray of uint8, shape (n_cells, n_bytes + 1)
-        Equal where both are.
-    """
+    """Return cells with signs as rows of bytes, equal where both are: the bits, and one byte more."""
     return np.column_stack([bits, signs > 0])
 
 
 def join_maxima(*parts):
-    """Put maxima together, one of every cell and sign, the largest values first.
-
-    Parameters
-    ----------
-    *parts : Maxima
-        Some, each an argument.
-
-    Returns
-    -------
-    Maxima
-        All, the first of those that share their cell and sign.
-    """
+    """Put maxima together, the largest values first; of those that share their cell and sign only the first is kept."""
     names = ("values", "directions", "signs", "bits")
     joined = Maxima(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
     keys = cell_keys(joined.bits, joined.signs)
@@ -125,25 +92,11 @@ def join_maxima(*parts):
 
 
 class CellSearch:
-    """Local search over the cells of a design's rows.
+    """Local search over the cells of a design's rows; the patterns of the design are not used.
 
-    Parameters
-    ----------
-    design : Design
-        The rows X; its patterns are not used.
-    rng : RandomState
-        Source of the starts.
-    maximum : bool, default=False
-        Whether the patches of a sample are pooled by their maximum, not their sum.
-
-    Attributes
-    ----------
-    n_starts : int
-        The usual number of starts for data of this size.
-    large : bool
-        Whether the data are so large that maxima are approximated by gradient steps alone.
-    found : ndarray of shape (n_found, n_features)
-        Maxima found by the last search, unit vectors.
+    With `maximum` the patches of a sample are pooled by their maximum, not their sum. `n_starts` is the usual number of
+    starts for data of this size; `large`: maxima are approximated by gradient steps alone; `found` (n_found,
+    n_features): unit vectors, maxima of the last search.
     """
 
     def __init__(self, design, rng, maximum=False):
@@ -165,23 +118,9 @@ class CellSearch:
         self.found_signs = np.zeros(0)
 
     def ascend(self, V, signs, U, over=lambda: False):
-        """Ascend by gradients.
+        """Ascend by gradients from directions U, not zero; return near maxima, in the order of the starts.
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, 1)
-            The dual vector.
-        signs : ndarray of shape (n_starts,)
-            The sign of h for each start.
-        U : ndarray of shape (n_starts, n_features)
-            Directions to start from, not zero.
-        over : callable, default: never
-            Asked now and then, for large data, whether to stop.
-
-        Returns
-        -------
-        Maxima
-            Where that leads, in the order of the starts; nearly maxima.
+        V is (n_samples, 1). Where `over` says to stop, starts that are left are not in the result.
         """
         U, (weights, linear) = U / self.units, self.design.response(V[:, 0])
         weights, linear = weights * self.scaled_lengths, linear * self.units
@@ -200,23 +139,9 @@ class CellSearch:
         return Maxima(np.concatenate(values) / sizes, U, signs[:done], self.bits(U))
 
     def climb(self, V, signs, patterns, n_cells=NEURON_CELLS):
-        """Climb from cells.
+        """Climb from the cells `patterns`, over at most `n_cells` walls one after the other; return the maxima reached.
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, 1)
-            The dual vector.
-        signs : ndarray of shape (n_starts,)
-            The sign of h for each start.
-        patterns : ndarray of bool, shape (n_starts, n_rows)
-            The cells to start from.
-        n_cells : int, default=10
-            Most walls crossed one after the other.
-
-        Returns
-        -------
-        Maxima
-            Those reached, in the order of the starts.
+        They are in the order of the starts.
         """
         patterns = patterns.copy()
         if self.maximum:
@@ -230,25 +155,8 @@ class CellSearch:
     def maxima(self, V, alpha, neurons, signs, n_starts, over=lambda: False):
         """Search for local maxima of h that are near or above alpha.
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, 1)
-            The dual vector.
-        alpha : float
-            What is asked about; maxima far below are not looked for.
-        neurons : ndarray of shape (n_neurons, n_features)
-            Directions of the neurons of the current network, unit vectors; there may be none.
-        signs : ndarray of shape (n_neurons,)
-            Their output signs.
-        n_starts : int
-            Number of starts, besides the maxima found before.
-        over : callable, default: never
-            Asked between batches whether to stop.
-
-        Returns
-        -------
-        Maxima
-            Those found, one a cell and sign, the largest first.
+        The result has one a cell and sign, the largest first. `neurons` are unit vectors, there may be none, and
+        `signs` their output signs. Starts are `n_starts` and the maxima found before.
         """
         U, s = self.starts(neurons, signs, n_starts)
         straight = slice(None, None, STRAIGHT) if n_starts > self.n_starts and not self.large else slice(0)

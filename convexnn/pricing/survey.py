@@ -49,15 +49,8 @@ LONGEST, TINY, FLAT = 2.0, np.finfo(np.float32).tiny, 1e-30
 class Survey:
     """Ascents of h from many starts, for all outputs.
 
-    Parameters
-    ----------
-    search : CellSearch
-        Of the same data: gives the rows, the noise, and the source of the starts.
-
-    Attributes
-    ----------
-    found : ndarray of shape (n_found, n_features)
-        Maxima found by the last survey, unit vectors.
+    `search`, of the same data, gives the rows, the noise, and the source of the starts. `found` (n_found, n_features):
+    unit vectors, maxima of the last survey.
     """
 
     def __init__(self, search):
@@ -66,27 +59,10 @@ class Survey:
         self.found = np.zeros((0, self.X.shape[1]))
 
     def maxima(self, V, neurons, signs, outputs, n_starts, over=lambda: False):
-        """Search for maxima of h.
+        """Search for maxima of h; return those of the best starts that are apart, nearly maxima, the largest first.
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, n_outputs)
-            The dual vector.
-        neurons : ndarray of shape (n_neurons, n_features)
-            Directions of the neurons of the current network, unit vectors; there may be none.
-        signs : ndarray of shape (n_neurons,)
-            Their output signs.
-        outputs : integer array of shape (n_neurons,)
-            Their outputs.
-        n_starts : int
-            Number of starts, besides the maxima found before.
-        over : callable, default: never
-            Asked now and then whether to stop.
-
-        Returns
-        -------
-        Maxima
-            Those of the best starts that are apart, nearly maxima, the largest first.
+        `neurons` are unit vectors, there may be none, with their signs and outputs. Starts are `n_starts` and the
+        maxima found before.
         """
         weights, linear = zip(*(self.design.response(v) for v in V.T), strict=True)
         weights = np.array(weights, np.float32)[:, :: self.design.n_patches]  # one a sample

@@ -44,18 +44,9 @@ REMEMBERED = 200
 
 @dataclass(frozen=True, eq=False)
 class VectorMaxima:
-    """Local maxima of |V' act(X u)| on the unit sphere.
+    """Local maxima of |V' act(X u)| on the unit sphere: values, unit vectors u, unit output weights g, and their cells.
 
-    Parameters
-    ----------
-    values : ndarray of shape (n_maxima,)
-        The values there.
-    directions : ndarray of shape (n_maxima, n_features)
-        Where, unit vectors u.
-    outputs : ndarray of shape (n_maxima, n_outputs)
-        The output weights g, unit vectors.
-    patterns : ndarray of bool, shape (n_maxima, n_rows)
-        Their cells.
+    `outputs` is (n_maxima, n_outputs), `patterns` (n_maxima, n_rows).
     """
 
     values: np.ndarray
@@ -87,36 +78,15 @@ class VectorMaxima:
 
 
 def join_vector_maxima(parts):
-    """Put maxima together, one after the other.
-
-    Parameters
-    ----------
-    parts : list of VectorMaxima
-        At least one.
-
-    Returns
-    -------
-    VectorMaxima
-        All of them.
-    """
+    """Put maxima together, one after the other; `parts` must not be empty."""
     names = ("values", "directions", "outputs", "patterns")
     return VectorMaxima(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 class VectorSearch:
-    """Local search over the cells of a design's rows, for dual vectors of several outputs.
+    """Local search over the cells of a design's rows, for several outputs; the patterns of the design are not used.
 
-    Parameters
-    ----------
-    design : Design
-        The rows; its patterns are not used.
-    rng : RandomState
-        Source of the starts.
-
-    Attributes
-    ----------
-    n_starts : int
-        The usual number of starts for data of this size.
+    `n_starts` is the usual number of starts for data of this size.
     """
 
     def __init__(self, design, rng):
@@ -124,27 +94,10 @@ class VectorSearch:
         self.n_starts, self.found = self.cells.n_starts, np.zeros((0, design.X.shape[1]))
 
     def climb(self, V, outputs, patterns, n_turns=NEURON_TURNS, over=lambda: False, progress=PROGRESS_TOL):
-        """Climb from cells, in turn in u and in g.
+        """Climb from the cells `patterns` with unit output weights `outputs`, in turn in u and in g.
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, n_outputs)
-            The dual vector.
-        outputs : ndarray of shape (n_starts, n_outputs)
-            Output weights g to start from, unit vectors.
-        patterns : ndarray of bool, shape (n_starts, n_rows)
-            Cells to start from.
-        n_turns : int, default=100
-            Most turns.
-        over : callable, default: never
-            Asked now and then whether to stop.
-        progress : float, default=1e-12
-            Relative growth of a maximum in a turn that is the last.
-
-        Returns
-        -------
-        VectorMaxima
-            Those reached, in the order of the starts; of values 0 where there was no climb.
+        The maxima reached are in the order of the starts. A turn that raises the value by at most `progress`,
+        relatively, is the last. Values are 0 where `over` left no time for a climb.
         """
         design, cells = self.design, self.cells
         outputs, patterns = np.array(outputs), np.array(patterns)
@@ -163,27 +116,10 @@ class VectorSearch:
         return VectorMaxima(values, directions, outputs, patterns)
 
     def maxima(self, V, alpha, neurons, n_starts, over=lambda: False, progress=PROGRESS_TOL):
-        """Search for local maxima that are near or above alpha.
+        """Search for local maxima that are near or above alpha, or for the largest where alpha is 0.
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, n_outputs)
-            The dual vector.
-        alpha : float
-            What is asked about; maxima far below are not looked for. 0 asks for the largest.
-        neurons : ndarray of shape (n_neurons, n_features)
-            Directions of the neurons of the current network, unit vectors; there may be none.
-        n_starts : int
-            Number of starts, besides the maxima found before.
-        over : callable, default: never
-            Asked now and then whether to stop: there are no more starts and climbs then.
-        progress : float, default=1e-12
-            Relative growth in a turn of a climb that is the last.
-
-        Returns
-        -------
-        VectorMaxima
-            Those found, each once, the largest first.
+        The result has each once, the largest first. `neurons` are unit vectors, there may be none. Starts are
+        `n_starts` and the maxima found before.
         """
         U = self.cells.starts(neurons, np.ones(len(neurons)), n_starts)[0]
         maxima = self._ascend(V, np.concatenate([U, self.found]), over)

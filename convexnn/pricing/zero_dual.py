@@ -42,16 +42,9 @@ LEAST_SECONDS = 0.01
 
 
 class ZeroDual(NamedTuple):
-    """A dual vector of the zero network.
+    """A dual vector V of the zero network, and its value, kappa(V) as far as the neurons are found.
 
-    Parameters
-    ----------
-    V : ndarray of shape (n_samples, n_outputs)
-        The vector.
-    value : float
-        kappa(V), as far as the neurons are found.
-    lower : float
-        No dual vector of the zero network has a smaller kappa, up to rounding.
+    `lower`: no dual vector of the zero network has a smaller kappa, up to rounding.
     """
 
     V: np.ndarray
@@ -60,29 +53,12 @@ class ZeroDual(NamedTuple):
 
 
 def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False):
-    """Find the dual vector of the zero network with the least kappa.
+    """Find the dual vector of the zero network with the least kappa, starting from V, one of them or near these.
 
-    Parameters
-    ----------
-    program : Program
-        Gives targets, loss and free columns.
-    V : ndarray of shape (n_samples, n_outputs)
-        A dual vector of the zero network, or one near these, to start from.
-    neurons : callable
-        Called as neurons(V, level, best); returns the largest of level and kappa(V), and fits (n_neurons, n_samples,
-        n_outputs) of unit neurons, among them one that attains it. It may be less than kappa(V) where it is above the
-        level, and need not be exact above `best`; where that is inf it is by all that a search can do.
-    enough : float, default=0.0
-        The search ends where the least kappa is known to be at most this, or above it.
-    tol : float, default=1e-9
-        Relative distance of the bounds at which they are one.
-    over : callable, default: never
-        Asked between rounds whether to stop.
-
-    Returns
-    -------
-    ZeroDual
-        The best one found.
+    neurons(V, level, best) returns the largest of level and kappa(V), and fits (n_neurons, n_samples, n_outputs) of
+    unit neurons, among them one that attains it. Its value may be less than kappa(V) where it is above the level, and
+    need not be exact above `best`; where `best` is inf it does all that a search can do. The loop ends where the least
+    kappa is known to be at most `enough`, or above it, or the bounds are within `tol`, relatively.
     """
     bounds = program.duals_at_zero
     free = (bounds[0] < bounds[1]).ravel()
@@ -124,18 +100,7 @@ def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False)
 
 
 def neurons_of_blocks(program):
-    """Return the `neurons` of `least_kappa` over the patterns of a program.
-
-    Parameters
-    ----------
-    program : Program
-        With patterns.
-
-    Returns
-    -------
-    callable
-        As `least_kappa` takes it.
-    """
+    """Return the `neurons` of `least_kappa` over the patterns of a program."""
     tight = np.full(program.block_shape, -1, np.int32)
     design, cones, penalty = program.design, program.cones, program.penalty
 
@@ -158,22 +123,8 @@ def neurons_of_blocks(program):
 def neurons_of_search(program, searches, factors, over=lambda: False):
     """Return the `neurons` of `least_kappa` over all patterns, as far as a search for each output finds them.
 
-    Parameters
-    ----------
-    program : Program
-        Whose patterns are not used.
-    searches : list of CellSearch
-        One an output.
-    factors : tuple of float
-        Starts in units of the usual number, of searches of which each follows one that finds nothing above the level;
-        all that a search can do is all of them but the first.
-    over : callable, default: never
-        Asked now and then whether to stop.
-
-    Returns
-    -------
-    callable
-        As `least_kappa` takes it.
+    `factors` are the starts of searches in units of the usual number: each follows one that finds nothing above the
+    level, and all that a search can do is all of them but the first.
     """
     design, none = program.design, np.zeros((0, program.design.X.shape[1]))
 
@@ -202,21 +153,7 @@ def neurons_of_search(program, searches, factors, over=lambda: False):
 def neurons_of_vectors(program, search, factors, over=lambda: False):
     """Return the `neurons` of `least_kappa` with output weights of their own, as far as a search finds them.
 
-    Parameters
-    ----------
-    program : Program
-        Whose patterns are not used.
-    search : VectorSearch
-        The search.
-    factors : tuple of float
-        As for `neurons_of_search`.
-    over : callable, default: never
-        Asked now and then whether to stop.
-
-    Returns
-    -------
-    callable
-        As `least_kappa` takes it.
+    `factors` are as for `neurons_of_search`.
     """
     none = np.zeros((0, program.design.X.shape[1]))
 

@@ -16,23 +16,12 @@ SAME_MAXIMUM = 1e-9
 
 
 class CellPool:
-    """The cells at hand: `bits`, `signs`, `points`, `W` and `tight`, and the program over them.
+    """The cells at hand in generation, and the convex program over them.
 
-    Parameters
-    ----------
-    program : Program
-        The program that is solved.
-    whole : Program
-        The program as it was given, in whose coordinates points are shown.
-
-    Attributes
-    ----------
-    sub : Subproblem
-        The program over the cells, for solvers.
-    blocks : integer array of shape (n_cells,)
-        The blocks of the cells in its program, and in `shown`.
-    shown : Program
-        The program as it was given over the patterns of the cells.
+    `bits` (n_cells, n_bytes) are packed patterns, `signs` (n_cells,) output signs, `points` (n_cells, n_features)
+    vectors in the cells, nearly, `W` and `tight` (n_cells, n_features, n_outputs) blocks and their likely tight rows.
+    `sub` is the Subproblem over the cells, and `shown` is `whole`, the program as it was given, over the same patterns;
+    `blocks` (n_cells,) are the blocks of the cells in both.
     """
 
     def __init__(self, program, whole):
@@ -42,41 +31,16 @@ class CellPool:
         return len(self.bits)
 
     def cells_of(self, U, signs, outputs):
-        """Return cells, signs and blocks of neurons.
-
-        Parameters
-        ----------
-        U : ndarray of shape (n_neurons, n_features)
-            Neurons.
-        signs : ndarray of shape (n_neurons,)
-            Their signs.
-        outputs : integer array of shape (n_neurons,)
-            Their outputs.
-
-        Returns
-        -------
-        bits, signs, points, W
-            As `take` takes them.
-        """
+        """Return bits, signs, points and W of neurons U (n_neurons, n_features), one cell each, for `take`."""
         W = np.zeros((*U.shape, self.program.Y.shape[1]))
         W[np.arange(len(U)), :, outputs] = U
         return pattern_bits(self.program.design.X, U), signs, U, W
 
     def take(self, bits, signs, points, W, tight=None):
-        """Take cells in place of those at hand; blocks of the same cell and sign are added up.
+        """Replace the cells at hand by those given, and add up the blocks W of the same pattern and sign.
 
-        Parameters
-        ----------
-        bits : ndarray of uint8, shape (n_cells, n_bytes)
-            Patterns.
-        signs : ndarray of shape (n_cells,)
-            Signs.
-        points : ndarray of shape (n_cells, n_features)
-            A vector in each cell, nearly.
-        W : ndarray of shape (n_cells, n_features, n_outputs)
-            Blocks.
-        tight : int32 array of the shape of W or None, default=None
-            Likely tight rows.
+        `points` and `tight` are those of the first of them; None stands for no likely rows. Shapes are those of the
+        class docstring.
         """
         tight = np.full(W.shape, -1, np.int32) if tight is None else tight
         _, first, place = unique_bits(cell_keys(bits, signs))
@@ -91,15 +55,7 @@ class CellPool:
         self.shown = self.whole.over(arrangements)
 
     def keep(self, kept, bits=None, signs=None, points=None, W=None):
-        """Keep some of the cells, and add others.
-
-        Parameters
-        ----------
-        kept : boolean array of shape (n_cells,)
-            Which ones.
-        bits, signs, points, W : ndarray or None, default=None
-            Cells to add, as in `take`.
-        """
+        """Keep the cells of the mask `kept`, and add those given by bits, signs, points and W, as `take` takes them."""
         rows = self.bits[kept], self.signs[kept], self.points[kept], self.W[kept], self.tight[kept]
         if bits is not None:
             new = bits, signs, points, W, np.full(W.shape, -1, np.int32)
@@ -124,21 +80,10 @@ class CellPool:
         return self.prices(V, part) > part * self.program.alpha
 
     def apart(self, V, part, angle):
-        """Return which cells are nearly active, of those whose largest points are within an angle the best one alone.
+        """Return a mask of the cells with |Proj(s X'D V)| above `part` of alpha, of similar ones the best alone.
 
-        Parameters
-        ----------
-        V : ndarray of shape (n_samples, n_outputs)
-            The dual vector.
-        part : float
-            The part of alpha.
-        angle : float
-            The angle in radians.
-
-        Returns
-        -------
-        boolean array of shape (n_cells,)
-            Which.
+        Cells are similar where their signs and largest outputs agree and their projections are within `angle`
+        (radians).
         """
         projected, rows = self._projected(V, part), np.arange(len(self))
         norms = np.linalg.norm(projected, axis=1)
@@ -153,6 +98,7 @@ class CellPool:
         return kept
 
     def _projected(self, V, part):
+        """Return Proj(s X'D V) of the cells, not finished where it is no longer than a part of alpha."""
         return self.sub.project(self.sub.adjoint(V), self.tight.copy(), part * self.program.alpha)
 
     def unknown(self, maxima, limit):
@@ -171,21 +117,10 @@ class CellPool:
         return np.argmax(maxima.signs * np.array(values), axis=0)
 
     def merge(self, directions, beta, part):
-        """Put neurons of one maximum together in one cell, if the objective grows by this part at most.
+        """Put neurons of one maximum together in one cell, if the objective grows by at most `part` of it; return beta.
 
-        Parameters
-        ----------
-        directions : ndarray of shape (n_neurons, n_features)
-            The maxima that the neurons belong to, unit vectors, in the order of `pairs`.
-        beta : ndarray of shape (n_free, n_outputs)
-            Coefficients of the basis of the free columns.
-        part : float
-            Relative growth allowed.
-
-        Returns
-        -------
-        ndarray of shape (n_free, n_outputs)
-            Coefficients that go with the blocks.
+        `directions` (n_neurons, n_features) are the maxima that the neurons belong to, unit vectors in the order of
+        `pairs`. The coefficients returned fit the new blocks.
         """
         rows, outputs = self.pairs
         if len(rows) < 2:

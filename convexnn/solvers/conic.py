@@ -170,16 +170,9 @@ def _offer(monitor, scaled, W, blocks, beta):
 class _Inner(NamedTuple):
     """What the interior-point method found over the working set.
 
-    Parameters
-    ----------
-    Q : ndarray of shape (n_working, n_features, n_outputs)
-        Coefficients of the blocks in the basis of the norm.
-    beta : ndarray of shape (rank, n_outputs)
-        Coefficients of the orthonormal free columns.
-    V : ndarray of shape (n_samples, n_outputs)
-        The dual vector.
-    mu : ndarray of shape (n_rows, n_outputs)
-        Multipliers of the rows, not negative.
+    `Q` (n_working, n_features, n_outputs) are the blocks in the basis of the norm, `beta` (rank, n_outputs)
+    coefficients of the orthonormal free columns, `V` (n_samples, n_outputs) the dual vector, and `mu`
+    (n_rows, n_outputs) the multipliers of the rows, not negative.
     """
 
     Q: np.ndarray
@@ -191,16 +184,8 @@ class _Inner(NamedTuple):
 class _Working:
     """The program over some blocks and some rows of their cones.
 
-    Parameters
-    ----------
-    program : Program
-        The scaled program.
-    scaled : Simplified
-        The way back from it.
-    monitor : Monitor
-        Is offered every feasible point.
-    start : GroupStart
-        What pricing starts from: its tight rows are the first of a block, and its points are written.
+    `scaled` leads back from `program`, and `monitor` is offered every feasible point. The tight rows of `start`, the
+    GroupStart of pricing, are the first that a block uses; its points are overwritten.
     """
 
     def __init__(self, program, scaled, monitor, start):
@@ -212,7 +197,7 @@ class _Working:
         self.idle, self.dropped, self.careful = np.zeros(0, bool), set(), False
 
     def add(self, blocks):
-        """Let blocks join."""
+        """Add blocks to the working set, with the likely tight rows of `start`."""
         for b in blocks:
             rows = np.zeros((0, self.program.block_shape[1]))
             if not isinstance(self.program.cones, FreeCones):
@@ -226,7 +211,7 @@ class _Working:
         self.idle = np.concatenate([self.idle, np.zeros(len(blocks), bool)])
 
     def drop_idle(self):
-        """Let idle blocks leave that did not leave before: so it ends."""
+        """Drop the idle blocks that have not been dropped before, so that dropping comes to an end."""
         leaving = np.array([b for b in self.blocks[self.idle] if b not in self.dropped], np.int64)
         for b in leaving:
             del self.rows[b], self.columns[b], self.used[b]
@@ -270,7 +255,7 @@ class _Working:
         return min(losses) + program.alpha * program.penalty.value(whole)
 
     def _judge(self, W, inner):
-        """Find the idle blocks, and leave the points that the multipliers prove bounds with to the pricing."""
+        """Mark the idle blocks, and write the points with which the multipliers prove bounds to `start.points`."""
         program = self.program
         H = program.design.rmatvec(inner.V, self.blocks)
         first = 0
@@ -285,7 +270,7 @@ class _Working:
         self.idle = norms < IDLE_PART * slack * norms.max(initial=0.0)
 
     def _join(self, Q, tight):
-        """Let rows join that are violated, and tight where blocks are projected; return whether there are any."""
+        """Add rows that are violated, or tight where blocks are projected; return whether there are any."""
         joined = 0
         for k, b in enumerate(self.blocks):
             rows = [self.used[b], tight[k][tight[k] >= 0]]

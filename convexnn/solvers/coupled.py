@@ -37,36 +37,14 @@ EQUAL = 1e-12
 
 
 def is_coupled(program):
-    """Return whether the blocks of a program touch several outputs.
-
-    Parameters
-    ----------
-    program : Program
-        The program.
-    """
+    """Return whether the blocks of a program touch several outputs."""
     return isinstance(program.penalty, Nuclear) or isinstance(program.design, DirectedDesign)
 
 
 def joint_direction(sub, center, point, curvature, residual):
-    """Return the Newton direction of a proximal point step.
+    """Return the Newton direction dZ (n_samples, n_outputs) of a proximal point step of coupled outputs.
 
-    Parameters
-    ----------
-    sub : Subproblem
-        A program of coupled outputs over its working set.
-    center : Center
-        Where the proximal point step starts, of `newton`.
-    point : Point
-        A point of its equation, of `newton`.
-    curvature : ndarray of shape (n_samples, n_outputs) or (n_samples, n_outputs, n_outputs)
-        The curvature of the loss.
-    residual : ndarray of shape (n_samples, n_outputs)
-        The residual.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_outputs)
-        dZ.
+    `curvature` has the shape of `residual`, or (n_samples, n_outputs, n_outputs) where the loss is not separable.
     """
     program, loss = sub.program, center.loss
     active = np.flatnonzero(point.W.any(axis=(1, 2)))
@@ -151,7 +129,7 @@ def _roots(sub, center, point, active):
 
 
 def _of_lengths(T, offsets):
-    """Return the derivative of the threshold of the lengths of projections, a map of gradients, of its `_roots`."""
+    """Return the derivative of the threshold of the lengths of projections, a map of gradients, from its `_roots`."""
     M = np.array([part @ part.T for part in np.split(T, offsets[1:-1], axis=1)])
     return lambda G: M @ G
 

@@ -28,39 +28,16 @@ SMOOTHING = 0.05
 
 
 class _Stopped(Exception):
-    """The observer wants to stop."""
+    """Raised in an objective or a callback to leave L-BFGS: the observer wants to stop, or the time is up."""
 
 
 def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=np.float64, smoothing=SMOOTHING):
-    """Move neurons downhill.
+    """Move neurons downhill by L-BFGS; return U, signs, outputs and beta.
 
-    Parameters
-    ----------
-    program : Program
-        Gives data, loss, alpha and the free columns (their orthonormal basis is used); its patterns are not used.
-    U : ndarray of shape (n_neurons, n_features)
-        Neurons as blocks, w |a|, not zero.
-    signs : ndarray of shape (n_neurons,)
-        Their output signs.
-    outputs : integer array of shape (n_neurons,)
-        Their outputs.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the basis of the free columns.
-    max_iter : int
-        Iterations of L-BFGS.
-    ftol : float
-        Relative decrease of the objective in an iteration at which the descent ends.
-    observe : callable
-        Called without arguments after every iteration; a true value ends the descent.
-    dtype : type, default=np.float64
-        Precision of the activations; sums over samples are in double precision.
-    smoothing : float, default=0.05
-        Width of the smoothing of losses with kinks, relative to the mean of |Y|.
-
-    Returns
-    -------
-    U, signs, outputs, beta
-        The neurons and coefficients reached; neurons may have changed their sign or died.
+    U holds blocks w |a| (n_neurons, n_features), not zero at first; neurons may change their sign, or end at zero. The
+    patterns of `program` are not used. The descent ends at a relative decrease of `ftol`, or when `observe()`, called
+    after every iteration, is true. `dtype` is that of activations and products with them, `smoothing` the width for
+    losses with kinks, relative to the mean of |Y|.
     """
     design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
     slope, (m, d), n_outputs = design.slope, U.shape, Y.shape[1]
@@ -119,25 +96,9 @@ def descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe, dtype=
 
 
 def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, dtype=np.float64, smoothing=SMOOTHING):
-    """Move neurons with output weights of their own downhill.
+    """Move neurons with hidden weights U and output weights A (n_neurons, n_outputs) downhill; return U, A and beta.
 
-    Parameters
-    ----------
-    program : Program
-        As of `descend`.
-    U : ndarray of shape (n_neurons, n_features)
-        Hidden weights.
-    A : ndarray of shape (n_neurons, n_outputs)
-        Output weights.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the basis of the free columns.
-    max_iter, ftol, observe, dtype, smoothing
-        As of `descend`.
-
-    Returns
-    -------
-    U, A, beta
-        The weights and coefficients reached.
+    The options are those of `descend`.
     """
     design, Y, alpha, basis = program.design, program.Y, program.alpha, program.free_basis[0]
     loss = program.loss.smoothed(Y, np.zeros_like(Y), smoothing * (np.abs(Y).mean() or 1.0))

@@ -33,17 +33,7 @@ COUPLED_COLUMNS = 3000
 def direction_of_output(face, h, residual):
     """Solve (I + step C C' H) dZ = residual on the side of C that is cheaper, for the samples with curvature alone.
 
-    Parameters
-    ----------
-    face : Face
-        The active blocks of an output.
-    h, residual : ndarray of shape (n_samples,)
-        The curvature of the loss, and the residual.
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        The direction dZ.
+    `h`, the diagonal of H, `residual` and dZ have shape (n_samples,).
     """
     curved = np.flatnonzero(h > FLAT * face.loss.smoothness)
     if face.n_columns == 0 or len(curved) == 0:
@@ -65,25 +55,7 @@ def direction_of_output(face, h, residual):
 def coupled_direction(sub, center, point, H, residual):
     """Return dZ = residual - C (I / step + C' H C)^-1 C' H residual, for the columns C of all outputs.
 
-    The columns of an output touch its predictions alone.
-
-    Parameters
-    ----------
-    sub : Subproblem
-        The program over the working set.
-    center : Center
-        Where the proximal point step starts.
-    point : Point
-        A point of its equation.
-    H : ndarray of shape (n_samples, n_outputs, n_outputs)
-        The curvature of the loss.
-    residual : ndarray of shape (n_samples, n_outputs)
-        The residual.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_outputs)
-        The direction dZ.
+    The columns of an output touch its predictions alone; H has shape (n_samples, n_outputs, n_outputs).
     """
     outputs = range(residual.shape[1])
     factors = [Face(sub, center, point, c).factor() for c in outputs]
@@ -115,19 +87,7 @@ def coupled_direction(sub, center, point, H, residual):
 
 
 class Face:
-    """The active blocks of an output of a point: their projections P and patterns, and c of the module docstring.
-
-    Parameters
-    ----------
-    sub : Subproblem
-        The program over the working set.
-    center : Center
-        Where the proximal point step starts.
-    point : Point
-        A point of its equation.
-    output : int
-        The output.
-    """
+    """The active blocks of an output of a point: their projections P and patterns, and c of the module docstring."""
 
     def __init__(self, sub, center, point, output):
         step, free_step = center.step, center.free_step
@@ -245,21 +205,9 @@ def _by_gradients(face, h, residual, curved):
 
 
 def conjugate_gradients(product, right, tol):
-    """Solve S x = right for a positive definite S, in units of the right side: its own squares may underflow.
+    """Solve S x = right for a positive definite S, product(x) = S x, to a relative residual of `tol`.
 
-    Parameters
-    ----------
-    product : callable
-        Returns S x for x of shape (n,).
-    right : ndarray of shape (n,)
-        The right side.
-    tol : float
-        Compared with the relative residual.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        The solution, or what `CG_ITERATIONS` give.
+    It works in units of the right side, whose squares may underflow, and stops after `CG_ITERATIONS` in any case.
     """
     unit = np.abs(right).max() or 1.0
     operator = LinearOperator((len(right),) * 2, matvec=lambda x: product(np.ravel(x)), dtype=np.float64)

@@ -50,25 +50,10 @@ ON_WALL, CROSSING_TOL = 1e-11, 1e-11
 
 
 def solve_factors(neurons, loss, tol, over, max_steps=60):
-    """Minimise phi from some neurons.
+    """Minimise phi from some neurons; return those reached, balanced, at which phi is no larger.
 
-    Parameters
-    ----------
-    neurons : Neurons
-        Where to start.
-    loss : object
-        The loss, smooth.
-    tol : float
-        Absolute decrease that a Newton step has to promise for another one.
-    over : callable
-        Whether to stop, asked at each step.
-    max_steps : int, default=60
-        Most steps.
-
-    Returns
-    -------
-    Neurons
-        Those reached, balanced: phi is no larger.
+    The loss is smooth. The descent ends where a Newton step promises an absolute decrease of at most `tol`, or where
+    `over()`.
     """
     neurons, shift, t = neurons.balanced(), FIRST_SHIFT, 1.0 / neurons.program.alpha
     value = neurons.value(loss)
@@ -90,7 +75,7 @@ def solve_factors(neurons, loss, tol, over, max_steps=60):
 def _descend(neurons, loss, value, t):
     """Make a projected gradient step, of length t or less; cross the walls that are worth it.
 
-    Returns the neurons, phi there, orthonormal bases of the faces that they are on, and the next length.
+    Return the neurons, phi there, orthonormal bases of the faces that they are on, and the next length.
     """
     program = neurons.program
     if isinstance(program.cones, FreeCones) or not len(neurons):
@@ -119,7 +104,7 @@ def _descend(neurons, loss, value, t):
 
 
 def _cross(neurons, tight, reactions, V):
-    """Change the sides of tight rows behind which phi falls, and take them away from the tight rows.
+    """Change the sides of tight rows behind which phi falls, and drop these from `tight`, in place; return the neurons.
 
     The reactions of the walls are sum_k mu_k s_k x_k, for sides s and a multiplier mu_k >= 0 for each tight row.
     """

@@ -29,24 +29,10 @@ NORM_MARGIN = 1.05
 
 
 def solve_fista(sub, start, tol, observe):
-    """Solve a subproblem to a relative gap.
+    """Solve a subproblem to a relative gap of `tol` over its blocks; return an Iterate.
 
-    Parameters
-    ----------
-    sub : Subproblem
-        The program over the working set.
-    start : Iterate
-        Feasible blocks; its dual vector and step are not used.
-    tol : float
-        Compared with the relative gap over the blocks of `sub`.
-    observe : callable
-        Called as observe(W, beta, objective) where the gap is computed, and in between without arguments; a true value
-        stops the solver.
-
-    Returns
-    -------
-    Iterate
-        Feasible blocks, and the dual vector.
+    The dual vector and the step of `start` are not used. A true value of `observe` stops the solver; it is called as
+    observe(W, beta, objective) where the gap is computed, and in between without arguments.
     """
     program, loss, Y = sub.program, sub.program.loss, sub.program.Y
     step = 1 / max(loss.smoothness * NORM_MARGIN * _squared_norm(sub), np.finfo(float).tiny)

@@ -211,6 +211,7 @@ class _Generation:
                 self.monitor.status = f"done at rank {d}, whose certificate allows for the directions left out,"
 
     def _generate(self):
+        """Solve, price, merge and renew the cells, and move neurons, until the gap is reached or nothing is found."""
         level, idle = 0, 0
         while True:
             if not self.large or idle:
@@ -262,9 +263,11 @@ class _Generation:
         return self._cells_of(*random_neurons(self.program, self.searches[0].units, self.rng))
 
     def _cells_of(self, U, signs, outputs):
+        """Return bits, signs, points and W of neurons, with the patterns of search, as `CellPool.take` takes them."""
         return self.searches[0].bits(U), *self.pool.cells_of(U, signs, outputs)[1:]
 
     def _take(self, *cells):
+        """Replace the cells at hand by those given to `CellPool.take`, and show the point to the monitor."""
         self.pool.take(*cells)
         self._observe(self.pool.W, self.beta)
 

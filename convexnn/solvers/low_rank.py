@@ -31,26 +31,10 @@ PATIENCE = 8
 
 
 def solve_low_rank(sub, start, tol, observe):
-    """Solve a subproblem whose penalty is a sum of nuclear norms to a relative gap, by neurons of its blocks.
+    """Solve a subproblem of nuclear norms to a relative gap of `tol` over its blocks, by neurons; return an Iterate.
 
-    Singular vectors of X' D_b V of values above alpha join as neurons; `solve_factors` moves all of them.
-
-    Parameters
-    ----------
-    sub : Subproblem
-        The program over the working set.
-    start : Iterate
-        Blocks, and a dual vector.
-    tol : float
-        Compared with the relative gap over the blocks of `sub`.
-    observe : callable
-        Called as observe(W, beta, objective) where the gap is computed, and in between without arguments; a true value
-        stops the solver.
-
-    Returns
-    -------
-    Iterate
-        Blocks, and the dual vector.
+    A true value of `observe` stops the solver; it is called as observe(W, beta, objective) where the gap is computed,
+    and in between without arguments.
     """
     program, loss, Y = sub.program, sub.program.loss, sub.program.Y
     W, beta = start.W, start.beta

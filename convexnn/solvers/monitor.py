@@ -42,25 +42,10 @@ NO_MINIMUM = "stopped at a loss without a minimum (bias and skip separate the cl
 
 
 def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbose, scope=None, finish=None):
-    """Run a solver under a monitor.
+    """Call `iterate(monitor)` with a new Monitor; return the best point as a Solution, whatever ended the run.
 
-    Parameters
-    ----------
-    iterate : callable
-        Called with the monitor; returns when it is done or the monitor says that it is over.
-    program : Program
-        What is solved.
-    tol, max_iter, time_limit, callback, verbose
-        Options of solvers, checked here.
-    scope : str or None, default=None
-        Scope of the certificate; None is that of the program.
-    finish : callable or None, default=None
-        What becomes of the solution; brief where the time of the call is up.
-
-    Returns
-    -------
-    Solution
-        The best point found, whatever ended the run.
+    Raise TypeError or ValueError where an option is invalid. `scope` None is that of the program. `finish` turns the
+    solution into the one returned, and is brief where the time of the call is up.
     """
     check_positive("tol", tol)
     max_iter = None if max_iter is None else check_count("max_iter", max_iter)
@@ -101,24 +86,9 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
 
 
 def check_blocks(program, W_init):
-    """Return the blocks to start from, zeros where there are none.
+    """Return a copy of W_init, zeros of `program.block_shape` for None.
 
-    Parameters
-    ----------
-    program : Program
-        Whose blocks they are.
-    W_init : array-like or None
-        What the user gave.
-
-    Returns
-    -------
-    ndarray of shape (n_blocks, n_features, n_outputs)
-        A copy.
-
-    Raises
-    ------
-    ValueError
-        If W_init is not finite or has another shape.
+    Raise ValueError where it is not real and finite, or has another shape.
     """
     if W_init is None:
         return np.zeros(program.block_shape)
@@ -134,18 +104,7 @@ def check_blocks(program, W_init):
 
 
 def check_generated(program: Program) -> None:
-    """Check that the patterns of a program can be generated.
-
-    Parameters
-    ----------
-    program : Program
-        The program.
-
-    Raises
-    ------
-    ValueError
-        If they have to be given.
-    """
+    """Raise ValueError where the patterns of a program have to be given and cannot be generated."""
     program.require_blocks()
     architecture, activation = program.architecture, program.architecture.activation
     if not architecture.constrained:
@@ -165,20 +124,9 @@ def check_generated(program: Program) -> None:
 class Monitor:
     """The best feasible point of a program, the best lower bound, and whether to stop.
 
-    Parameters
-    ----------
-    program : Program
-        The program solved.
-    max_iter : int or None
-        Limit of the number of records.
-    time_limit : float or None
-        Limit in seconds as the user gave it; the deadline of the call is what ends the run.
-    callback : callable or None
-        Called with every record; a true value stops the solver.
-    progress : Progress
-        Is shown every record, and how the run ended.
-    scope : str or None, default=None
-        Scope of the certificate; None is that of the program.
+    `max_iter` limits the records, each of which is passed to `callback`, where a true value ends the run, and shown by
+    `progress`. `time_limit` is what the user gave, in seconds; the deadline of the call is what ends the run. `scope`
+    None is that of the program.
     """
 
     def __init__(self, program, max_iter, time_limit, callback, progress, scope=None):
@@ -249,7 +197,7 @@ class Monitor:
         return is_up() or self.elapsed > (1 - self.reserve) * self.seconds
 
     def offer(self, W, blocks, beta, program=None, slack=0.0):
-        """Take a feasible point if it is the best so far, or has fewer blocks and is by `slack` above at most.
+        """Take a feasible point if it is the best so far, or has fewer blocks and is worse by a part `slack` at most.
 
         The point has the rows W of `blocks` of `program`, the one solved or one over other patterns.
         """

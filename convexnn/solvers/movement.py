@@ -24,27 +24,11 @@ FIRST_NEWTON_STEPS, NEWTON_STEPS, NEWTON_PART, LEAST_DECREASE = 40, 15, 0.01, 1e
 
 
 def move_neurons(program, neurons, *, gap, tol, thin, observe):
-    """Move neurons downhill, across walls.
+    """Move neurons downhill, across walls, by L-BFGS or, where cells are `thin`, by Newton's method.
 
-    Parameters
-    ----------
-    program : Program
-        Gives data, loss, alpha and the free columns; its patterns are not used.
-    neurons : tuple
-        U, signs, outputs and beta, as `descend` takes them.
-    gap : float
-        The relative gap known; 1 for neurons that are far from any optimum.
-    tol : float
-        The relative gap wanted.
-    thin : bool
-        Whether cells are thin.
-    observe : callable
-        Called without arguments after every step; a true value ends the descent.
-
-    Returns
-    -------
-    U, signs, outputs, beta
-        The neurons and coefficients reached; neurons may have changed their sign or be gone.
+    `neurons` are U, signs, outputs and beta, taken and returned as by `descend`: signs may change, neurons may be gone.
+    `gap` is the relative gap known, 1 far from any optimum, `tol` the one wanted. A true value of `observe()` ends the
+    descent.
     """
     first, ftol = gap >= 1.0, DESCENT_PART * tol
     if thin and not first:
@@ -67,23 +51,9 @@ def move_neurons(program, neurons, *, gap, tol, thin, observe):
 
 
 def random_neurons(program, units, rng):
-    """Return neurons to start from.
+    """Return U (n_neurons, n_features), signs and outputs of small random neurons to start from.
 
-    Parameters
-    ----------
-    program : Program
-        Gives data and outputs.
-    units : ndarray of shape (n_features,)
-        Units of the coordinates.
-    rng : RandomState
-        Their source.
-
-    Returns
-    -------
-    U : ndarray of shape (n_neurons, n_features)
-        Small ones, in any direction.
-    signs, outputs : ndarray of shape (n_neurons,)
-        Any of them.
+    `units` (n_features,) are those of the coordinates.
     """
     (rows, d), n_outputs = program.design.X.shape, program.Y.shape[1]
     afforded = DESCENT_WORK / (rows * d * np.sqrt(program.design.n_patches))

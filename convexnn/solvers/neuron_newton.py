@@ -58,31 +58,10 @@ BATCHES, FEWEST_NEURONS = 8, 48
 
 
 def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
-    """Move neurons downhill by Newton's method.
+    """Move neurons downhill by Newton's method; return U, signs, outputs and beta, perhaps of fewer neurons.
 
-    Parameters
-    ----------
-    program : Program
-        Gives data, loss, alpha and the free columns (their orthonormal basis is used); its patterns are not used.
-    U : ndarray of shape (n_neurons, n_features)
-        Neurons as blocks, w |a|, not zero.
-    signs : ndarray of shape (n_neurons,)
-        Their output signs.
-    outputs : integer array of shape (n_neurons,)
-        Their outputs.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the basis of the free columns.
-    max_iter : int
-        Most Newton steps.
-    ftol : float
-        Relative decrease of the objective that is promised by a step at which the descent ends.
-    observe : callable
-        Called without arguments after every step; a true value ends the descent.
-
-    Returns
-    -------
-    U, signs, outputs, beta
-        The neurons and coefficients reached; some neurons may be gone.
+    The arguments are those of `descend`, but `max_iter` counts Newton steps, and the descent ends where a step promises
+    a relative decrease of `ftol` at most.
     """
     if not len(U):
         return U, signs, outputs, beta
@@ -103,25 +82,12 @@ def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe)
 
 
 def _angle(program, part):
-    """Return an angle given in units of those between the walls."""
+    """Return `part` times the angle between the walls, at most `LARGEST_WIDTH`, in radians."""
     return min(LARGEST_WIDTH, part * program.design.X.shape[1] / len(program.design.X))
 
 
 def merge_close(program, U, signs, outputs):
-    """Put neurons together that the smoothing does not tell apart.
-
-    Parameters
-    ----------
-    program : Program
-        Gives data.
-    U, signs, outputs
-        Neurons, as `newton_descend` takes them.
-
-    Returns
-    -------
-    U, signs, outputs
-        Neurons of the same sign and output within an angle as one.
-    """
+    """Add up neurons of one sign and output that the first smoothing does not tell apart; return U, signs, outputs."""
     if not len(U):
         return U, signs, outputs
     angle = _angle(program, FIRST_WIDTH)
@@ -279,6 +245,7 @@ class _Neurons:
         return hidden
 
     def _map(self, part, count):
+        """Call part(batch) for the batches of `count` neurons, in threads."""
         map_batches(part, list(gen_batches(count, max(FEWEST_NEURONS, -(-count // BATCHES)))) if count else [])
 
     def _predict(self, hidden):
@@ -287,7 +254,10 @@ class _Neurons:
 
 
 def _minimise(H, shifts, g, U):
-    """Return the p of the least g'p + p'(H + shifts)p / 2 where no neuron turns round, nearly: -u_j is its end."""
+    """Return, nearly, the p that minimises g'p + p'(H + shifts)p / 2 and turns no neuron round.
+
+    A neuron that would turn round ends at zero, p_j = -u_j. p is zero where the system is not positive definite.
+    """
     m, d = U.shape
     H = H.copy()  # in single precision
     for j in range(m):
@@ -315,7 +285,7 @@ def _minimise(H, shifts, g, U):
 
 @kernel(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def _activations(X, lengths, U, width, slope, n_patches, hidden):
-    """Write the activations of neurons, the columns of U, added up over the patches of each sample."""
+    """Write the activations of neurons, the columns of U, added up over the patches of each sample, to `hidden`."""
     d, m = U.shape
     widths, t, total = np.maximum(width * np.sqrt((U * U).sum(axis=0)), TINY), np.empty(m), np.empty(m)
     for i in range(len(hidden)):
@@ -337,7 +307,7 @@ def _activations(X, lengths, U, width, slope, n_patches, hidden):
 
 @kernel(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def _expand(X, lengths, U, width, slope, n_patches, J):
-    """Write the derivatives of the activations of neurons, the columns of U."""
+    """Write the derivatives of the activations of neurons, columns of U, to J (n_samples, n_neurons, n_features)."""
     d, m = U.shape
     width, sizes = max(width, TINY), np.sqrt((U * U).sum(axis=0))
     t, along, total = np.empty(m), np.empty(m), np.empty((d, m))
@@ -363,7 +333,7 @@ def _expand(X, lengths, U, width, slope, n_patches, J):
 
 @kernel(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _bend(X, lengths, weights, unit, width, K):
-    """Write sum_k weights_k r'' at a unit vector."""
+    """Add sum_k weights_k r'' at a unit vector to K (n_features, n_features)."""
     d, total = len(unit), 0.0
     y = np.empty(d)
     for k in range(len(X)):

@@ -27,20 +27,12 @@ MAX_HALVINGS = 60
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """Neurons with their cells.
+    """Neurons u_j a_j' with their cells.
 
-    Parameters
-    ----------
-    program : Program
-        The program over the patterns of the neurons; its design says how hidden activations become predictions.
-    blocks : integer array of shape (n_neurons,)
-        The block of each neuron in the program, of positive sign; neurons may share it.
-    U : ndarray of shape (n_neurons, n_features)
-        Hidden weights, in the cones.
-    A : ndarray of shape (n_neurons, n_columns)
-        Output weights, for every patch where these have their own.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the basis of the free columns.
+    `program` is over their patterns, and `blocks` (n_neurons,) are the blocks of positive sign in it, which neurons may
+    share. `U` (n_neurons, n_features) is in the cones, `A` (n_neurons, n_columns) has columns for every patch where
+    these have output weights of their own, and `beta` (n_free, n_outputs) are coefficients of the basis of the free
+    columns.
     """
 
     program: object
@@ -54,21 +46,9 @@ class Neurons:
 
     @classmethod
     def in_cells(cls, program, patterns, U, A, beta):
-        """Make neurons of cells, one pattern each.
+        """Make neurons in the cells of `patterns`, onto which U is projected.
 
-        Parameters
-        ----------
-        program : Program
-            Any program of the same data.
-        patterns : ndarray of bool, shape (n_neurons, n_rows)
-            Cells; two may be the same.
-        U, A, beta : ndarray
-            As above; U is projected onto the cones.
-
-        Returns
-        -------
-        Neurons
-            The neurons.
+        `patterns` (n_neurons, n_rows) are booleans, and two may be the same; `program` may be any of the same data.
         """
         bits = np.packbits(patterns, axis=1).reshape(len(U), -(-len(program.design.X) // 8))
         over = program.over(Arrangements(bits, np.zeros((len(U), 0)), len(program.design.X)))
@@ -139,21 +119,9 @@ class Neurons:
 
 
 def enlarge(neurons, n_new, loss):
-    """Scale new neurons, all alike, so that phi falls by as much as it does, nearly.
+    """Scale the last `n_new` neurons, along which phi falls, all alike, so that it falls by as much as it can, nearly.
 
-    Parameters
-    ----------
-    neurons : Neurons
-        Those at hand, then the new ones, along which phi falls.
-    n_new : int
-        Number of new ones.
-    loss : object
-        The loss, smooth.
-
-    Returns
-    -------
-    Neurons
-        With the new ones scaled; without them where phi does not fall.
+    Return the others alone where phi does not fall. The loss is smooth.
     """
     first = len(neurons) - n_new
     old = replace(neurons, blocks=neurons.blocks[:first], U=neurons.U[:first], A=neurons.A[:first])

@@ -66,18 +66,10 @@ FIRST_MU, LAST_MU, MU_FACTOR = 1e-1, 1e-7, 0.2
 
 
 class Center(NamedTuple):
-    """Where a proximal point step starts, its steps, and the loss of its equation.
+    """Where a proximal point step starts, its steps, and the loss of its equation, smoothed where it has kinks.
 
-    Parameters
-    ----------
-    loss : object
-        The loss, smoothed where it has kinks.
-    W : ndarray of shape (n_selected, n_features, n_outputs)
-        Blocks.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the basis of the free columns.
-    step, free_step : float
-        The steps of the two.
+    `W` (n_selected, n_features, n_outputs) has the step `step`, and `beta` (n_free, n_outputs), coefficients of the
+    basis of the free columns, `free_step`.
     """
 
     loss: object
@@ -88,18 +80,10 @@ class Center(NamedTuple):
 
 
 class Point(NamedTuple):
-    """The equation of a proximal point step at some predictions.
+    """The equation of a proximal point step at predictions Z (n_samples, n_outputs).
 
-    Parameters
-    ----------
-    Z : ndarray of shape (n_samples, n_outputs)
-        The predictions.
-    P, W : ndarray of shape (n_selected, n_features, n_outputs)
-        The projections and their prox.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the basis of the free columns.
-    phi : float
-        The function that Newton's method minimises.
+    `P` are projections and `W` their prox, both (n_selected, n_features, n_outputs); `beta` (n_free, n_outputs) are
+    coefficients of the basis of the free columns, and `phi` is what Newton's method minimises.
     """
 
     Z: np.ndarray
@@ -110,24 +94,10 @@ class Point(NamedTuple):
 
 
 def solve_newton(sub, start, tol, observe):
-    """Solve a subproblem to a relative gap.
+    """Solve a subproblem to a relative gap of `tol` over its blocks; return an Iterate, with the step to go on with.
 
-    Parameters
-    ----------
-    sub : Subproblem
-        The program over the working set.
-    start : Iterate
-        Feasible blocks, a dual vector near that of the solution, and the step, 0 for the default.
-    tol : float
-        Compared with the relative gap over the blocks of `sub`.
-    observe : callable
-        Called after each proximal point step as observe(W, beta, objective), and in between without arguments; a true
-        value stops the solver.
-
-    Returns
-    -------
-    Iterate
-        Feasible blocks, the dual vector, and the step to go on with.
+    The step of `start` is 0 for the default. A true value of `observe` stops the solver; it is called as
+    observe(W, beta, objective) after each proximal point step, and in between without arguments.
     """
     program = sub.program
     size = program.design.squared_norm or 1.0
@@ -165,7 +135,7 @@ def solve_newton(sub, start, tol, observe):
 def _proximal_point(sub, center, Z, square, observe):
     """Solve the equation of a proximal point step until |residual|^2 <= square.
 
-    Return a Point, Newton's steps, and whether it is solved.
+    Return a Point, the number of Newton steps, and whether it is solved.
     """
     loss, Y = center.loss, sub.program.Y
     noise = max(1e-12, 10 * float(np.finfo(sub.products.X.dtype).eps))
@@ -209,6 +179,7 @@ def _direction(sub, center, point, curvature, residual):
 
 
 def _evaluate(sub, center, Z):
+    """Return the Point of the equation at predictions Z; the tight rows of `sub` are updated."""
     loss, Y, step, free_step = center.loss, sub.program.Y, center.step, center.free_step
     V = -loss.grad(Y, Z)
     P, W = sub.prox(center.W + step * sub.adjoint(V), step)

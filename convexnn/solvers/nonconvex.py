@@ -14,23 +14,9 @@ __all__ = ["objective_and_grad", "split_weights"]
 
 
 def objective_and_grad(theta: np.ndarray, data: Sequence, alpha: float) -> tuple[float, np.ndarray]:
-    """Return F and its gradient on the samples of `data`.
+    """Return F and its gradient in theta on the samples of `data`, (R, C, y, mask).
 
-    Parameters
-    ----------
-    theta : ndarray of shape (n_hidden_features * n_neurons + n_neurons + n_free,)
-        The weights.
-    data : sequence of arrays
-        (R, C, y, mask): mask of shape (n_samples, n_neurons) tells which gated neurons are on, and is None for ReLUs.
-    alpha : float
-        Strength of the weight decay.
-
-    Returns
-    -------
-    value : float
-        F(theta).
-    grad : ndarray of the shape of theta
-        Its gradient.
+    mask (n_samples, n_neurons) tells which gated neurons are on, and is None for ReLUs.
     """
     rows, free, y, mask = data
     H, a, beta = split_weights(theta, data)
@@ -52,23 +38,9 @@ def objective_and_grad(theta: np.ndarray, data: Sequence, alpha: float) -> tuple
 
 
 def split_weights(theta: np.ndarray, data: Sequence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return H, a and beta as views of theta.
+    """Return H (n_hidden_features, n_neurons), a (n_neurons,) and beta (n_free,) as views of theta.
 
-    Parameters
-    ----------
-    theta : ndarray of shape (n_hidden_features * n_neurons + n_neurons + n_free,)
-        The weights.
-    data : sequence of arrays
-        (R, C, y, mask), as in `objective_and_grad`.
-
-    Returns
-    -------
-    H : ndarray of shape (n_hidden_features, n_neurons)
-        Hidden weights.
-    a : ndarray of shape (n_neurons,)
-        Output weights.
-    beta : ndarray of shape (n_free,)
-        Coefficients of the free columns.
+    `data` is that of `objective_and_grad`.
     """
     p, n_free = data[0].shape[1], data[1].shape[1]
     m = (len(theta) - n_free) // (p + 1)

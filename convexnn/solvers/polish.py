@@ -16,21 +16,9 @@ SPLIT_COSINE = 1 - 1e-4
 
 
 def polish(program, W, beta):
-    """Make blocks feasible, sparse and unsplit without raising the objective by more than rounding.
+    """Make blocks that are nearly in their cones feasible, sparse and unsplit; return them.
 
-    Parameters
-    ----------
-    program : Program
-        The program.
-    W : ndarray of shape (n_blocks, n_features, n_outputs)
-        Blocks, nearly in their cones.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the free columns.
-
-    Returns
-    -------
-    ndarray of the shape of W
-        Blocks in their cones; the objective is at most 1 + 2e-10 times that of the projected blocks.
+    The objective is at most 1 + 2e-10 times that of the projected blocks.
     """
     blocks = np.flatnonzero(W.any(axis=(1, 2)))
     W = W.copy()

@@ -240,10 +240,12 @@ def _run(program, solver, options, verbose):
 
 
 def _n_nonzeros(program):
+    """Return the number of nonzeros of the program written out whole."""
     return program.design.n_blocks * program.design.X.size * program.Y.shape[1]
 
 
 def _check_size(program):
+    """Raise ValueError where the program is too large to be written out whole."""
     n_nonzeros = _n_nonzeros(program)
     if n_nonzeros > MAX_NONZEROS:
         raise ValueError(
@@ -253,6 +255,7 @@ def _check_size(program):
 
 
 def _solve_by_cvxpy(problem, solver, options, verbose):
+    """Solve the problem by the first of `_attempts` that does not fail; raise RuntimeError where all fail."""
     import cvxpy as cp
 
     attempts = _attempts(solver, options)
@@ -266,6 +269,10 @@ def _solve_by_cvxpy(problem, solver, options, verbose):
 
 
 def _solver_options(solver, tol, max_iter, time_limit):
+    """Return the tolerance and the limits as options of a solver, none if it is not in `OPTION_NAMES`.
+
+    Raise ValueError where it is not installed, or where limits are given that it does not take.
+    """
     import cvxpy as cp
 
     installed = cp.installed_solvers()

@@ -14,16 +14,9 @@ __all__ = ["Iterate", "Subproblem"]
 class Iterate(NamedTuple):
     """A point of an inner solver.
 
-    Parameters
-    ----------
-    W : ndarray of shape (n_selected, n_features, n_outputs)
-        Feasible blocks.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the basis of the free columns.
-    V : ndarray of shape (n_samples, n_outputs)
-        A dual vector.
-    step : float
-        The step of the prox, 0 where the solver is to choose it.
+    `W` (n_selected, n_features, n_outputs) are feasible blocks, `beta` (n_free, n_outputs) coefficients of the basis
+    of the free columns, `V` (n_samples, n_outputs) is a dual vector, and `step` that of the prox, 0 where the solver
+    is to choose it.
     """
 
     W: np.ndarray
@@ -33,20 +26,11 @@ class Iterate(NamedTuple):
 
 
 class Subproblem:
-    """The program over `blocks` alone.
+    """The program over `blocks` (n_selected,) alone; the others are zero.
 
-    Parameters
-    ----------
-    program : Program
-        The whole program.
-    blocks : integer array of shape (n_selected,)
-        The blocks kept; the others are zero.
-    tight : int32 array of shape (n_selected, n_features, n_outputs)
-        Likely tight rows of their projections, the warm start of the cones; updated.
-    products : Design
-        The design used in products: that of the program, or its single precision copy.
-    points : ndarray of shape (n_selected, n_features) or None, default=None
-        A vector in the cell of each block, nearly, where that is known: projections onto thin cells are faster by it.
+    `tight` (n_selected, n_features, n_outputs), int32, are likely tight rows of their projections, updated in place.
+    `products` is the design of the program or its single precision copy. `points` (n_selected, n_features) are vectors
+    in the cells, nearly, or None: with them projections onto thin cells are faster.
     """
 
     def __init__(self, program, blocks, tight, products, points=None):

@@ -28,34 +28,11 @@ LAST_SMOOTHING = 0.01
 
 
 def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_limit=None, verbose=0, random_state=None):
-    """Train a network by descent alone.
+    """Train a network by descent alone; return a Solution over the patterns of its neurons, whose gap is not known.
 
-    Parameters
-    ----------
-    program : Program
-        Of a network whose patterns are those of its weights: its own patterns matter for `W_init` only.
-    W_init : ndarray of shape (n_blocks, n_features, n_outputs) or None, default=None
-        Blocks to start from, such as those of a solution at another alpha.
-    tol : float, default=1e-2
-        Descent ends at a relative decrease of a small part of it. No gap is known.
-    max_iter : int or None, default=None
-        Limit of the iterations of L-BFGS; None is 200, or 100 from a solution.
-    time_limit : float or None, default=None
-        Limit in seconds.
-    verbose : int or bool, default=0
-        As of `solve_generation`.
-    random_state : int, RandomState instance or None, default=None
-        Source of the random neurons.
-
-    Returns
-    -------
-    Solution
-        Over the patterns of its neurons. Its bound is 0: nothing is known of the gap.
-
-    Warns
-    -----
-    ConvergenceWarning
-        Always, as the gap is not known.
+    The patterns of `program` matter for W_init only. Descent ends at a relative decrease of a small part of `tol`, or
+    after `max_iter` iterations (None: 200, or 100 from W_init). The bound is 0 and a ConvergenceWarning is given,
+    unless the zero network is proved optimal before.
     """
     W_init, rng = check_blocks(program, W_init), check_random_state(random_state)
     descend_from = _descend_coupled if program.coupled else _descend_apart

@@ -86,43 +86,10 @@ def solve_vector_generation(
 ):
     """Solve the problem of a network with several outputs and weight decay over all activation patterns.
 
-    Parameters
-    ----------
-    program : Program
-        Made by `build_program`, with arrangements="adaptive" or any patterns: they matter for `W_init` only. Or that of
-        a solution of this solver, perhaps at another alpha.
-    W_init : ndarray of shape (n_blocks, n_features, n_columns) or None, default=None
-        Blocks of the program to start from; None starts from a network trained by L-BFGS.
-    tol : float, default=1e-6
-        Compared with the relative gap of scope "local".
-    max_iter : int or None, default=None
-        Limit of the iterations, each a solve for the neurons at hand and a search over all.
-    time_limit : float or None, default=None
-        Limit in seconds.
-    callback : callable or None, default=None
-        Called with each record of the history; a true value ends the run.
-    verbose : int or bool, default=0
-        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
-    scope : {"auto", "local"}, default="auto"
-        Both end when search finds no neuron that lowers the objective, which proves nothing.
-    random_state : int, RandomState instance or None, default=None
-        Source of the starts of descent and search.
-
-    Returns
-    -------
-    Solution
-        The best network found; its program has a block for each neuron, with its cell and its direction of outputs, so
-        that W has shape (n_neurons, n_features, 1). `recover` makes the network.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described, or the patterns of the network are not those of its weights.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
+    The arguments are those of `solve_generation`, and `program` may be that of a solution of this solver. Scopes "auto"
+    and "local" both end when search finds no neuron that lowers the objective, which proves nothing. The program of the
+    solution has a block for each neuron, with its cell and direction of outputs: W has shape
+    (n_neurons, n_features, 1).
     """
     check_choice("scope", scope, ("auto", "local"))
     _check_supported(program)
@@ -138,6 +105,7 @@ def solve_vector_generation(
 
 
 def _check_supported(program):
+    """Raise ValueError where the architecture or the loss is not one of `solve_vector_generation`."""
     architecture = program.architecture
     if not architecture.constrained or not program.penalty.rotation_invariant or architecture.hidden_norm != "l2":
         raise ValueError(
@@ -172,23 +140,10 @@ def _directed(program, U, directions, source=None, index=None):
 
 
 def over_neurons(program, patterns, directions, gates):
-    """Return the program over the cells and the directions of neurons.
+    """Return the program over the cells and the directions of neurons, with a block for each.
 
-    Parameters
-    ----------
-    program : Program
-        Of any patterns.
-    patterns : boolean ndarray of shape (n_neurons, n_rows)
-        The cell of each neuron.
-    directions : ndarray of shape (n_neurons, n_outputs)
-        The unit vectors of their output weights.
-    gates : ndarray of shape (n_neurons, n_features), or (n_neurons, 0) where they are not known
-        A vector in each cell.
-
-    Returns
-    -------
-    Program
-        With a block for each neuron.
+    `patterns` (n_neurons, n_rows) are booleans, and `directions` (n_neurons, n_outputs) unit vectors of output
+    weights. `gates` are vectors in the cells, (n_neurons, n_features), or (n_neurons, 0) where they are not known.
     """
     design = program.design
     bits = np.packbits(patterns, axis=1).reshape(len(patterns), -(-len(design.X) // 8))
@@ -334,9 +289,8 @@ class _VectorGeneration:
     def _price(self, thorough=False):
         """Search for neurons above alpha, and estimate the lower bound; return those found.
 
-        Thoroughly at once, or where a first search finds few.
-
-        Leaves in `climbed` the maxima that the neurons belong to.
+        Search with many starts at once where `thorough`, else where few starts find few. Leaves in `climbed` the maxima
+        that the neurons belong to.
         """
         program, neurons, search = self.program, self.neurons, self.search
         if not (len(neurons) or program.loss.smooth):  # many dual vectors: the best one proves most

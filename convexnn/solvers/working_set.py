@@ -181,23 +181,10 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
 
 
 def start_blocks(program, W, tight=None):
-    """Return the blocks to start from and their rows of W, projected and scaled until they beat zero.
+    """Return the blocks to start from, those of W that are not zero, and their rows, projected and scaled to beat zero.
 
-    Parameters
-    ----------
-    program : Program
-        The program.
-    W : ndarray of shape (n_blocks, n_features, n_outputs)
-        Any blocks.
-    tight : int32 array of the shape of W or None, default=None
-        Likely tight rows, updated.
-
-    Returns
-    -------
-    blocks : integer array of shape (n_selected,)
-        Those that are not zero.
-    W : ndarray of shape (n_selected, n_features, n_outputs)
-        Their projections, times the first of 1, 1/2, 1/4, ... with an objective below that of zero.
+    The scale is the first of 1, 1/2, 1/4, ... with an objective below that of zero. `tight`, likely tight rows of the
+    shape of W, is updated in place.
     """
     tight = np.full(W.shape, -1, np.int32) if tight is None else tight
     blocks = np.flatnonzero(W.any(axis=(1, 2)))

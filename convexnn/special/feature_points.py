@@ -45,19 +45,10 @@ STEEPEST = 1e14
 
 
 def dual_norm(program, V):
-    """Return the dual norm of the penalty, max_k |(X'D_i V)_{i, j in k}|, and its rounding, which keeps bounds bounds.
+    """Return the dual norm of the penalty, max_k |(X'D_i V)_{i, j in k}|, plus its rounding, which keeps bounds valid.
 
-    Parameters
-    ----------
-    program : Program
-        A gated program whose penalty is the sum of the norms of groups of rows, over all blocks.
-    V : ndarray of shape (n_samples, n_outputs)
-        A dual vector.
-
-    Returns
-    -------
-    float
-        The norm plus its rounding: V / max(1, norm / alpha) keeps to V'K_k V <= alpha^2 for all groups.
+    The program is gated, with a penalty that sums the norms of groups of rows over all blocks. V / max(1, norm / alpha)
+    satisfies V'K_k V <= alpha^2 for all groups.
     """
     rounding = np.sqrt(len(program.design.arrangements)) * program.dual_rounding(V)
     return float(program.penalty.norms(program.design.rmatvec(V)).max()) + rounding
@@ -66,14 +57,10 @@ def dual_norm(program, V):
 class InteriorPoints:
     """Iterates of the interior-point method for the dual, and its constraints h(V) <= 0: the groups, then bounds on V.
 
-    V; Z, the predictions with grad L(Z) = -V, bounds aside; b of the orthonormal free columns; the multipliers, first
-    the lam of the groups, and the slacks. The logistic loss and softmax keep to their bounds by themselves.
-
-    Parameters
-    ----------
-    program : Program
-        A gated program whose penalty is the sum of the norms of groups of rows (its `members`), over all blocks. The
-        first V is a multiple of the dual vector at the zero network, inside all constraints.
+    The state is V; Z, the predictions with grad L(Z) = -V, bounds aside; b of the orthonormal free columns; the
+    multipliers, of which the first are the lam of the groups; and the slacks. The logistic loss and softmax keep to
+    their bounds by themselves. The program is as in `dual_norm`; the first V is a multiple of the dual vector at the
+    zero network, strictly inside all constraints.
     """
 
     def __init__(self, program):
@@ -106,24 +93,15 @@ class InteriorPoints:
         return self.multipliers[: len(self.G)]
 
     def blocks(self):
-        """Return the blocks lam_k X'D_i V of the groups that are selected: of lam and the slack one goes to zero.
+        """Return the blocks lam_k X'D_i V, with zero rows for groups that are not selected.
 
-        Returns
-        -------
-        ndarray of shape (n_arrangements, n_features, n_outputs)
-            The blocks; rows of groups that are not selected are zero.
+        Of the lam and the slack of a group one goes to zero; where that is lam, the group is not selected.
         """
         selected = self.lam / self.lam.max() >= self.slack[: len(self.G)] / self.level
         return self.program.design.rmatvec(self.V) * (self.lam * selected)[self.members][:, None]
 
     def lower(self, alpha):
-        """Go on at a smaller alpha, with V in proportion to it and the same predictions of the groups.
-
-        Parameters
-        ----------
-        alpha : float
-            The new strength of the penalty.
-        """
+        """Lower alpha in place, scaling V in proportion; the predictions of the groups stay the same."""
         part = alpha / self.program.alpha
         self.program, self.level = self.program.at(alpha), 0.5 * alpha**2
         self.V, self.G = part * self.V, part * self.G
@@ -134,12 +112,9 @@ class InteriorPoints:
         self.multipliers = np.append(self.lam / part, self.multipliers[m:])
 
     def advance(self):
-        """Take a step of Mehrotra's method.
+        """Take a step of Mehrotra's method in place; return whether it moved.
 
-        Returns
-        -------
-        bool
-            Whether it went anywhere: False where the factor fails or the step is not finite or too short.
+        It does not where the factor fails, or the step is not finite or too short.
         """
         hessian = self._curvature()
         ratios = np.bincount(self._bounds, (self.multipliers / self.slack)[len(self.G) :], self.V.size)

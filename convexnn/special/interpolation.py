@@ -214,7 +214,7 @@ def _check_supported(program, solver, scope):
 
 
 class _Run:
-    """The best exact fit, the bounds, the dual vector and the history."""
+    """The best exact fit so far, the bounds, the dual vector and the history of a run."""
 
     def __init__(self, program, tol, progress):
         self.program, self.tol, self.progress = program, tol, progress
@@ -253,7 +253,7 @@ class _Run:
         self.progress.update(self.history[-1])
 
     def certify(self, objective):
-        """Return what is known of an exact fit of an objective."""
+        """Return the certificate of an exact fit with this objective."""
         proved = uncontradicted(objective, self.proved) if self.scope == "local" else 0.0
         bound = max(uncontradicted(objective, self.bound), proved)
         provisional = self.provisional and bound > proved

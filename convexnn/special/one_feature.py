@@ -27,17 +27,9 @@ ROUNDING = 1e-13
 
 
 def is_spline(program):
-    """Return whether a program is that of a linear spline, and solved fastest as one.
+    """Return whether `solve_one_feature` solves a program: one feature, free hidden biases, ReLUs, squared loss.
 
-    Parameters
-    ----------
-    program : Program
-        Any.
-
-    Returns
-    -------
-    bool
-        Whether it has one feature, free hidden biases, ReLUs and the squared loss, and outputs with penalties apart.
+    Several outputs must have separate penalties (not `coupled`). The patterns are not looked at.
     """
     architecture = program.architecture
     plain = architecture.activation == "relu" and architecture.hidden_bias == "free" and architecture.patches is None
@@ -45,24 +37,10 @@ def is_spline(program):
 
 
 def solve_one_feature(program, *, tol=1e-6, verbose=0, **options):
-    """Solve the problem of a network of one feature over all activation patterns.
+    """Solve the problem of a program for which `is_spline` holds over all activation patterns, whatever its own.
 
-    Parameters
-    ----------
-    program : Program
-        One that `is_spline`; its patterns are not used.
-    tol : float, default=1e-6
-        Compared with the relative gap.
-    verbose : int or bool, default=0
-        0 is silent, 1 and 2 show the result and a summary; on stderr.
-    **options : dict
-        Other options of `solve_generation`, which is called where the spline is not proved (rounding, at an alpha so
-        small that it goes through all points).
-
-    Returns
-    -------
-    Solution
-        Of scope "global"; where the spline is not proved the better one of it and that of `solve_generation`.
+    Where rounding keeps the spline from being proved (an alpha so small that it goes through all points), also run
+    `solve_generation`, which takes the `options`, and return the better solution. The scope of the spline is "global".
     """
     with Progress(verbose) as progress:
         solution = _as_spline(program, tol)
@@ -78,7 +56,7 @@ def solve_one_feature(program, *, tol=1e-6, verbose=0, **options):
 
 
 def _as_spline(program, tol):
-    """Return the solution of the spline."""
+    """Fit the spline and return it as a solution over the patterns of its kinks."""
     start = time.perf_counter()
     x, unit = program.design.X[:, 0], program.design.X[0, 1]  # its column of biases is constant
     with ignoring(ConvergenceWarning):

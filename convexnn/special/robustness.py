@@ -134,41 +134,12 @@ def robust_margin_bound(network: Network, X: ArrayLike, y: ArrayLike, radius: fl
 
 
 def margin_loss(loss: str, margins: np.ndarray) -> np.ndarray:
-    """Compute the loss of margins, phi(m) = (1 - m)_+ or log(1 + exp(-m)).
-
-    Parameters
-    ----------
-    loss : {"hinge", "logistic"}
-        The loss.
-    margins : ndarray
-        Margins y f(x).
-
-    Returns
-    -------
-    ndarray of the shape of margins
-        Their losses.
-    """
+    """Return the loss of each margin m = y f(x): (1 - m)_+ for "hinge", log(1 + exp(-m)) for "logistic"."""
     return np.maximum(1.0 - margins, 0.0) if loss == "hinge" else np.logaddexp(0.0, -margins)
 
 
 def check_radius(radius: float) -> float:
-    """Check a radius.
-
-    Parameters
-    ----------
-    radius : float
-        What the user gave.
-
-    Returns
-    -------
-    float
-        The radius, at least 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not a number of at least 0.
-    """
+    """Return a radius as a float; raise TypeError or ValueError where it is not a number of at least 0."""
     return 0.0 if isinstance(radius, (int, float)) and radius == 0 else check_positive("radius", radius)
 
 

@@ -28,29 +28,11 @@ EXCESS_TOL = 1e-11
 def fit_squared_outputs(
     x: np.ndarray, place: np.ndarray, Y: np.ndarray, weights: np.ndarray, alpha: float, skip: bool
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Minimise 1/2 sum weights (f - Y)^2 + alpha R(f): each output alone, the splines on the union of their nodes.
+    """Minimise 1/2 sum weights (f - Y)^2 + alpha R(f), each output alone, with all splines on the union of their nodes.
 
-    Parameters
-    ----------
-    x : ndarray of shape (n_values,)
-        The distinct values of the feature, sorted.
-    place : integer array of shape (n_samples,)
-        The index in x of each sample.
-    Y, weights : ndarray of shape (n_samples, n_outputs)
-        Targets, and their weights, above 0.
-    alpha : float
-        Regularisation strength.
-    skip : bool
-        Whether there is a free linear skip.
-
-    Returns
-    -------
-    nodes : integer array of shape (n_nodes,)
-        Indices of x: its ends, and the knots between them.
-    theta : ndarray of shape (n_nodes, n_outputs)
-        Values of the splines at the nodes.
-    status : str
-        "optimal" or "no more progress".
+    x (n_values,) has the sorted distinct values of the feature, `place` (n_samples,) the index in x of each sample; the
+    weights, shaped like Y, are positive. Returns nodes (n_nodes,), indices of x that include its ends, the values theta
+    (n_nodes, n_outputs) there, and the status, "optimal" or "no more progress".
     """
     mass = [np.bincount(place, w) for w in weights.T]
     means = [np.bincount(place, w * y) / m for y, w, m in zip(Y.T, weights.T, mass, strict=True)]
@@ -70,45 +52,17 @@ def spline_objective(
     nodes: np.ndarray,
     theta: np.ndarray,
 ) -> float:
-    """Return L(f) + alpha R(f) of the spline with values theta at nodes, indices of x.
-
-    Parameters
-    ----------
-    x, place, Y, alpha, skip
-        As in `fit_squared_outputs`.
-    loss : Loss
-        The loss L.
-    nodes, theta
-        As `fit_squared_outputs` returns them.
-
-    Returns
-    -------
-    float
-        The objective.
-    """
+    """Return L(f) + alpha R(f) of the splines with values theta at nodes, as `fit_squared_outputs` returns both."""
     fits = np.column_stack([np.interp(x, x[nodes], values) for values in theta.T])
     sizes = [np.abs(part).sum() for values in theta.T for part in split_spline(x[nodes], values, skip)[:2]]
     return loss.value(Y, fits[place]) + alpha * sum(sizes)
 
 
 def split_spline(nodes: np.ndarray, theta: np.ndarray, skip: bool) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the coefficients of a spline that are of least size.
+    """Return the least coefficients of one spline: right of (x - t)_+, left of (t - x)_+, and the free slope.
 
-    Parameters
-    ----------
-    nodes : ndarray of shape (n_nodes,)
-        The nodes t, in rising order.
-    theta : ndarray of shape (n_nodes,)
-        Values there.
-    skip : bool
-        Whether there is a free linear skip.
-
-    Returns
-    -------
-    right, left : ndarray of shape (n_nodes,)
-        Coefficients of (x - t)_+ and of (t - x)_+.
-    slope : float
-        The free slope, 0 without a skip.
+    `nodes` has the sorted nodes t themselves, not indices as in `spline_objective`; theta (n_nodes,) has the values
+    there. The slope is 0 without a skip.
     """
     right, left = np.zeros(len(nodes)), np.zeros(len(nodes))
     if len(nodes) == 1:
@@ -132,19 +86,7 @@ def split_spline(nodes: np.ndarray, theta: np.ndarray, skip: bool) -> tuple[np.n
 def responses(x: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return h(t) = v'(x - t)_+ at all t of the sorted x, and v'x (x from the first), for each column v.
 
-    Parameters
-    ----------
-    x : ndarray of shape (n_samples,)
-        Sorted values.
-    V : ndarray of shape (n_samples, n_outputs)
-        Columns v with 1'v = 0.
-
-    Returns
-    -------
-    h : ndarray of shape (n_samples, n_outputs)
-        The values of h.
-    q : ndarray of shape (n_outputs,)
-        v'x.
+    The columns of V (n_samples, n_outputs) must sum to zero. h is shaped like V, v'x is (n_outputs,).
     """
     beyond = np.cumsum(V[::-1], axis=0)[::-1]  # sums of v_k over k >= j: minus the slope of h left of x_j
     h = np.zeros_like(V)

@@ -58,88 +58,40 @@ _left = set()  # calls aside that go on by themselves
 def within(seconds, function, *args, **options):
     """Call a function that is to end within some seconds, and no later than the call that it is part of.
 
-    Parameters
-    ----------
-    seconds : float or None
-        What there is; None or inf for no limit of its own.
-    function : callable
-        What is called.
-    *args : tuple
-        Its arguments.
-    **options : dict
-        Its arguments by name.
-
-    Returns
-    -------
-    object
-        What it returns.
+    `seconds` is None or inf for no limit of its own.
     """
     # the context of the function is dropped as it returns, whatever interrupts it
     return copy_context().run(_within, seconds, function, args, options)
 
 
 def _within(seconds, function, args, options):
+    """Set the clock in the context that `within` made, and call the function."""
     end, call = _clock.get() or (np.inf, _Call())
     _clock.set((end if seconds is None else min(end, perf_counter() + seconds), call))
     return function(*args, **options)
 
 
 def remaining():
-    """Return the seconds that are left; inf without a limit, 0 where the time is up.
-
-    Returns
-    -------
-    float
-        Seconds.
-    """
+    """Return the seconds that are left; inf without a limit, 0 where the time is up."""
     end, call = _clock.get() or (np.inf, None)
     return 0.0 if call is not None and call.interrupted else max(end - perf_counter(), 0.0)
 
 
 def is_up():
-    """Return whether the time of the call is up.
-
-    Returns
-    -------
-    bool
-        Never without a limit or an interrupt.
-    """
+    """Return whether the time of the call is up: never without a limit or an interrupt."""
     return remaining() == 0.0
 
 
 def is_limited():
-    """Return whether the call has a limit of time, or Ctrl-C ended its time.
-
-    Returns
-    -------
-    bool
-        Whether there is a time after which it is up.
-    """
+    """Return whether the call has a limit of time, or Ctrl-C ended its time."""
     return remaining() < np.inf
 
 
 def aside(function, *args, **options):
     """Call a function that looks at no clock: in a thread of its own, which it is left to when the time is up.
 
-    Parameters
-    ----------
-    function : callable
-        Called here where there is no limit of time.
-    *args : tuple
-        Its arguments.
-    **options : dict
-        Its arguments by name.
-
-    Returns
-    -------
-    object
-        What it returns.
-
-    Raises
-    ------
-    TimeIsUp
-        In a block that is `breakable`. The function goes on to its end, for which the process waits as it ends or
-        forks, and what it returns is dropped.
+    Where there is no limit of time it is called here. TimeIsUp is raised only in a block that is `breakable`: the
+    function goes on to its end, for which the process waits as it ends or forks, and what it returns is dropped.
     """
     if not is_limited():
         return function(*args, **options)
@@ -165,18 +117,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def affords(products):
-    """Return whether there is time for dense linear algebra, which cannot be cut short.
-
-    Parameters
-    ----------
-    products : float
-        How many products it takes.
-
-    Returns
-    -------
-    bool
-        Whether there is, roughly.
-    """
+    """Return whether there is time, roughly, for so many products of dense linear algebra: it cannot be cut short."""
     return products <= PRODUCTS_A_SECOND * remaining()
 
 
@@ -187,13 +128,7 @@ def check():
 
 
 def interrupted():
-    """Return whether Ctrl-C ended the time of the call.
-
-    Returns
-    -------
-    bool
-        Whether it did.
-    """
+    """Return whether Ctrl-C ended the time of the call."""
     clock = _clock.get()
     return clock is not None and clock[1].interrupted
 
@@ -212,15 +147,7 @@ def go_on():
 def breakable(value=True):
     """Let TimeIsUp leave the block anywhere: whoever catches it keeps what was done so far.
 
-    Parameters
-    ----------
-    value : bool, default=True
-        False for a part of one that has to be done to its end.
-
-    Yields
-    ------
-    None
-        Nothing.
+    `value` is False for a part of such a block that has to be done to its end.
     """
     token = _breakable.set(value)
     try:
@@ -234,11 +161,6 @@ def plain_interrupts():
     """Raise Ctrl-C inside a compiled kernel as KeyboardInterrupt.
 
     Kernels return with it set, of which Python makes a SystemError, or a chain of them that it is the cause of.
-
-    Yields
-    ------
-    None
-        Nothing.
     """
     try:
         yield
@@ -255,15 +177,7 @@ def plain_interrupts():
 def until_up():
     """Leave the block, without an error, where the time of the call is up; Ctrl-C in it ends that time.
 
-    Yields
-    ------
-    None
-        Nothing.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        Outside of `within`.
+    Outside of `within`, Ctrl-C raises KeyboardInterrupt.
     """
     try:
         with plain_interrupts(), breakable():
@@ -279,22 +193,8 @@ def until_up():
 def despite_interrupt(function, *args):
     """Call a function that has to be done; at Ctrl-C, which ends the time of the call, again, now briefly.
 
-    Parameters
-    ----------
-    function : callable
-        Gives the same when it is called again, but for what takes time.
-    *args : tuple
-        Its arguments.
-
-    Returns
-    -------
-    object
-        What it returns.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        At a second Ctrl-C.
+    The function has to give the same when it is called again, but for what takes time. A second Ctrl-C raises
+    KeyboardInterrupt.
     """
     with breakable(False):
         try:
@@ -306,18 +206,7 @@ def despite_interrupt(function, *args):
 
 
 def in_time(function, otherwise):
-    """Return what a function gives, or what another does where the time of the call is up before it is done.
-
-    Parameters
-    ----------
-    function, otherwise : callable
-        Called without arguments.
-
-    Returns
-    -------
-    object
-        What one of them gives.
-    """
+    """Return what a function gives, or what another does where the time of the call is up before it is done."""
     with until_up():
         return function()
     return otherwise()

@@ -119,6 +119,7 @@ def two_products(a, b):
 
 
 def _split(a):
+    """Split doubles into sums of two, each of at most half of the bits."""
     large = SPLITTER * a
     first = large - (large - a)
     return first, a - first

@@ -71,6 +71,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _check_members(members, size):
+    """Raise ValueError unless members are plain arrays of distinct names, and no larger than `read_arrays` says."""
     names = [info.filename for info in members]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
@@ -86,6 +87,7 @@ def _check_members(members, size):
 
 
 def _read_member(archive, info):
+    """Read the array of a member; raise ValueError, with the member's name, for whatever is wrong in it."""
     with archive.open(info) as member:
         try:
             array = read_array(member, info.file_size)

@@ -33,20 +33,7 @@ ZERO, NONE = np.int64(0), np.int64(-1)
 
 
 def kernel(function=None, **options):
-    """Compile a function on its first call: a decorator.
-
-    Parameters
-    ----------
-    function : callable or None, default=None
-        Takes arrays and numbers; None returns the decorator.
-    **options
-        Those of `numba.njit`.
-
-    Returns
-    -------
-    callable
-        The kernel.
-    """
+    """Compile a function on its first call: a decorator, without arguments or with the options of `numba.njit`."""
     if function is None:
         return lambda function: kernel(function, **options)
     compiled = njit(no_cfunc_wrapper=True, **options)(function)

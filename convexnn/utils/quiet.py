@@ -17,20 +17,7 @@ OURS = (__name__.split(".")[0], "sklearn", "joblib")
 
 @contextmanager
 def ignoring(category, start=""):
-    """Ignore warnings that this thread gives.
-
-    Parameters
-    ----------
-    category : type
-        Their class.
-    start : str or tuple of str, default=""
-        How their messages start.
-
-    Yields
-    ------
-    None
-        Nothing.
-    """
+    """Ignore warnings of a category in this thread whose messages start with `start`, a text or a tuple of them."""
     here = _Here(get_ident(), start)
     entry = ("ignore", here, category, None, 0)
     warnings.filters.insert(0, entry)
@@ -43,15 +30,7 @@ def ignoring(category, start=""):
 
 
 def warn(message, category):
-    """Warn at the line outside of the package that called it.
-
-    Parameters
-    ----------
-    message : str
-        What is said.
-    category : type
-        The class of the warning.
-    """
+    """Warn at the line outside of the package that called it."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in OURS:
         level, frame = level + 1, frame.f_back
@@ -59,15 +38,7 @@ def warn(message, category):
 
 
 def solve_quietly(problem, **options):
-    """Solve a problem of cvxpy, without a warning of inaccuracy, which certificates tell of.
-
-    Parameters
-    ----------
-    problem : cvxpy.Problem
-        The problem.
-    **options
-        Those of `solve`.
-    """
+    """Solve a problem of cvxpy, without a warning of inaccuracy, which certificates tell of."""
     with ignoring(UserWarning, "Solution may be inaccurate"):
         problem.solve(**options)
 

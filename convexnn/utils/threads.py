@@ -57,21 +57,9 @@ one_blas_thread = _Limit()
 
 
 def map_batches(function, batches, timed=False):
-    """Apply a function to every batch, on all processors where there are several.
+    """Return what a function gives for every batch, in their order, on all processors where there are several batches.
 
-    Parameters
-    ----------
-    function : callable
-        Called with one batch; what it does is to be mostly numpy, which lets other threads run.
-    batches : sequence
-        The batches.
-    timed : bool, default=False
-        Whether to raise TimeIsUp when the time of the call is up, unless there is one batch alone.
-
-    Returns
-    -------
-    list
-        The results, in the order of the batches.
+    `function` is to be mostly numpy, which lets other threads run. `timed` raises TimeIsUp between batches.
     """
     if len(batches) < 2:
         return [function(batch) for batch in batches]
@@ -92,19 +80,7 @@ def map_batches(function, batches, timed=False):
 def share_out(function, count, work):
     """Apply a function to slices that make up range(count), on all processors where that pays.
 
-    Parameters
-    ----------
-    function : callable
-        Called with a slice.
-    count : int
-        The number of items.
-    work : float
-        Products that an item takes.
-
-    Raises
-    ------
-    TimeIsUp
-        Between slices, where the time of the call is up.
+    `work` is the number of products that an item takes. Raises TimeIsUp between slices when the call's time is up.
     """
     size = max(1, min(-(-count // BATCHES), int(TIMED_WORK / work))) if count * work > THREADED_WORK else count
     map_batches(function, [slice(first, min(count, first + size)) for first in range(0, count, size or 1)], timed=True)
