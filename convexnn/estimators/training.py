@@ -299,7 +299,5 @@ def _solver(program, name, adaptive, own):
 
 
 def _smallest(network, X):
-    """Return a network of as few neurons as linear algebra on X allows, where that keeps the weight decay."""
-    if isinstance(network, Network) and network.hidden_norm == "l2" and network.activation != "threshold":
-        return minimal_network(network, X)
-    return network
+    """Return a network of as few neurons as linear algebra on X allows, of no more weight decay."""
+    return minimal_network(network, X) if isinstance(network, Network) else network

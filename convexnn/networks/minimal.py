@@ -55,8 +55,9 @@ def minimal_network(network: Network, X: ArrayLike) -> Network:
     Returns
     -------
     Network
-        Balanced (|w_j| = |a_j|, where |w_j| counts penalised biases only), with linearly independent fits. The given
-        network if no neuron can go. A neuron with w_j = 0 and a free bias keeps its a_j.
+        Balanced (|w_j| = |a_j| in the norms of its weight decay, where |w_j| counts penalised biases only), with
+        linearly independent fits. The given network if no neuron can go. A neuron with w_j = 0 and a free bias keeps
+        its a_j, a neuron of a threshold network its w_j.
 
     Raises
     ------
@@ -90,8 +91,9 @@ def minimal_network(network: Network, X: ArrayLike) -> Network:
     """
     merged = merge_parallel(network)
     hidden = merged.hidden(X)
-    decayed = merged.W1 if merged.hidden_bias == "free" else np.vstack([merged.W1, merged.b1])
-    in_sizes, out_sizes, responses = _lengths(decayed), _lengths(merged.W2.T), _lengths(hidden)
+    steps = merged.activation == "threshold"  # hidden weights of which have no scale
+    in_sizes = np.ones(merged.n_neurons) if steps else merged.input_sizes()
+    out_sizes, responses = merged.output_sizes(), _lengths(hidden)
     scales = responses * out_sizes
     total = scales.sum()
     active = np.flatnonzero(scales > EPS * total)
@@ -106,7 +108,8 @@ def minimal_network(network: Network, X: ArrayLike) -> Network:
     ratio = after[kept] / before[kept]
     # balanced, then both layers scaled by sqrt(ratio); a constant with a free bias keeps its a, and its bias is scaled
     constant = in_sizes[neurons] == 0
-    shares = np.where(constant, 1.0, np.sqrt(in_sizes[neurons]) / np.sqrt(out_sizes[neurons]) * np.sqrt(ratio))
+    balanced = np.sqrt(in_sizes[neurons]) / np.sqrt(out_sizes[neurons]) * np.sqrt(ratio)
+    shares = ratio if steps else np.where(constant, 1.0, balanced)
     return replace(
         merged,
         W1=merged.W1[:, neurons] * (ratio / shares),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,29 @@ def test_wide_networks(seed, n_outputs, hidden_bias, activation):
     assert np.allclose(sizes, (small.W2**2).sum(axis=1), rtol=1e-10)  # balanced
     directions = {tuple(w) for w in (network.W1 / np.linalg.norm(network.W1, axis=0)).T.round(10)}
     assert {tuple(w) for w in (small.W1 / np.linalg.norm(small.W1, axis=0)).T.round(10)} <= directions
+
+
+@pytest.mark.parametrize(
+    "norms",
+    [
+        {"hidden_norm": "l1"},
+        {"hidden_norm": 0.4, "output_penalty": "l1"},
+        {"output_penalty": "l1"},
+        {"activation": "threshold"},
+        {"activation": "threshold", "output_penalty": "l1"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("seed", range(10))
+def test_weight_decay_is_that_of_the_network(seed, norms):
+    """In whatever norms it is, it does not rise, and the steps of threshold networks stay where they are."""
+    rng = np.random.default_rng([seed, 8])
+    network = replace(random_network(rng, n_outputs=2), **norms)
+    X = rng.standard_normal((6, 3))
+    small = minimal_network(network, X)
+    assert small.n_neurons <= 12
+    assert np.allclose(small.predict(X), network.predict(X), rtol=1e-8, atol=1e-8)
+    assert small.weight_decay() <= network.weight_decay() * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
