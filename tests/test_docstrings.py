@@ -20,6 +20,7 @@ MODULES = [
     "estimators.path",
     "geometry.arrangements",
     "geometry.faces",
+    "geometry.fourier",
     "geometry.patches",
     "losses",
     "model.architecture",

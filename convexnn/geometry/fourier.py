@@ -58,7 +58,7 @@ def circulant(u: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
 
     Examples
     --------
-    >>> from convexnn.networks.circular import circulant
+    >>> from convexnn.geometry.fourier import circulant
     >>> circulant([1.0, 2.0, 3.0], (3,))
     array([[1., 3., 2.],
            [2., 1., 3.],
@@ -94,7 +94,7 @@ def circular_dual_norm(G: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarr
 
     Examples
     --------
-    >>> from convexnn.networks.circular import circular_dual_norm
+    >>> from convexnn.geometry.fourier import circular_dual_norm
     >>> round(float(circular_dual_norm([1.0, -1.0, 1.0, -1.0], (4,))), 9)
     4.0
     """
@@ -124,7 +124,7 @@ def circular_norm(Q: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
 
     Examples
     --------
-    >>> from convexnn.networks.circular import circular_norm
+    >>> from convexnn.geometry.fourier import circular_norm
     >>> [round(float(circular_norm(q, (4,))), 9) for q in ([3.0, 0.0, 0.0, 0.0], [3.0, 3.0, 3.0, 3.0])]
     [3.0, 3.0]
     """
@@ -160,7 +160,7 @@ def fourier_basis(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.nd
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn.networks.circular import fourier_basis
+    >>> from convexnn.geometry.fourier import fourier_basis
     >>> B, groups, weights = fourier_basis((4,))
     >>> groups, weights.round(3)
     (array([0, 1, 1, 2]), array([0.5  , 0.707, 0.5  ]))
@@ -212,7 +212,7 @@ def split_circular(q: ArrayLike, shape: tuple[int, ...]) -> tuple[np.ndarray, np
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn.networks.circular import circulant, split_circular
+    >>> from convexnn.geometry.fourier import circulant, split_circular
     >>> q = np.array([1.0, -2.0, 0.5])
     >>> u, w, a = split_circular(q, (3,))
     >>> (circulant(u, (3,)) @ w * a).round(12)

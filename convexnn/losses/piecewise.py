@@ -1,6 +1,6 @@
 """The losses by name: values, gradients, conjugates. A loss sees targets and predictions, never X.
 
-The bounds l and u define the losses that have the form described in `loss_base`. Labels y are -1 or 1.
+The bounds l and u define the losses that have the form described in `losses.base`. Labels y are -1 or 1.
 """
 
 from dataclasses import dataclass

@@ -21,25 +21,12 @@ from numpy.typing import ArrayLike
 
 from ..geometry.fourier import (
     check_shape,
-    circulant,
-    circular_dual_norm,
-    circular_norm,
-    fourier_basis,
     spectra,
-    split_circular,
 )
 from ..losses.piecewise import Loss, Squared
 from ..utils.validation import check_array, check_choice, check_positive
 
-__all__ = [
-    "CIRCULAR_ACTIVATIONS",
-    "CircularNetwork",
-    "circulant",
-    "circular_dual_norm",
-    "circular_norm",
-    "fourier_basis",
-    "split_circular",
-]
+__all__ = ["CIRCULAR_ACTIVATIONS", "CircularNetwork"]
 
 CIRCULAR_ACTIVATIONS = ("relu", "gated_relu", "linear")
 # How far above 1 rounding may leave the length of a filter.

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from checks import check_penalty
 
+from convexnn.geometry.fourier import fourier_basis
 from convexnn.model.penalties import ElasticNorm, GroupL2, GroupNorm, group_l1
-from convexnn.networks.circular import fourier_basis
 
 
 def random_basis(n_features, seed=0):

@@ -10,9 +10,9 @@ from checks import DEGENERATE, check_feasible, check_history, cone_rows, degener
 from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import Architecture, build_program, losses, solve_working_set
+from convexnn.geometry.fourier import fourier_basis
 from convexnn.geometry.patches import Patches
 from convexnn.model.penalties import ElasticNorm, GroupL2, GroupNorm, group_l1
-from convexnn.networks.circular import fourier_basis
 from convexnn.pricing.given import kappa_blocks
 from convexnn.pricing.groups import group_start, kappa_groups, price_groups
 from convexnn.pricing.kappa import dual_at_zero
