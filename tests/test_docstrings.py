@@ -48,8 +48,8 @@ MODULES = [
     "special.spline",
     "utils.progress",
 ]
-# A step of a path, for the modules of the package: its problem is prepared inside an estimator.
-INTERNAL = {"fit_next"}
+# For the modules of the package alone.
+INTERNAL = {"check_shape", "fit_next", "spectra"}
 # What annotations name without importing it: packages that are optional, or modules above.
 LATE = {
     "MLPClassifier": object,
