@@ -79,4 +79,5 @@ DEGENERATE = [
 CASES = [generic(n, d, seed) for n, d in [(12, 2), (20, 2), (10, 3), (14, 3), (9, 4), (7, 5)] for seed in range(3)]
 
 
+CASES += [degenerate(name) for name in DEGENERATE]
 IDS = [f"{len(X)}x{X.shape[1]}-{seed % 3}" for seed, (X, _) in enumerate(CASES[: -len(DEGENERATE)])] + DEGENERATE

@@ -49,7 +49,7 @@ MODULES = [
     "utils.progress",
 ]
 # For the modules of the package alone.
-INTERNAL = {"check_shape", "fit_next", "spectra"}
+INTERNAL = {"check_shape", "fit_next", "persistent", "spectra"}
 # What annotations name without importing it: packages that are optional, or modules above.
 LATE = {
     "MLPClassifier": object,

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from ..geometry.fourier import split_circular
 from ..model.patchwise import DirectedDesign
 from ..model.penalties import Nuclear
-from .circular import CircularNetwork, split_circular
+from .circular import CircularNetwork
 from .conv_network import ConvNetwork
 from .network import Network, merge_parallel
 

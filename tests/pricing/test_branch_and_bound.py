@@ -7,7 +7,7 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
-from degenerate import CASES, DEGENERATE, IDS, degenerate, exact_kappa, generic
+from degenerate import CASES, IDS, degenerate, exact_kappa, generic
 from exact import kappa_of_lines
 
 from convexnn.pricing.branch_and_bound import bound_kappa
@@ -20,9 +20,6 @@ def value(X, v, u, sign):
 def hard_problem(n=60, d=5, seed=0):
     rng = np.random.default_rng(seed)
     return rng.standard_normal((n, d)), rng.standard_normal(n)
-
-
-CASES += [degenerate(name) for name in DEGENERATE]
 
 
 @pytest.mark.parametrize(("X", "v"), CASES, ids=IDS)
