@@ -193,7 +193,7 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     """Build the problem of an estimator from checked data; raise where its parameters do not fit, or not one another.
 
     X (n_kept, n_features), the targets Y (n_kept, n_outputs) as the loss takes them, and `weights` (or None) are of the
-    samples of positive weight, which `kept` (n_samples,) marks. `make_loss`(sample_weight) returns the loss.
+    samples of positive weight, which `kept` (n_samples,) marks. `make_loss` returns the loss of sample weights.
     """
     if architecture.activation == "linear" and architecture.hidden_bias == "free":
         architecture = replace(architecture, hidden_bias="none")  # the output bias does what they do
