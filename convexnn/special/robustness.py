@@ -6,6 +6,8 @@ H. Zhang, T.-W. Weng, P.-Y. Chen, C.-J. Hsieh and L. Daniel (2018), Efficient ne
 with general activation functions, NeurIPS (the bound of margins).
 """
 
+from numbers import Real
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
@@ -140,7 +142,8 @@ def margin_loss(loss: str, margins: np.ndarray) -> np.ndarray:
 
 def check_radius(radius: float) -> float:
     """Return a radius as a float; raise TypeError or ValueError where it is not a number of at least 0."""
-    return 0.0 if isinstance(radius, (int, float)) and radius == 0 else check_positive("radius", radius)
+    zero = isinstance(radius, Real) and not isinstance(radius, (bool, np.bool_)) and radius == 0
+    return 0.0 if zero else check_positive("radius", radius)
 
 
 def _check_data(network, X, y, radius):

@@ -12,6 +12,7 @@ from convexnn.model.building import build_program
 from convexnn.networks.network import Network
 from convexnn.networks.recovery import recover
 from convexnn.special.adversarial import _lower_bound, robust_loss, robust_margin_bound, solve_adversarial
+from convexnn.special.robustness import check_radius
 
 TIGHT = {"solver": "CLARABEL", "tol_gap_rel": 1e-9, "tol_gap_abs": 1e-12, "tol_feas": 1e-9}
 
@@ -176,3 +177,14 @@ def test_wrong_arguments():
         solve_adversarial(program_of(X, y + 1.0), 0.1)
     with pytest.raises(ValueError, match="labels"):
         robust_margin_bound(recover(solve_adversarial(program, 0.1)), X, y + 1.0, 0.1)
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, np.int64(0), np.float32(0)])
+def test_a_radius_of_zero_is_one_in_every_type(zero):
+    assert check_radius(zero) == 0.0
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(False, TypeError), (np.bool_(False), TypeError), (-0.1, ValueError)])
+def test_what_is_no_radius_is_refused(wrong, error):
+    with pytest.raises(error, match="radius must be"):
+        check_radius(wrong)
