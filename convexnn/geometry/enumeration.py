@@ -22,7 +22,16 @@ from ..utils.deadline import check, is_up
 from ..utils.exact import two_products, two_sums
 from ..utils.kernels import kernel
 
-__all__ = ["MANY_POINTS", "ThinCellsError", "Walls", "cell_points", "distinct_walls", "interior_gates"]
+__all__ = [
+    "MANY_POINTS",
+    "ThinCellsError",
+    "Walls",
+    "cell_points",
+    "complement",
+    "distinct_walls",
+    "interior_gates",
+    "parallel_classes",
+]
 
 # Walls at an angle below this are one: copies of one another, up to rounding. What lies between them is charged.
 SAME_TOL = 1e-12
@@ -99,7 +108,8 @@ def distinct_walls(X):
     _, singular, Vt = np.linalg.svd(rows, full_matrices=False)
     singular = singular / singular[0]
     basis = Vt[singular > ANGLE_TOL].T
-    rows, angle = _merge_parallel(rows @ basis)
+    heads, _, angle, rows = parallel_classes(rows @ basis)
+    rows = rows[heads]
     angle = max(angle, singular[singular <= ANGLE_TOL].max(initial=0.0)) + 2 * float(moved.max())
     return Walls(rows, shear @ (basis / units[:, None]), angle, reach)
 
@@ -130,36 +140,45 @@ def interior_gates(X, points, patterns):
     return gates
 
 
-def _merge_parallel(rows):
-    """Return unit rows, one of each set of parallel ones, and the largest angle neglected."""
+def parallel_classes(rows):
+    """Return the first row of each class of parallel ones, the class of each, the largest angle in one, unit rows."""
     rows = _unit(rows)
     # parallel rows agree in |direction . row|, so only neighbours in that order are compared
     direction = np.cos(np.arange(1.0, rows.shape[1] + 1) ** 2)
     score = np.abs(rows @ (direction / np.linalg.norm(direction)))
     order = np.argsort(score, kind="stable")
-    keep, angle = _first_of_parallel(rows[order], score[order], ANGLE_TOL)
-    return rows[np.sort(order[keep])], angle
+    leaders, angle = _leaders(rows[order], score[order], ANGLE_TOL)
+    first = np.empty(len(rows), int)
+    first[order] = order[leaders]
+    return *np.unique(first, return_inverse=True), angle, rows
 
 
 @kernel
-def _first_of_parallel(rows, score, tol):
-    """Mark the first of each set of rows that are parallel within tol; return also the largest angle neglected."""
+def _leaders(rows, score, tol):
+    """Return the first of the rows that each is parallel to within tol, and the largest angle neglected."""
     n, r = rows.shape
-    keep, neglected = np.ones(n, np.bool_), 0.0
+    leaders, neglected = np.arange(n), 0.0
     for i in range(n):
         j = i - 1
-        while keep[i] and j >= 0 and score[i] - score[j] <= tol:
-            if keep[j]:
+        while leaders[i] == i and j >= 0 and score[i] - score[j] <= tol:
+            if leaders[j] == j:
                 same = opposite = 0.0
                 for c in range(r):
                     same += (rows[i, c] - rows[j, c]) ** 2
                     opposite += (rows[i, c] + rows[j, c]) ** 2
                 angle = np.sqrt(min(same, opposite))
                 if angle <= tol:
-                    keep[i] = False
+                    leaders[i] = j
                     neglected = max(neglected, angle)
             j -= 1
-    return keep, neglected
+    return leaders, neglected
+
+
+def complement(row):
+    """Return an orthonormal basis (q, q - 1) of the complement of a unit row (q,), by Householder's reflection."""
+    reflector = row.copy()
+    reflector[0] += np.copysign(1.0, row[0])
+    return np.eye(len(row))[:, 1:] - np.outer(reflector, reflector[1:]) * (2 / (reflector @ reflector))
 
 
 def cell_points(walls):
@@ -204,11 +223,9 @@ def _insert_wall(points, keys, cut, walls, wall, codes):
 
 def _restricted_points(walls, wall):
     """Return an interior point of each cell of `walls` restricted to the hyperplane `wall`.g = 0."""
-    reflector = wall.copy()
-    reflector[0] += np.copysign(1.0, wall[0])
-    plane = np.eye(len(wall))[:, 1:] - np.outer(reflector, reflector[1:]) * (2 / (reflector @ reflector))
-    rows, merged = _merge_parallel(walls @ plane)
-    points, angle = cell_points(rows)
+    plane = complement(wall)
+    heads, _, merged, rows = parallel_classes(walls @ plane)
+    points, angle = cell_points(rows[heads])
     return points @ plane.T, max(angle, merged)
 
 

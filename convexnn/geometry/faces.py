@@ -27,11 +27,19 @@ from sklearn.utils import gen_batches
 
 from ..utils.deadline import check
 from ..utils.exact import are_multiples
-from ..utils.kernels import kernel
 from ..utils.quiet import warn
 from ..utils.validation import check_array, check_count
 from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, pattern_bits, rows_key, unique_bits
-from .enumeration import ANGLE_TOL, MANY_POINTS, SAME_TOL, ThinCellsError, cell_points, distinct_walls
+from .enumeration import (
+    ANGLE_TOL,
+    MANY_POINTS,
+    SAME_TOL,
+    ThinCellsError,
+    cell_points,
+    complement,
+    distinct_walls,
+    parallel_classes,
+)
 
 __all__ = ["boundary_patterns", "threshold_kappa"]
 
@@ -271,7 +279,7 @@ def _flats(walls, used, rank, counts, tol):
             members = node.labels == k
             if (members & node.banned).any():
                 continue
-            plane = _plane(node.rows[k])
+            plane = complement(node.rows[k])
             child = _Flat((node.labels == -1) | members, node.basis @ plane)
             exact = True
             if not last:
@@ -294,41 +302,11 @@ class _Node(NamedTuple):
 def _restrict(node, k, plane, basis, banned, tol):
     """Return the node of the flat of class k, and whether which rows are parallel on it was clear."""
     others = np.delete(np.arange(len(node.rows)), k)
-    rows = node.rows[others] @ plane
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    # parallel rows agree in |direction . row|, so only neighbours in that order are compared
-    direction = np.cos(np.arange(1.0, rows.shape[1] + 1) ** 2)
-    score = np.abs(rows @ (direction / np.linalg.norm(direction)))
-    order = np.argsort(score, kind="stable")
-    leaders, angle = _leaders(rows[order], score[order], ANGLE_TOL)
-    first = np.empty(len(rows), int)
-    first[order] = order[leaders]
-    heads, classes = np.unique(first, return_inverse=True)
+    heads, classes, angle, rows = parallel_classes(node.rows[others] @ plane)
     renamed = np.full(len(node.rows), -1)
     renamed[others] = classes
     labels = np.where(node.labels >= 0, renamed[node.labels], node.labels)
     return _Node(rows[heads], labels, banned.copy(), basis, node.rank + 1), angle <= tol
-
-
-@kernel
-def _leaders(rows, score, tol):
-    """Return the first of the rows that each is parallel to within tol, and the largest angle neglected."""
-    n, r = rows.shape
-    leaders, neglected = np.arange(n), 0.0
-    for i in range(n):
-        j = i - 1
-        while leaders[i] == i and j >= 0 and score[i] - score[j] <= tol:
-            if leaders[j] == j:
-                same = opposite = 0.0
-                for c in range(r):
-                    same += (rows[i, c] - rows[j, c]) ** 2
-                    opposite += (rows[i, c] + rows[j, c]) ** 2
-                angle = np.sqrt(min(same, opposite))
-                if angle <= tol:
-                    leaders[i] = j
-                    neglected = max(neglected, angle)
-            j -= 1
-    return leaders, neglected
 
 
 def _separate(vectors):
@@ -348,13 +326,6 @@ def _separate(vectors):
     if length <= CLEAR_TOL * size:
         return None, length <= SAME_TOL * size
     return vectors @ (shortest / length), True
-
-
-def _plane(row):
-    """Return an orthonormal basis (q, q - 1) of the complement of a unit row (q,)."""
-    reflector = row.copy()
-    reflector[0] += np.copysign(1.0, row[0])
-    return np.eye(len(row))[:, 1:] - np.outer(reflector, reflector[1:]) * (2 / (reflector @ reflector))
 
 
 def _flat_points(walls, flat, tol):

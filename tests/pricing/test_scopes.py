@@ -12,11 +12,11 @@ from convexnn import (
     Certificate,
     build_program,
     enumerate_arrangements,
-    search,
     solve_generation,
     solve_working_set,
 )
 from convexnn.model.certificate import SCOPES
+from convexnn.pricing import search
 from convexnn.pricing.alpha_max import kappa_at_zero
 from convexnn.pricing.ascent import climb
 from convexnn.pricing.search import CellSearch, Maxima

@@ -12,12 +12,12 @@ from convexnn import (
     ConvexReLUClassifier,
     ConvexReLURegressor,
     alpha_max,
-    branch_and_bound,
     build_program,
     solve_generation,
 )
 from convexnn.model.summary import summary
 from convexnn.plotting import CertificateDisplay, ConvergenceDisplay
+from convexnn.pricing import branch_and_bound
 from convexnn.pricing.search import CellSearch
 from convexnn.solvers import generation, vector_generation
 from convexnn.solvers.monitor import Monitor
