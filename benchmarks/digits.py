@@ -65,7 +65,7 @@ class Task:
 
 
 TASKS = (
-    Task("odd/even", "logistic", 0.5, (0.3, 0.1, 0.03, 0.01), (("relu", 60.0, 100), ("gated_relu", 15.0, 400)), 50),
+    Task("odd/even", "log_loss", 0.5, (0.3, 0.1, 0.03, 0.01), (("relu", 60.0, 100), ("gated_relu", 15.0, 400)), 50),
     Task("ten classes", "softmax", 1.0, (0.3, 0.1, 0.03, 0.01), (("gated_relu", 80.0, 200),), 100),
 )
 
@@ -333,7 +333,7 @@ def adam_run(task, data, alpha, rate, seed, epochs):
 
 def targets(task, y):
     """Return labels as the loss takes them: -1 and 1, or indicators."""
-    return np.where(y == 1, 1.0, -1.0)[:, None] if task.loss == "logistic" else np.eye(10)[y]
+    return np.where(y == 1, 1.0, -1.0)[:, None] if task.loss == "log_loss" else np.eye(10)[y]
 
 
 def accuracy(network, X, y):

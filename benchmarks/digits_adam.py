@@ -52,6 +52,6 @@ def train_adam(patches, loss, images, targets, *, alpha, rate, seed, epochs, n_f
 
 def torch_losses(torch, loss, Z, Y):
     """Return the sum of the losses of predictions."""
-    if loss == "logistic":
+    if loss == "log_loss":
         return torch.nn.functional.softplus(-Y * Z).sum()
     return (torch.logsumexp(Z, 1) - (Y * Z).sum(1)).sum()

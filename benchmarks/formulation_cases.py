@@ -8,7 +8,7 @@ from convexnn.geometry.patches import Patches
 __all__ = ["CASES", "LABELS", "Case"]
 
 # Losses of real targets, of labels, and those of several outputs.
-REAL, LABELS = ("squared", "huber", "quantile", "absolute"), ("logistic", "hinge", "squared_hinge")
+REAL, LABELS = ("squared_error", "huber", "quantile", "absolute_error"), ("log_loss", "hinge", "squared_hinge")
 SEVERAL = (*REAL, "softmax")
 
 
@@ -77,23 +77,25 @@ def _cases():
     yield from every("F4", "output bias", own)
     yield from every("F4", "output bias", own, weighted=True)
     yield from every("F5", "skip", {"skip": True}, n_samples=8)
-    yield from every("F5", "skip, free hidden bias", {"skip": True, **free}, ("squared", "logistic"), n_samples=8)
+    yield from every("F5", "skip, free hidden bias", {"skip": True, **free}, ("squared_error", "log_loss"), n_samples=8)
     yield from every("F6", "gated", {"activation": "gated_relu"})
-    smooth = ("squared", "huber", "logistic", "squared_hinge")
+    smooth = ("squared_error", "huber", "log_loss", "squared_hinge")
     yield from every("F7", "gated, ridge", {"activation": "gated_relu"}, smooth, kind="ridge")
     yield from every("F8", "leaky ReLU", {"activation": "leaky_relu"})
     steep = {"activation": "leaky_relu", "negative_slope": -0.5, **none}
-    yield from every("F8", "leaky ReLU, slope -0.5", steep, ("squared", "hinge"), n_features=3)
+    yield from every("F8", "leaky ReLU, slope -0.5", steep, ("squared_error", "hinge"), n_features=3)
     yield from every("F9", "absolute value", {"activation": "abs"})
     yield from every("F10", "l1 hidden norm", {"hidden_norm": "l1"})
     yield from every("F11", "outputs apart", l1, SEVERAL, n_outputs=2)
     yield from every("F11", "outputs apart", l1, ("softmax",), weighted=True)
     yield from every("F12", "several outputs", own, SEVERAL, n_outputs=2, kind="vector")
     yield from every("F13", "gated, several outputs", {"activation": "gated_relu"}, SEVERAL, n_outputs=2)
-    yield from every("F13", "linear, several outputs", {"activation": "linear"}, ("squared", "softmax"), n_outputs=2)
+    yield from every(
+        "F13", "linear, several outputs", {"activation": "linear"}, ("squared_error", "softmax"), n_outputs=2
+    )
     threshold = {"activation": "threshold"}
     yield from every("F14", "threshold", threshold | none | {"fit_intercept": True}, n_samples=6)
-    yield from every("F14", "threshold, hidden bias", threshold, ("squared", "hinge"), n_samples=6)
+    yield from every("F14", "threshold, hidden bias", threshold, ("squared_error", "hinge"), n_samples=6)
     for formulation, network, coefficients in (
         ("F15", "polynomial", (0.09, 0.5, 0.47)),
         ("F16", "quadratic", (1.0, 0.0, 0.0)),
@@ -114,31 +116,38 @@ def _convolutions(every, none, l1):
     linear = {"activation": "linear", "hidden_bias": "none"}
     yield from every("F17", "linear CNN", linear | patches("none"), (*REAL, *LABELS, "softmax"), **sizes)
     yield from every("F18", "CNN, mean pooling", patches("mean"), **sizes)
-    yield from every("F18", "CNN, mean pooling", patches("mean"), ("logistic",), weighted=True, **sizes)
+    yield from every("F18", "CNN, mean pooling", patches("mean"), ("log_loss",), weighted=True, **sizes)
     yield from every(
-        "F18", "CNN, mean pooling, outputs apart", patches("mean") | l1, ("squared", "softmax"), n_outputs=2, **sizes
+        "F18",
+        "CNN, mean pooling, outputs apart",
+        patches("mean") | l1,
+        ("squared_error", "softmax"),
+        n_outputs=2,
+        **sizes,
     )
-    yield from every("F18", "CNN, sum pooling", patches("sum") | none, ("squared", "hinge"), **sizes)
-    yield from every("F18", "CNN, free hidden bias", patches("mean") | {"hidden_bias": "free"}, ("squared",), **sizes)
+    yield from every("F18", "CNN, sum pooling", patches("sum") | none, ("squared_error", "hinge"), **sizes)
+    yield from every(
+        "F18", "CNN, free hidden bias", patches("mean") | {"hidden_bias": "free"}, ("squared_error",), **sizes
+    )
     yield from every("F19", "CNN, max pooling", patches("max"), **{**sizes, "n_samples": 5})
     gated = {"activation": "gated_relu"}
     yield from every("F20", "gated CNN", gated | patches("none"), (*REAL, *LABELS, "softmax"), **sizes)
-    yield from every("F20", "gated CNN, mean pooling", gated | patches("mean"), ("squared", "hinge"), **sizes)
+    yield from every("F20", "gated CNN, mean pooling", gated | patches("mean"), ("squared_error", "hinge"), **sizes)
     circular = {"hidden_norm": "circular", "hidden_bias": "none", "circular_shape": (3,)}
     grid = circular | {"circular_shape": (2, 2)}
     yield from every("F21", "circular", circular, n_features=3)
-    yield from every("F21", "circular, gated", circular | gated, ("squared", "logistic"), n_features=3)
-    yield from every("F21", "circular, 2-D", grid, ("squared",), n_samples=6, n_features=4)
+    yield from every("F21", "circular, gated", circular | gated, ("squared_error", "log_loss"), n_features=3)
+    yield from every("F21", "circular, 2-D", grid, ("squared_error",), n_samples=6, n_features=4)
     yield from every("F22", "circular, linear", circular | linear, n_features=3)
-    yield from every("F22", "circular, linear, 2-D", grid | linear, ("squared",), n_samples=6, n_features=4)
+    yield from every("F22", "circular, linear, 2-D", grid | linear, ("squared_error",), n_samples=6, n_features=4)
 
 
 def _others(every, none, free, l1):
     """Yield the cases of adversarial training, splines and interpolation."""
-    yield from every("F23", "adversarial", {}, ("hinge", "logistic"), kind="adversarial")
+    yield from every("F23", "adversarial", {}, ("hinge", "log_loss"), kind="adversarial")
     yield from every("F24", "one feature", free, kind="spline", n_features=1)
     yield from every(
-        "F24", "one feature, skip", {"skip": True, **free}, ("squared", "hinge"), kind="spline", n_features=1
+        "F24", "one feature, skip", {"skip": True, **free}, ("squared_error", "hinge"), kind="spline", n_features=1
     )
     exact = {"losses": ("exact",), "kind": "interpolation", "n_samples": 5}
     yield from every("F25", "interpolation", none, **exact | {"n_samples": 6, "n_features": 3})

@@ -179,7 +179,7 @@ def _interpolation(case, X, Y, weight):
         lambda: solve("all", "cvxpy", REFERENCE_TOL)[0],
         lambda: solve("all", "auto", TOL, time_limit=SECONDS)[0],
         (lambda: solve("adaptive", "auto", TOL, time_limit=SECONDS)[0]) if case.generated else None,
-        _oracle_options(case, X, Y, weight, known.program) | {"loss": "absolute", "alpha": alpha},
+        _oracle_options(case, X, Y, weight, known.program) | {"loss": "absolute_error", "alpha": alpha},
         1.0 / alpha,
     )
 

@@ -18,11 +18,11 @@ def loss_value(loss, Y, Z, weight, delta, quantile):
     """Return the loss of predictions Z, a sum over samples."""
     R = Y - Z
     values = {
-        "squared": lambda: 0.5 * R**2,
+        "squared_error": lambda: 0.5 * R**2,
         "huber": lambda: np.where(np.abs(R) <= delta, 0.5 * R**2, delta * (np.abs(R) - 0.5 * delta)),
         "quantile": lambda: np.maximum(quantile * R, (quantile - 1.0) * R),
-        "absolute": lambda: np.abs(R),
-        "logistic": lambda: np.logaddexp(0.0, -Y * Z),
+        "absolute_error": lambda: np.abs(R),
+        "log_loss": lambda: np.logaddexp(0.0, -Y * Z),
         "hinge": lambda: np.maximum(1.0 - Y * Z, 0.0),
         "squared_hinge": lambda: 0.5 * np.maximum(1.0 - Y * Z, 0.0) ** 2,
         "softmax": lambda: np.logaddexp.reduce(Z, axis=1, keepdims=True) - np.sum(Y * Z, axis=1, keepdims=True),
@@ -118,11 +118,11 @@ def _loss(loss, Y, Z, weight, delta, quantile):
 
     R, margins = Y - Z, cp.multiply(Y, Z)
     values = {
-        "squared": lambda: 0.5 * cp.square(R),
+        "squared_error": lambda: 0.5 * cp.square(R),
         "huber": lambda: 0.5 * cp.huber(R, delta),
         "quantile": lambda: cp.maximum(quantile * R, (quantile - 1.0) * R),
-        "absolute": lambda: cp.abs(R),
-        "logistic": lambda: cp.logistic(-margins),
+        "absolute_error": lambda: cp.abs(R),
+        "log_loss": lambda: cp.logistic(-margins),
         "hinge": lambda: cp.pos(1.0 - margins),
         "squared_hinge": lambda: 0.5 * cp.square(cp.pos(1.0 - margins)),
         "softmax": lambda: cp.log_sum_exp(Z, axis=1, keepdims=True) - cp.sum(cp.multiply(Y, Z), axis=1, keepdims=True),

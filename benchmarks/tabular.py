@@ -123,7 +123,7 @@ def convex(task):
     """Return the convex network."""
     options = task.options
     shared = {"tol": options.tol, "time_limit": options.time_limit, "random_state": 0}
-    path = {"n_alphas": options.alphas, "eps": options.eps, "patience": options.patience}
+    path = {"n_alphas": options.alphas, "eps": options.eps, "n_iter_no_change": options.n_iter_no_change}
     path |= {"cv": task.folds, "scoring": task.scoring}
     if task.regression:
         return make_pipeline(StandardScaler(), ConvexReLURegressorCV(ConvexReLURegressor(**shared), **path))
@@ -216,7 +216,9 @@ def parse(arguments=None):
     parser.add_argument("--splits", type=int, default=None, help="most splits of each data set (default: its own)")
     parser.add_argument("--alphas", type=int, default=12, help="alphas of the convex network (default: 12)")
     parser.add_argument("--eps", type=float, default=1e-4, help="the smallest, as a part of alpha_max (default: 1e-4)")
-    parser.add_argument("--patience", type=int, default=2, help="alphas without a better score that end the search (2)")
+    parser.add_argument(
+        "--n-iter-no-change", type=int, default=2, help="alphas without a better score that end the search (2)"
+    )
     parser.add_argument("--tol", type=float, default=1e-2, help="relative gap of the final network (default: 1e-2)")
     parser.add_argument("--time-limit", type=float, default=20.0, help="seconds of the final fit (default: 20)")
     parser.add_argument("--output", type=Path, default=Path("results/tabular"), help="folder of the results")

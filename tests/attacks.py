@@ -11,7 +11,16 @@ from convexnn import ConvexReLUClassifier, ConvexReLURegressor, Network
 from convexnn.geometry.enumeration import ThinCellsError
 
 QUANTILE, DELTA = 0.3, 1.5
-LOSSES = ("squared", "squared", "squared", "absolute", "huber", "quantile", "hinge", "squared_hinge")
+LOSSES = (
+    "squared_error",
+    "squared_error",
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "hinge",
+    "squared_hinge",
+)
 
 
 def attack(seed, time_limit=1.5):

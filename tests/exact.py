@@ -127,7 +127,7 @@ def _loss(name, y, z, delta, quantile):
     """The loss of a sample with targets y and outputs z, as the documentation writes it out."""
     if name == "softmax":
         return _log_sum_exp(z) - sum(t * s for t, s in zip(y, z, strict=True))
-    if name == "logistic":
+    if name == "log_loss":
         return _log_sum_exp([Fraction(0), -y[0] * z[0]])
     if name in ("hinge", "squared_hinge"):
         short = max(Fraction(0), 1 - y[0] * z[0])
@@ -135,8 +135,8 @@ def _loss(name, y, z, delta, quantile):
     R = [t - s for t, s in zip(y, z, strict=True)]
     return sum(
         {
-            "squared": r * r / 2,
-            "absolute": abs(r),
+            "squared_error": r * r / 2,
+            "absolute_error": abs(r),
             "quantile": max(quantile * r, (quantile - 1) * r),
             "huber": r * r / 2 if abs(r) <= delta else delta * (abs(r) - delta / 2),
         }[name]

@@ -27,7 +27,7 @@ class Data:
     quantile: Fraction = HALF
 
     @classmethod
-    def of(cls, X, Y, alpha, loss="squared", weights=None, delta=1.0, quantile=0.5):
+    def of(cls, X, Y, alpha, loss="squared_error", weights=None, delta=1.0, quantile=0.5):
         Y = np.reshape(Y, (len(Y), -1))
         weights = np.ones(len(Y)) if weights is None else weights
         numbers = Fraction(float(alpha)), loss, Fraction(float(delta)), Fraction(float(quantile))
@@ -36,9 +36,9 @@ class Data:
     def losses(self, z, y):
         """Return the loss of one prediction."""
         residual = z - y
-        if self.loss == "squared":
+        if self.loss == "squared_error":
             return HALF * residual**2
-        if self.loss == "absolute":
+        if self.loss == "absolute_error":
             return abs(residual)
         if self.loss == "quantile":
             return max(-self.quantile * residual, (1 - self.quantile) * residual)

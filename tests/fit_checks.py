@@ -90,7 +90,7 @@ def check_certificate(case, model):
         return
     network, patches = estimator.network_, getattr(estimator.network_, "patches", None)
     options = {name: case.parameters[name] for name in ("delta", "quantile") if name in case.parameters}
-    loss = "softmax" if Y.shape[1] > 1 and case.parameters["loss"] == "logistic" else case.parameters["loss"]
+    loss = "softmax" if Y.shape[1] > 1 and case.parameters["loss"] == "log_loss" else case.parameters["loss"]
     seen = X if patches is None else patches.extract(X)
     exact = float(exact_objective(network, seen, Y, estimator.alpha_, loss, weights, **options))
     assert abs(objective - exact) <= certificate.rounding, f"the objective is {exact!r}, not {objective!r}"
@@ -168,7 +168,7 @@ def _constant_loss(case, estimator, Y, weights):
 
 
 def _losses(name, Y, z, estimator):
-    if name in ("logistic", "softmax"):
+    if name in ("log_loss", "softmax"):
         return np.logaddexp.reduce(z) - Y @ z[:, None] if Y.shape[1] > 1 else np.logaddexp(0.0, -Y * z)
     if name in ("hinge", "squared_hinge"):
         short = np.maximum(1 - Y * z, 0.0)
@@ -179,7 +179,7 @@ def _losses(name, Y, z, estimator):
         return clipped * R - 0.5 * clipped**2
     if name == "quantile":
         return np.maximum(estimator.quantile * R, (estimator.quantile - 1) * R)
-    return np.abs(R) if name == "absolute" else 0.5 * R**2
+    return np.abs(R) if name == "absolute_error" else 0.5 * R**2
 
 
 def _on_a_wall(network, X):

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 import convexnn
 
-REGRESSION, LABELS = ("squared", "huber", "quantile", "absolute"), ("logistic", "softmax", "hinge", "squared_hinge")
+REGRESSION, LABELS = (
+    ("squared_error", "huber", "quantile", "absolute_error"),
+    ("log_loss", "softmax", "hinge", "squared_hinge"),
+)
 # The estimators, each with its losses and its share of the fits.
 KINDS = [
     *(("ConvexReLURegressor", loss, 150) for loss in REGRESSION),
@@ -105,7 +108,7 @@ def hostile_fits(draw, estimator, loss):
     else:
         n = max(n, 4 if search else 2)
         X = np.resize(X, (n, d))
-        y = draw(_labels(X, 3 if loss in ("logistic", "softmax") and draw(st.booleans()) else 2, search, rng))
+        y = draw(_labels(X, 3 if loss in ("log_loss", "softmax") and draw(st.booleans()) else 2, search, rng))
     n_outputs = y.shape[1] if y.ndim == 2 else len(np.unique(y)) if loss == "softmax" or len(np.unique(y)) > 2 else 1
     weights = draw(_weights(n, y if loss in LABELS else None, rng))
     X, y = draw(_presented(X, loss)), draw(_presented_targets(y, loss))
@@ -261,7 +264,7 @@ def _alphas(draw, X, y, loss):
     if choice == "auto":
         return choice
     exponent = draw(st.floats(-9, 2) if choice == "in the unit" else st.floats(-12, 12))
-    unit = len(X) * (np.abs(X).max() or 1.0) * ((np.abs(y).max() or 1.0) if loss in ("squared", "huber") else 1.0)
+    unit = len(X) * (np.abs(X).max() or 1.0) * ((np.abs(y).max() or 1.0) if loss in ("squared_error", "huber") else 1.0)
     return float(10.0**exponent * (unit if choice == "in the unit" else 1.0))
 
 

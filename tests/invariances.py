@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from convexnn import ConvexReLUClassifier, ConvexReLURegressor
 
-REGRESSION, LABELS = ("squared", "huber", "quantile", "absolute"), ("logistic", "hinge", "squared_hinge")
+REGRESSION, LABELS = ("squared_error", "huber", "quantile", "absolute_error"), ("log_loss", "hinge", "squared_hinge")
 ROUNDING = 1e-9
 
 
@@ -109,32 +109,32 @@ SCALED = {
         lambda p: (p.change(0.01 * p.X, alpha=0.01 * p.parameters["alpha"]), 1.0),
     ),
     "y and alpha": (
-        {"loss": "squared"},
+        {"loss": "squared_error"},
         lambda p: (p.change(y=1e-3 * p.y, alpha=1e-3 * p.parameters["alpha"]), 1e-6),
     ),
     "y, alpha and delta": (
         {"loss": "huber"},
         lambda p: (p.change(y=10 * p.y, alpha=10 * p.parameters["alpha"], delta=10.0), 100.0),
     ),
-    "y": ({"loss": "absolute"}, lambda p: (p.change(y=1e3 * p.y), 1e3)),
+    "y": ({"loss": "absolute_error"}, lambda p: (p.change(y=1e3 * p.y), 1e3)),
     "weights and alpha": (
         {},
         lambda p: (p.change(sample_weight=np.full(len(p.X), 7.0), alpha=7 * p.parameters["alpha"]), 7.0),
     ),
-    "the sign of y": ({"loss": "squared"}, lambda p: (p.change(y=-p.y), 1.0)),
-    "the sign of y, absolute": ({"loss": "absolute"}, lambda p: (p.change(y=-p.y), 1.0)),
+    "the sign of y": ({"loss": "squared_error"}, lambda p: (p.change(y=-p.y), 1.0)),
+    "the sign of y, absolute": ({"loss": "absolute_error"}, lambda p: (p.change(y=-p.y), 1.0)),
     "the sign of y, quantile": (
         {"loss": "quantile", "quantile": 0.2},
         lambda p: (p.change(y=-p.y, quantile=0.8), 1.0),
     ),
-    "the labels": ({"loss": "logistic"}, lambda p: (p.change(y=-p.y), 1.0)),
+    "the labels": ({"loss": "log_loss"}, lambda p: (p.change(y=-p.y), 1.0)),
     "the labels, hinge": ({"loss": "hinge"}, lambda p: (p.change(y=-p.y), 1.0)),
     "a constant": (
-        {"loss": "absolute", "fit_intercept": True},
+        {"loss": "absolute_error", "fit_intercept": True},
         lambda p: (p.change(y=p.y + 5.0), 1.0),
     ),
     "a linear function": (
-        {"loss": "squared", "skip": True},
+        {"loss": "squared_error", "skip": True},
         lambda p: (p.change(y=p.y + 2.0 * p.X[:, 0]), 1.0),
     ),
 }

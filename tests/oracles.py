@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize
 
-LOSSES = ("squared", "huber", "quantile", "absolute", "logistic", "hinge", "squared_hinge", "softmax")
+LOSSES = ("squared_error", "huber", "quantile", "absolute_error", "log_loss", "hinge", "squared_hinge", "softmax")
 SLOPES = {"relu": 0.0, "abs": -1.0, "linear": 1.0}  # of t < 0
 ACTIVATIONS = ("leaky_relu", "gated_relu", "polynomial", *SLOPES)
 CHOICES = {
@@ -51,7 +51,7 @@ class NetworkProblem:
     Y: np.ndarray
     alpha: float
     n_neurons: int
-    loss: str = "squared"
+    loss: str = "squared_error"
     delta: float = 1.0
     quantile: float = 0.5
     sample_weight: np.ndarray | None = None
@@ -360,16 +360,16 @@ def _pool(problem, act, width):
 def _loss(problem, Z, width):
     """Return the loss, and its derivative in Z (n, c)."""
     Y, weight, R = problem.Y, problem.sample_weight, problem.Y - Z
-    if problem.loss == "squared":
+    if problem.loss == "squared_error":
         values, slopes = 0.5 * R**2, -R
     elif problem.loss == "huber":
         slopes = -np.clip(R, -problem.delta, problem.delta)
         values = -slopes * R - 0.5 * slopes**2
-    elif problem.loss in ("quantile", "absolute"):
+    elif problem.loss in ("quantile", "absolute_error"):
         up, down = (problem.quantile, 1 - problem.quantile) if problem.loss == "quantile" else (1.0, 1.0)
         (above, above_step), (below, below_step) = _relu(R, width), _relu(-R, width)
         values, slopes = up * above + down * below, down * below_step - up * above_step
-    elif problem.loss == "logistic":
+    elif problem.loss == "log_loss":
         values = np.logaddexp(0.0, -Y * Z)
         slopes = -Y * np.exp(-Y * Z - values)
     elif problem.loss == "softmax":

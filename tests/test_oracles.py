@@ -20,8 +20,8 @@ WEIGHT = RNG.uniform(0.5, 2.0, 6)
 PROBLEMS = {
     "plain": {},
     "one output": {"Y": Y[:, 0]},
-    **{loss: {"loss": loss} for loss in ("huber", "quantile", "absolute")},
-    **{loss: {"loss": loss, "Y": LABELS} for loss in ("logistic", "hinge", "squared_hinge")},
+    **{loss: {"loss": loss} for loss in ("huber", "quantile", "absolute_error")},
+    **{loss: {"loss": loss, "Y": LABELS} for loss in ("log_loss", "hinge", "squared_hinge")},
     "softmax": {"loss": "softmax", "Y": ONE_HOT},
     "leaky": {"activation": "leaky_relu", "slope": 0.3},
     "abs": {"activation": "abs", "hidden_bias": "free"},
@@ -78,11 +78,11 @@ def test_values_written_out():
     options = {"X": np.array([[1.0], [-2.0]]), "Y": np.array([1.0, -1.0]), "alpha": 0.5, "n_neurons": 1}
     length = 3 * np.sqrt(5.0)
     for loss, value in {
-        "squared": 0.5 * (10**2 + 1**2),
+        "squared_error": 0.5 * (10**2 + 1**2),
         "huber": (10 - 0.5) + 0.5,
         "quantile": 0.3 * 10 + 0.7 * 1,
-        "absolute": 10 + 1,
-        "logistic": np.log1p(np.exp(9.0)) + np.log(2.0),
+        "absolute_error": 10 + 1,
+        "log_loss": np.log1p(np.exp(9.0)) + np.log(2.0),
         "hinge": 10 + 1,
         "squared_hinge": 0.5 * (10**2 + 1),
     }.items():
@@ -130,11 +130,11 @@ def test_linear_networks_with_a_weight_for_each_patch_have_the_nuclear_norm():
     check_optimum(NetworkProblem(PATCHES, Y[:, 0], 0.2, 3, activation="linear", pooling="none"), optimum)
 
 
-@pytest.mark.parametrize("loss", ["absolute", "hinge"])
+@pytest.mark.parametrize("loss", ["absolute_error", "hinge"])
 def test_linear_networks_of_one_output_have_the_norm(loss):
     z = X @ (u := cp.Variable(4))
-    term = cp.norm1(z - Y[:, 0]) if loss == "absolute" else cp.sum(cp.pos(1 - cp.multiply(LABELS[:, 0], z)))
-    target = Y[:, 0] if loss == "absolute" else LABELS[:, 0]
+    term = cp.norm1(z - Y[:, 0]) if loss == "absolute_error" else cp.sum(cp.pos(1 - cp.multiply(LABELS[:, 0], z)))
+    target = Y[:, 0] if loss == "absolute_error" else LABELS[:, 0]
     check_optimum(NetworkProblem(X, target, 0.3, 2, loss=loss, activation="linear"), solve(term + 0.3 * cp.norm(u)))
     l1 = NetworkProblem(X, target, 0.3, 4, loss=loss, activation="linear", hidden_norm="l1")
     check_optimum(l1, solve(term + 0.3 * cp.norm1(u)))

@@ -31,11 +31,11 @@ class Written:
 
     def loss_and_slopes(self, Z):
         Y = self.Y
-        if self.loss == "squared":
+        if self.loss == "squared_error":
             return 0.5 * np.sum((Z - Y) ** 2), Z - Y
         if self.loss == "hinge":
             return np.sum(np.maximum(1 - Y * Z, 0)), -Y * (Y * Z < 1)
-        if self.loss == "logistic":
+        if self.loss == "log_loss":
             return np.sum(np.logaddexp(0, -Y * Z)), -Y / (1 + np.exp(Y * Z))
         total = np.logaddexp.reduce(Z, axis=1, keepdims=True)
         return np.sum(total) - np.sum(Y * Z), np.exp(Z - total) - Y

@@ -37,7 +37,7 @@ class CircularCNNRegressor(ConvexRegressor):
         (length,) or (height, width); None is (n_features,).
     alpha : float or "auto", default="auto"
         Strength of the weight decay, above 0. "auto" is 0.01 alpha_max.
-    loss : {"squared", "huber", "quantile", "absolute"}, default="squared"
+    loss : {"squared_error", "huber", "quantile", "absolute_error"}, default="squared_error"
         As in `ConvexReLURegressor`.
     delta : float, default=1.0
         Of the Huber loss, in units of y.
@@ -118,7 +118,7 @@ class CircularCNNRegressor(ConvexRegressor):
         input_shape: tuple[int, ...] | None = None,
         *,
         alpha: float | str = "auto",
-        loss: str = "squared",
+        loss: str = "squared_error",
         delta: float = 1.0,
         quantile: float = 0.5,
         activation: str = "relu",
@@ -174,7 +174,7 @@ class CircularCNNClassifier(ConvexClassifier):
     ----------
     input_shape, alpha
         As in `CircularCNNRegressor`.
-    loss : {"logistic", "softmax", "hinge", "squared_hinge"}, default="logistic"
+    loss : {"log_loss", "softmax", "hinge", "squared_hinge"}, default="log_loss"
         As in `ConvexReLUClassifier`: softmax with more than two classes; the hinges are for two.
     activation, arrangements, fit_intercept, solver, tol, max_iter, time_limit, random_state, verbose
         As in `CircularCNNRegressor`.
@@ -208,7 +208,7 @@ class CircularCNNClassifier(ConvexClassifier):
         input_shape: tuple[int, ...] | None = None,
         *,
         alpha: float | str = "auto",
-        loss: str = "logistic",
+        loss: str = "log_loss",
         activation: str = "relu",
         arrangements: str | int | ArrayLike = "adaptive",
         fit_intercept: bool = True,

@@ -24,7 +24,7 @@ from .training import prepare_training
 
 __all__ = ["CLASSIFIER_LOSSES", "ConvexClassifier", "ConvexReLUClassifier"]
 
-CLASSIFIER_LOSSES = ("logistic", "softmax", "hinge", "squared_hinge")
+CLASSIFIER_LOSSES = ("log_loss", "softmax", "hinge", "squared_hinge")
 # Logarithms of the scales of probabilities that are tried for hinges.
 SCALES = (-10.0, 10.0)
 
@@ -170,7 +170,7 @@ class ConvexReLUClassifier(ConvexClassifier):
     alpha : float or "auto", default="auto"
         Strength of the weight decay, above 0: the same number as MLPClassifier's alpha at full batches. "auto" is 0.01
         alpha_max, where alpha_max is the smallest alpha at which no neuron is active.
-    loss : {"logistic", "softmax", "hinge", "squared_hinge"}, default="logistic"
+    loss : {"log_loss", "softmax", "hinge", "squared_hinge"}, default="log_loss"
         log(1 + exp(-y f)) for two classes, and softmax for more; the cross entropy of softmax, also for two classes;
         (1 - y f)_+; or 1/2 (1 - y f)_+^2. The hinges are for two classes.
     activation : {"relu", "gated_relu", "leaky_relu", "abs", "linear", "threshold"}, default="relu"
@@ -261,7 +261,7 @@ class ConvexReLUClassifier(ConvexClassifier):
         self,
         alpha: float | str = "auto",
         *,
-        loss: str = "logistic",
+        loss: str = "log_loss",
         activation: str = "relu",
         negative_slope: float = 0.01,
         arrangements: str | int | ArrayLike = "adaptive",
@@ -317,14 +317,14 @@ def _encoded_labels(y, loss, classes=None):
         raise ValueError(
             f"y must have at least two classes with positive sample weights; got one class, {shown(classes[0])}"
         )
-    if loss == "logistic" and len(classes) > 2:
+    if loss == "log_loss" and len(classes) > 2:
         loss = "softmax"
     if loss == "softmax":
         return classes, np.eye(len(classes))[index], loss
     if len(classes) > 2:
         raise ValueError(
             f"Only binary classification is supported for loss={loss!r}; got {len(classes)} classes. Use "
-            'loss="logistic" (softmax), or sklearn.multiclass.OneVsRestClassifier'
+            'loss="log_loss" (softmax), or sklearn.multiclass.OneVsRestClassifier'
         )
     return classes, np.where(index == 1, 1.0, -1.0)[:, None], loss
 

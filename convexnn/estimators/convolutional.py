@@ -51,7 +51,7 @@ class ConvexCNNRegressor(ConvexRegressor):
         activation "linear" and "gated_relu"; "max" is for "relu".
     alpha : float or "auto", default="auto"
         Strength of the weight decay, above 0. "auto" is 0.01 alpha_max.
-    loss : {"squared", "huber", "quantile", "absolute"}, default="squared"
+    loss : {"squared_error", "huber", "quantile", "absolute_error"}, default="squared_error"
         As in `ConvexReLURegressor`.
     delta, quantile
         Of the Huber and the quantile loss.
@@ -115,7 +115,7 @@ class ConvexCNNRegressor(ConvexRegressor):
         padding: int | tuple[int, ...] = 0,
         pooling: str = "mean",
         alpha: float | str = "auto",
-        loss: str = "squared",
+        loss: str = "squared_error",
         delta: float = 1.0,
         quantile: float = 0.5,
         activation: str = "relu",
@@ -184,7 +184,7 @@ class ConvexCNNClassifier(ConvexClassifier):
         As in `ConvexCNNRegressor`.
     alpha : float or "auto", default="auto"
         Strength of the weight decay, above 0. "auto" is 0.01 alpha_max.
-    loss : {"logistic", "softmax", "hinge", "squared_hinge"}, default="logistic"
+    loss : {"log_loss", "softmax", "hinge", "squared_hinge"}, default="log_loss"
         As in `ConvexReLUClassifier`: softmax with more than two classes; the hinges are for two.
     activation, negative_slope, arrangements, hidden_bias, fit_intercept, output_penalty
         As in `ConvexCNNRegressor`; with output_penalty="l1" each class has filters of its own.
@@ -222,7 +222,7 @@ class ConvexCNNClassifier(ConvexClassifier):
         padding: int | tuple[int, ...] = 0,
         pooling: str = "mean",
         alpha: float | str = "auto",
-        loss: str = "logistic",
+        loss: str = "log_loss",
         activation: str = "relu",
         negative_slope: float = 0.01,
         arrangements: str | int | ArrayLike = "adaptive",

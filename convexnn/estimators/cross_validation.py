@@ -76,7 +76,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         "scoring": [str, callable, None],
         "rule": [StrOptions({"best", "one_standard_error"})],
         "tol": [Interval(Real, 0, None, closed="neither")],
-        "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
@@ -92,7 +92,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         scoring: str | Callable | None = None,
         rule: str = "best",
         tol: float = 1e-2,
-        patience: int | None = 4,
+        n_iter_no_change: int | None = 4,
         n_jobs: int | None = None,
         verbose: int | bool = 0,
     ):
@@ -104,7 +104,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
         self.scoring = scoring
         self.rule = rule
         self.tol = tol
-        self.patience = patience
+        self.n_iter_no_change = n_iter_no_change
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -188,7 +188,7 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
                     means.append(scores[k].mean())
                     progress.update({"alpha": alpha, "score": means[-1]})
                 best = int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
-                late = self.patience is not None and k - best >= self.patience
+                late = self.n_iter_no_change is not None and k - best >= self.n_iter_no_change
                 if stopped:
                     left = f"the search was {stopped} after {max(k, 1)} of {len(self.alphas_)} alphas"
                     warn(f"{left}; the best of these is taken", ConvergenceWarning)
@@ -285,7 +285,7 @@ class ConvexReLURegressorCV(RegressorMixin, _PathSearch):
         Accuracy of the networks of the folds, which are only scored: where patterns are generated they are trained by
         descent alone, without a bound, to a relative decrease of a small part of `tol`; else to this relative gap.
         The network on all data has a certificate, to the `tol` of `estimator`.
-    patience : int or None, default=4
+    n_iter_no_change : int or None, default=4
         The search ends when that many alphas have brought no better mean score: small alphas take longest. None goes on
         to the smallest alpha.
     n_jobs : int or None, default=None
@@ -348,7 +348,7 @@ class ConvexReLUClassifierCV(ClassifierMixin, _PathSearch):
         As in `ConvexReLURegressorCV`.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn, such as "neg_log_loss"; None is the accuracy.
-    rule, tol, patience, n_jobs, verbose
+    rule, tol, n_iter_no_change, n_jobs, verbose
         As in `ConvexReLURegressorCV`.
 
     Attributes

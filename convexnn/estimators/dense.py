@@ -75,7 +75,7 @@ class ConvexReLURegressor(ConvexRegressor):
     alpha : float or "auto", default="auto"
         Strength of the weight decay, above 0: the same number as MLPRegressor's alpha at full batches. "auto" is 0.01
         alpha_max, where alpha_max is the smallest alpha at which no neuron is active.
-    loss : {"squared", "huber", "quantile", "absolute"}, default="squared"
+    loss : {"squared_error", "huber", "quantile", "absolute_error"}, default="squared_error"
         1/2 r^2 for the residual r = y - f(x); the same to |r| = `delta` and linear beyond; the pinball loss of
         `quantile`; or |r|. With several outputs it is summed over them.
     delta : float, default=1.0
@@ -186,7 +186,7 @@ class ConvexReLURegressor(ConvexRegressor):
         self,
         alpha: float | str = "auto",
         *,
-        loss: str = "squared",
+        loss: str = "squared_error",
         delta: float = 1.0,
         quantile: float = 0.5,
         activation: str = "relu",

@@ -38,7 +38,7 @@ from ..utils.validation import check_array, check_choice, check_count, check_siz
 
 __all__ = ["REGRESSOR_LOSSES", "Training", "prepare_training", "regression_loss"]
 
-REGRESSOR_LOSSES = ("squared", "huber", "quantile", "absolute")
+REGRESSOR_LOSSES = ("squared_error", "huber", "quantile", "absolute_error")
 # alpha="auto" is this part of alpha_max.
 AUTO_FRACTION = 0.01
 # The part of the time of a fit that the search for alpha_max may take.

@@ -56,7 +56,7 @@ class Loss:
     >>> from convexnn.losses import LOSSES, Loss
     >>> all(issubclass(loss, Loss) for loss in LOSSES.values())
     True
-    >>> LOSSES["absolute"](sample_weight=np.array([1.0, 3.0])).value(np.zeros((2, 1)), np.ones((2, 1)))
+    >>> LOSSES["absolute_error"](sample_weight=np.array([1.0, 3.0])).value(np.zeros((2, 1)), np.ones((2, 1)))
     4.0
     """
 

@@ -201,11 +201,11 @@ class Hinge(Loss):
 
 
 LOSSES = {
-    "squared": Squared,
+    "squared_error": Squared,
     "huber": Huber,
     "quantile": Quantile,
-    "absolute": Absolute,
-    "logistic": Logistic,
+    "absolute_error": Absolute,
+    "log_loss": Logistic,
     "hinge": Hinge,
     "squared_hinge": SquaredHinge,
     "softmax": Softmax,
@@ -218,7 +218,7 @@ def make_loss(name: str, sample_weight: ArrayLike | None = None, *, delta: float
     Parameters
     ----------
     name : str
-        A key of `LOSSES`, such as "squared" or "squared_hinge".
+        A key of `LOSSES`, such as "squared_error" or "squared_hinge".
     sample_weight : array-like of shape (n_samples,) or None, default=None
         Positive weights of the samples.
     delta : float, default=1.0

@@ -216,7 +216,7 @@ def _check_perceptron(estimator, network):
         raise ValueError(f"{wanted}activation {network.activation!r}")
     if network.skip is not None:
         raise ValueError(wanted + "a skip")
-    if hasattr(estimator, "classes_") and estimator.loss not in ("logistic", "softmax"):
+    if hasattr(estimator, "classes_") and estimator.loss not in ("log_loss", "softmax"):
         raise ValueError(f"{wanted}loss={estimator.loss!r}")
 
 

@@ -99,7 +99,7 @@ def solve_adversarial(
         patterns and alpha are used, its loss is not.
     radius : float
         The radius of the perturbations in the l_inf norm, in units of X, at least 0.
-    loss : {"hinge", "logistic"}, default="hinge"
+    loss : {"hinge", "log_loss"}, default="hinge"
         The loss of the margins.
     tol : float, default=1e-6
         Compared with the relative gap of the certificate.

@@ -113,7 +113,7 @@ def feature_sparse_network(
     y: ArrayLike,
     alpha: float,
     *,
-    loss: str | Loss = "squared",
+    loss: str | Loss = "squared_error",
     gates: str | int | Arrangements | ArrayLike = 100,
     hidden_bias: str = "penalized",
     fit_intercept: bool = True,
@@ -138,7 +138,7 @@ def feature_sparse_network(
         Targets; -1 or 1 for the losses of labels, indicators of the classes for the softmax loss.
     alpha : float
         Strength of the penalty, above 0.
-    loss : str or Loss, default="squared"
+    loss : str or Loss, default="squared_error"
         A name of `convexnn.losses.LOSSES`, or one of its losses.
     gates : int, "all", Arrangements, or array-like of shape (n_gates, n_hidden_features), default=100
         A number of patterns to sample, all, or given ones; with hidden biases a gate has one more entry, for the bias.

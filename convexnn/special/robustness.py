@@ -17,7 +17,7 @@ from ..utils.validation import check_array, check_choice, check_count, check_num
 
 __all__ = ["MARGIN_LOSSES", "check_radius", "margin_loss", "robust_loss", "robust_margin_bound"]
 
-MARGIN_LOSSES = ("hinge", "logistic")
+MARGIN_LOSSES = ("hinge", "log_loss")
 
 
 def robust_loss(
@@ -45,7 +45,7 @@ def robust_loss(
         Labels -1 and 1.
     radius : float
         The radius of the perturbations in the l_inf norm, in units of X, at least 0.
-    loss : {"hinge", "logistic"}, default="hinge"
+    loss : {"hinge", "log_loss"}, default="hinge"
         The loss of the margins.
     n_steps : int, default=40
         Steps of an ascent, along the signs of the gradient.
@@ -136,7 +136,7 @@ def robust_margin_bound(network: Network, X: ArrayLike, y: ArrayLike, radius: fl
 
 
 def margin_loss(loss: str, margins: np.ndarray) -> np.ndarray:
-    """Return the loss of each margin m = y f(x): (1 - m)_+ for "hinge", log(1 + exp(-m)) for "logistic"."""
+    """Return the loss of each margin m = y f(x): (1 - m)_+ for "hinge", log(1 + exp(-m)) for "log_loss"."""
     return np.maximum(1.0 - margins, 0.0) if loss == "hinge" else np.logaddexp(0.0, -margins)
 
 

@@ -75,15 +75,13 @@ _catch_warnings_of_numba, WarningsFixer.catch_warnings = WarningsFixer.catch_war
 
 @cache
 def _sources():
-    """Return a hash of the sources of the package."""
-    total = sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        total.update(path.read_bytes())
-    return total.hexdigest()
+    """Return a hash of the files with kernels: kernels call nothing else, and take no constants from elsewhere."""
+    sources = (path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
+    return sha256(b"".join(source for source in sources if b"@kernel" in source)).hexdigest()
 
 
 class _Files(FunctionCache):
-    """Files of a kernel, for these sources: numba looks at its own, not at those of what it calls."""
+    """Files of a kernel, for these sources: numba looks at its own file, not at those of what it calls."""
 
     def _index_key(self, sig, codegen):
         return *super()._index_key(sig, codegen), _sources()

@@ -137,7 +137,7 @@ def test_features_in_their_own_units(capsys):
 def test_classes_of_text(capsys):
     report = fit(capsys, "--output", "model.npz", data="classes.csv", target="kind")
     assert report["data"]["task"] == "classification"
-    assert report["parameters"]["loss"] == "logistic"
+    assert report["parameters"]["loss"] == "log_loss"
     header, rows = read(run(capsys, "predict", "model.npz", "classes.csv", "--proba")[0])
     assert header == ["prediction", "probability high", "probability low"]
     Z = outputs(load("model.npz")[-1].network_, UNITS)[:, 0]

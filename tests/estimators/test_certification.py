@@ -124,7 +124,7 @@ def test_our_classifiers_keep_their_labels_and_their_loss(loss, value):
 
 def test_our_regressors_keep_their_loss():
     best = optimum(X, Y, 0.2, bias="penalized", loss=lambda fit, y: cp.norm1(fit - y))
-    model = ConvexReLURegressor(alpha=0.2, loss="absolute", random_state=0)
+    model = ConvexReLURegressor(alpha=0.2, loss="absolute_error", random_state=0)
     search = ConvexReLURegressorCV(model, alphas=[0.2], cv=2)
     for fitted in (model.fit(X, Y), search.fit(X, Y)):
         certificate = certify(fitted, X, Y, 0.2, tol=1e-6, random_state=0)

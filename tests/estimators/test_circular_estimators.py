@@ -107,7 +107,7 @@ def test_a_pure_frequency_needs_one_frequency():
     assert set(np.flatnonzero(spectrum > 1e-3 * spectrum.max())) == {2, 6}
 
 
-@pytest.mark.parametrize("loss", ["huber", "quantile", "absolute"])
+@pytest.mark.parametrize("loss", ["huber", "quantile", "absolute_error"])
 @pytest.mark.parametrize("activation", ["relu", "linear"])
 def test_other_losses_of_regression(loss, activation):
     model = CircularCNNRegressor(alpha=0.1, loss=loss, activation=activation, arrangements=10, tol=1e-6, random_state=0)
@@ -117,7 +117,7 @@ def test_other_losses_of_regression(loss, activation):
     assert value == pytest.approx(model.certificate_.objective, rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["logistic", "softmax", "hinge", "squared_hinge"])
+@pytest.mark.parametrize("loss", ["log_loss", "softmax", "hinge", "squared_hinge"])
 def test_losses_of_two_classes(loss):
     model = CircularCNNClassifier((2, 3), alpha=0.1, loss=loss, arrangements=15, tol=1e-6, random_state=0)
     model.fit(X, LABELS)
@@ -171,7 +171,7 @@ def test_images_are_rows():
         ({"activation": "abs"}, "The 'activation' parameter of CircularCNNRegressor must be a str among"),
         ({"solver": "newton"}, 'solver must be "auto", "conic" or "cvxpy" for hidden_norm=\'circular\''),
         ({"solver": "generation"}, "solve_generation needs hidden_norm"),
-        ({"loss": "logistic"}, "The 'loss' parameter of CircularCNNRegressor must be"),
+        ({"loss": "log_loss"}, "The 'loss' parameter of CircularCNNRegressor must be"),
         ({"fit_intercept": 2}, "The 'fit_intercept' parameter of CircularCNNRegressor must be"),
     ],
 )

@@ -24,7 +24,7 @@ LABELS = np.where(X[:, 0] * X[:, 1] + 0.3 * RNG.standard_normal(14) > 0, "yes", 
 SIGNS = np.where(LABELS == "yes", 1.0, -1.0)
 THREE = np.digitize(X[:, 0] + 0.5 * RNG.standard_normal(14), [-0.5, 0.5])
 LOSSES = {
-    "logistic": lambda y, f: np.logaddexp(0.0, -y * f),
+    "log_loss": lambda y, f: np.logaddexp(0.0, -y * f),
     "hinge": lambda y, f: np.maximum(1 - y * f, 0.0),
     "squared_hinge": lambda y, f: 0.5 * np.maximum(1 - y * f, 0.0) ** 2,
 }
@@ -141,7 +141,7 @@ def test_hinges_are_for_two_classes(loss):
     assert rest.score(X, THREE) > 0.9
 
 
-@pytest.mark.parametrize("loss", ["logistic", "hinge", "squared_hinge", "softmax"])
+@pytest.mark.parametrize("loss", ["log_loss", "hinge", "squared_hinge", "softmax"])
 def test_separable_data_are_separated(loss):
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])
     xor = np.array([0, 1, 1, 0])
@@ -157,7 +157,7 @@ def test_a_linear_skip_without_neurons_is_logistic_regression():
     assert np.allclose(model.decision_function(X), linear.decision_function(X), atol=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["logistic", "hinge", "squared_hinge", "softmax"])
+@pytest.mark.parametrize("loss", ["log_loss", "hinge", "squared_hinge", "softmax"])
 def test_weights_are_copies_of_samples(loss):
     weights = np.array([0, 1, 2, 3, 1, 0, 2, 1, 1, 4, 1, 2, 1, 1])
     options = {"loss": loss, "arrangements": "all", "output_penalty": "l1", "tol": 1e-7}
@@ -219,7 +219,7 @@ def test_it_survives_pickling_and_cloning_and_knows_names():
 @pytest.mark.parametrize(
     ("bad", "y", "message"),
     [
-        ({"loss": "squared"}, LABELS, "The 'loss' parameter of ConvexReLUClassifier .*'squared_hinge'"),
+        ({"loss": "squared_error"}, LABELS, "The 'loss' parameter of ConvexReLUClassifier .*'squared_hinge'"),
         ({}, np.full(14, "yes"), "y must have at least two classes"),
         ({}, X[:, 0], "Unknown label type: continuous"),
         ({"hidden_norm": "circular"}, LABELS, "The 'hidden_norm' parameter of ConvexReLUClassifier must be"),

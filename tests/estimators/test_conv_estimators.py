@@ -85,7 +85,7 @@ def test_every_combination_reaches_the_optimum_of_the_reference(kind):
         assert adaptive.alpha_max_ == pytest.approx(model.alpha_max_, rel=1e-7)
 
 
-@pytest.mark.parametrize("loss", ["huber", "quantile", "absolute"])
+@pytest.mark.parametrize("loss", ["huber", "quantile", "absolute_error"])
 def test_other_losses_of_regression(loss):
     model = ConvexCNNRegressor((1, 5), 2, alpha=0.05, loss=loss, delta=0.2, quantile=0.8, tol=1e-6, random_state=0)
     model.fit(X, Y)
@@ -94,7 +94,7 @@ def test_other_losses_of_regression(loss):
     assert value == pytest.approx(model.certificate_.objective, rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["logistic", "softmax", "hinge", "squared_hinge"])
+@pytest.mark.parametrize("loss", ["log_loss", "softmax", "hinge", "squared_hinge"])
 @pytest.mark.parametrize("activation", ["relu", "linear"])
 def test_losses_of_two_classes(loss, activation):
     model = ConvexCNNClassifier((1, 5), 2, alpha=0.05, loss=loss, activation=activation, output_penalty="l1", tol=1e-5)
@@ -188,7 +188,7 @@ def test_several_outputs_with_weight_decay_share_filters(activation):
         ({"pooling": "max", "scope": "local"}, ValueError, "scope must be 'auto' but for"),
         ({"hidden_bias": "free", "activation": "gated_relu"}, ValueError, "hidden_bias must be .* for gated"),
         ({"alpha": 0}, ValueError, "The 'alpha' parameter of ConvexCNNRegressor must be"),
-        ({"loss": "logistic"}, ValueError, "The 'loss' parameter of ConvexCNNRegressor must be"),
+        ({"loss": "log_loss"}, ValueError, "The 'loss' parameter of ConvexCNNRegressor must be"),
     ],
 )
 def test_bad_parameters_raise_at_fit(bad, error, message):

@@ -79,7 +79,7 @@ def test_tables_with_text_and_gaps_say_what_to_do(model):
         ("arrangements", 0, r"an int in the range \[1, inf\)"),
         ("arrangements", 2.5, "an int"),
         ("hidden_bias", "all", "a str among {.*'penalized'"),
-        ("loss", "logistic", "a str among {.*'quantile'"),
+        ("loss", "log_loss", "a str among {.*'quantile'"),
         ("delta", 0, r"a float in the range \(0.0, inf\)"),
         ("quantile", 1.5, r"a float in the range \(0.0, 1.0\)"),
         ("negative_slope", 1.0, r"a float in the range \(-inf, 1.0\)"),

@@ -206,7 +206,7 @@ def test_sizes_out_of_range_are_errors(size):
             lambda: ConvexReLURegressor(size).fit(X, Y),
             lambda: build_program(X, Y, size, 5),
             lambda: certify(FITTED, X, Y, size),
-            lambda: solve_spline(X[:, 0], Y, size, make_loss("squared")),
+            lambda: solve_spline(X[:, 0], Y, size, make_loss("squared_error")),
         ],
         "alphas": [
             lambda: regularization_path(X, Y, alphas=[1.0, size]),
@@ -215,7 +215,7 @@ def test_sizes_out_of_range_are_errors(size):
         "sample_weight": [
             lambda: ConvexReLURegressor(1.0).fit(X, Y, np.r_[size, WEIGHTS[1:]]),
             lambda: ConvexReLUClassifier(1.0).fit(X, CLASSES, np.full(20, size)),
-            lambda: make_loss("absolute", np.full(20, size)),
+            lambda: make_loss("absolute_error", np.full(20, size)),
         ],
         "delta": [lambda: ConvexReLURegressor(1.0, loss="huber", delta=size).fit(X, Y)],
     }
@@ -233,12 +233,12 @@ def test_products_out_of_range_are_errors(unit_x, unit_y, weight):
         ConvexReLURegressor(1.0).fit(unit_x * X, unit_y * Y, weight * WEIGHTS)
 
 
-@pytest.mark.parametrize("model", [ConvexReLURegressor(0.3), ConvexReLURegressor(0.3, loss="huber"), "logistic"])
+@pytest.mark.parametrize("model", [ConvexReLURegressor(0.3), ConvexReLURegressor(0.3, loss="huber"), "log_loss"])
 @pytest.mark.parametrize("unit", [2.0**-300, 2.0**-60, 2.0**60, 2.0**300])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_units_of_weights_do_not_matter(model, unit):
     """Weights and alpha in another unit are the same problem: every number of it is in this unit."""
-    model, y = (ConvexReLUClassifier(0.1), CLASSES) if model == "logistic" else (model, Y)
+    model, y = (ConvexReLUClassifier(0.1), CLASSES) if model == "log_loss" else (model, Y)
     fits = [
         type(model)(**model.get_params() | {"alpha": scale * model.alpha, "random_state": 0, "tol": 1e-3}).fit(
             X, y, scale * WEIGHTS

@@ -49,7 +49,7 @@ def test_scikit_learn_contract(estimator, check):
 @pytest.fixture(scope="module")
 def search():
     own = ConvexReLURegressor(arrangements="all", tol=1e-6)
-    return ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=KFold(4), tol=1e-6, patience=None).fit(X, Y)
+    return ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=KFold(4), tol=1e-6, n_iter_no_change=None).fit(X, Y)
 
 
 def test_scores_are_those_of_fits_on_the_folds_at_their_part_of_alpha(search):
@@ -79,7 +79,7 @@ def test_the_best_alpha_is_trained_on_all_data(search):
 
 def test_folds_of_all_patterns_are_scored_by_descent_and_the_last_network_is_certified():
     own = ConvexReLURegressor(random_state=0)
-    search = ConvexReLURegressorCV(own, n_alphas=4, eps=0.1, cv=KFold(2), tol=1e-3, patience=None).fit(X, Y)
+    search = ConvexReLURegressorCV(own, n_alphas=4, eps=0.1, cv=KFold(2), tol=1e-3, n_iter_no_change=None).fit(X, Y)
     for fold, (inside, outside) in enumerate(KFold(2).split(X)):
         for k, alpha in enumerate(search.alphas_):
             alone = ConvexReLURegressor(0.5 * alpha, random_state=0).fit(X[inside], Y[inside])
@@ -97,7 +97,7 @@ def test_the_last_network_starts_from_a_path_of_descent(monkeypatch):
 
     monkeypatch.setattr("convexnn.estimators.training.Training.solve", watched)
     model = ConvexReLURegressor(random_state=0)
-    search = ConvexReLURegressorCV(model, alphas=[0.3, 1.0, 3.0], cv=KFold(2), patience=None).fit(X, Y)
+    search = ConvexReLURegressorCV(model, alphas=[0.3, 1.0, 3.0], cv=KFold(2), n_iter_no_change=None).fit(X, Y)
     certificate, start = search.certificate_, starts[-1]
     assert start.program.alpha == search.alpha_
     assert certificate.lower_bound <= certificate.objective <= start.certificate.objective
@@ -106,7 +106,9 @@ def test_the_last_network_starts_from_a_path_of_descent(monkeypatch):
 
 def test_one_standard_error_takes_the_largest_alpha_that_is_as_good(search):
     own = ConvexReLURegressor(arrangements="all")
-    other = ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=KFold(4), rule="one_standard_error", patience=None)
+    other = ConvexReLURegressorCV(
+        own, n_alphas=6, eps=1e-2, cv=KFold(4), rule="one_standard_error", n_iter_no_change=None
+    )
     other.fit(X, Y)
     best = other.mean_scores_.argmax()
     error = np.std(other.scores_[best], ddof=1) / 2
@@ -118,7 +120,7 @@ def test_one_standard_error_takes_the_largest_alpha_that_is_as_good(search):
 
 def test_the_search_ends_when_the_mean_gets_no_better():
     noise = RNG.standard_normal(40)
-    search = ConvexReLURegressorCV(ConvexReLURegressor(random_state=0), n_alphas=12, eps=1e-3, cv=3, patience=2)
+    search = ConvexReLURegressorCV(ConvexReLURegressor(random_state=0), n_alphas=12, eps=1e-3, cv=3, n_iter_no_change=2)
     search.fit(X, noise)
     missing = np.isnan(search.scores_)
     assert (missing.all(axis=1) == missing.any(axis=1)).all()
@@ -151,7 +153,9 @@ def test_ctrl_c_on_the_way_to_the_last_network_goes_there(monkeypatch):
         return replace(own(self, alpha, start), interrupted=len(calls) == 7)
 
     monkeypatch.setattr("convexnn.estimators.training.Training.solve", interrupted)
-    search = ConvexReLURegressorCV(ConvexReLURegressor(random_state=0), alphas=[0.3, 1.0, 3.0], cv=2, patience=None)
+    search = ConvexReLURegressorCV(
+        ConvexReLURegressor(random_state=0), alphas=[0.3, 1.0, 3.0], cv=2, n_iter_no_change=None
+    )
     search.fit(X, Y)
     assert search.alpha_ == 0.3
     assert calls == [1.5, 1.5, 0.5, 0.5, 0.15, 0.15, 3.0, 0.3]  # two folds, and the way, of which the rest is left out
@@ -237,7 +241,7 @@ def test_pickle_clone_and_methods_of_the_estimator():
         ({"eps": 1}, ValueError, "The 'eps' parameter"),
         ({"cv": 1}, ValueError, "cv"),
         ({"alphas": [-1.0]}, ValueError, "alphas must be numbers above 0"),
-        ({"patience": 0}, ValueError, "The 'patience' parameter"),
+        ({"n_iter_no_change": 0}, ValueError, "The 'n_iter_no_change' parameter"),
         ({"scoring": "accuracy"}, ValueError, "continuous"),
         ({"cv": 40}, ValueError, "cv must leave test folds that scoring=None can score"),
     ],
@@ -273,7 +277,7 @@ def test_folds_that_lack_a_class_are_scored_over_all(scoring, cv):
     assert np.isfinite(search.scores_).all()
 
 
-@pytest.mark.parametrize("loss", ["logistic", "softmax", "hinge", "squared_hinge"])
+@pytest.mark.parametrize("loss", ["log_loss", "softmax", "hinge", "squared_hinge"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_class_of_one_sample_is_in_one_fold(loss):
     """Without it a network predicts the other class, at almost no loss."""
@@ -307,7 +311,7 @@ def test_folds_without_a_score_are_named(y, scoring, cv, weights, message):
 
 
 @pytest.mark.parametrize("weights", [None, np.r_[np.ones(9), 2.0, np.zeros(10)]])
-@pytest.mark.parametrize("loss", ["squared", "quantile"])
+@pytest.mark.parametrize("loss", ["squared_error", "quantile"])
 def test_a_fold_of_one_sample_has_no_r2(weights, loss, recwarn):
     """Weights of zero count as no samples; nothing is said before the error."""
     rows = np.arange(20)
@@ -326,7 +330,7 @@ def test_a_score_that_is_undefined_at_first_does_not_end_the_search():
             return np.corrcoef(model.predict(X), y)[0, 1]
 
     own = ConvexReLURegressor(random_state=0)
-    search = ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=3, scoring=correlation, patience=2).fit(X, Y)
+    search = ConvexReLURegressorCV(own, n_alphas=6, eps=1e-2, cv=3, scoring=correlation, n_iter_no_change=2).fit(X, Y)
     assert np.isnan(search.mean_scores_[0])
     assert search.best_index_ > 0
     assert np.isfinite(search.mean_scores_[: search.best_index_ + 1][1:]).all()

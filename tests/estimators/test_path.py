@@ -101,10 +101,10 @@ def test_points_are_estimators_of_their_own(path):
         ConvexReLURegressor(arrangements=15, activation="gated_relu", random_state=0),
         ConvexReLURegressor(arrangements=15, random_state=0, solver="cvxpy"),
         ConvexReLURegressor(hidden_bias="free", random_state=0),
-        ConvexReLURegressor(loss="absolute", random_state=0),
+        ConvexReLURegressor(loss="absolute_error", random_state=0),
         ConvexReLURegressor(hidden_norm="l1", arrangements=15, random_state=0),
     ],
-    ids=["all", "gated", "cvxpy", "free bias", "absolute", "l1"],
+    ids=["all", "gated", "cvxpy", "free bias", "absolute_error", "l1"],
 )
 def test_other_networks_end_where_a_fit_ends(estimator):
     path = regularization_path(X, Y, estimator=estimator, n_alphas=4, eps=0.05)
@@ -130,7 +130,7 @@ def test_classifiers_keep_their_classes_and_score_accuracy():
     for score, model in zip(path.train_scores, path.estimators, strict=True):
         assert score == np.mean(model.predict(X) == LABELS)
         signs = np.where(LABELS == "low", 1.0, -1.0)
-        value = model.network_.objective(X, signs, model.alpha_, make_loss("logistic"))
+        value = model.network_.objective(X, signs, model.alpha_, make_loss("log_loss"))
         assert value == pytest.approx(model.certificate_.objective, rel=1e-12)
 
 

@@ -74,4 +74,4 @@ def test_several_outputs(penalty):
         least = [part.lower_bound for part in parts]
         assert both.objective + slack >= (sum(least) if penalty == "l1" else max(least))
 
-    for_all(problems(("squared", "huber", "absolute")), COUNT, check)
+    for_all(problems(("squared_error", "huber", "absolute_error")), COUNT, check)

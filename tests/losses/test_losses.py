@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 from convexnn import Architecture, build_program
 from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Loss, Quantile, Softmax, Squared, make_loss
 
-LABELLED = ("logistic", "hinge", "squared_hinge")
+LABELLED = ("log_loss", "hinge", "squared_hinge")
 
 
 def targets(name, n, rng):
@@ -113,7 +113,7 @@ def test_vectors_that_are_no_numbers_project_to_zero(name):
 
 def test_infeasible_vectors_have_the_scale_zero():
     rng = np.random.default_rng(0)
-    for name in ("logistic", "hinge", "squared_hinge", "softmax"):
+    for name in ("log_loss", "hinge", "squared_hinge", "softmax"):
         Y = targets(name, 12, rng)
         V = rng.standard_normal(Y.shape)
         assert make_loss(name).best_scale(Y, V, np.inf) == 0.0
@@ -132,7 +132,7 @@ def test_huber_fits_of_any_width_are_stationary(delta):
 def test_newton_fits_of_classes_reach_the_minimum(offset):
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(np.column_stack([np.ones(60), rng.standard_normal((60, 3))]))[0]
-    for name in ("logistic", "squared_hinge", "softmax"):
+    for name in ("log_loss", "squared_hinge", "softmax"):
         loss, Y = make_loss(name), targets(name, 60, rng)
         shift = offset * rng.standard_normal(Y.shape)
         gradient = basis.T @ loss.grad(Y, shift + basis @ loss.fit_free(Y, basis, shift))
@@ -150,12 +150,12 @@ def test_conjugates_keep_their_digits_where_the_loss_is_small(far):
     assert Softmax().conjugate(label, move) == pytest.approx(expected, rel=1e-15)
 
 
-@pytest.mark.parametrize("name", ["logistic", "softmax"])
+@pytest.mark.parametrize("name", ["log_loss", "softmax"])
 @pytest.mark.parametrize("rare", [1e-3, 1e-9, 1e-12, 1e-18])
 def test_constants_of_rare_classes_reach_the_entropy(name, rare):
     """The best constant has the shares of the classes; what columns separate tends to 0, whatever the weights."""
     weights = 1e8 * np.append(np.ones(5), rare)
-    labels = np.append(np.ones(5), -1.0)[:, None] if name == "logistic" else np.eye(2)[[0] * 5 + [1]]
+    labels = np.append(np.ones(5), -1.0)[:, None] if name == "log_loss" else np.eye(2)[[0] * 5 + [1]]
     loss, X = make_loss(name, weights), np.column_stack([np.ones(6), np.arange(6.0)])
     entropy = 1e8 * (rare * np.log1p(5 / rare) + 5 * np.log1p(rare / 5))
     for columns, lowest, highest in ((1, 1 - 1e-12, 1 + 1e-12), (2, 0.0, 1e-10)):
@@ -205,13 +205,19 @@ def test_values_stay_finite_far_out():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "mse"}, "name must be one of 'squared'"),
+        ({"name": "mse"}, "name must be one of 'squared_error'"),
         ({"name": "interpolation"}, "minimum_norm_interpolation"),
         ({"name": "huber", "delta": 0.0}, "delta must be a finite number above 0; got 0.0"),
         ({"name": "quantile", "quantile": 1.0}, "quantile must be a number above 0 and below 1; got 1.0"),
         ({"name": "quantile", "quantile": -0.5}, "quantile must be a finite number above 0; got -0.5"),
-        ({"name": "squared", "sample_weight": [1.0, 0.0]}, "sample_weight must be a vector of finite numbers above 0"),
-        ({"name": "squared", "sample_weight": [[1.0]]}, "sample_weight must be a vector of finite numbers above 0"),
+        (
+            {"name": "squared_error", "sample_weight": [1.0, 0.0]},
+            "sample_weight must be a vector of finite numbers above 0",
+        ),
+        (
+            {"name": "squared_error", "sample_weight": [[1.0]]},
+            "sample_weight must be a vector of finite numbers above 0",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
@@ -227,7 +233,7 @@ def test_losses_by_name():
     assert Squared().sample_weight is None
 
 
-@pytest.mark.parametrize("loss", ["hinge", "absolute", "quantile"])
+@pytest.mark.parametrize("loss", ["hinge", "absolute_error", "quantile"])
 def test_free_fits_of_weights_many_orders_apart(loss):
     """Hundreds of small linear programs, some called unbounded at first; to a part 1e-10 of the weights."""
     for seed in range(150):

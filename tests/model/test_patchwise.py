@@ -49,7 +49,7 @@ def test_directed_design():
     assert np.allclose(design.block(3) @ W[3, :, 0], hidden[3])
 
 
-@pytest.mark.parametrize("loss", [Squared(), Softmax()], ids=["squared", "softmax"])
+@pytest.mark.parametrize("loss", [Squared(), Softmax()], ids=["squared_error", "softmax"])
 @pytest.mark.parametrize("activation", ["gated_relu", "linear"])
 @pytest.mark.parametrize("hidden_bias", ["none", "penalized"])
 def test_against_the_formula(loss, activation, hidden_bias):

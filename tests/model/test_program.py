@@ -237,7 +237,7 @@ def test_the_free_bound_of_kappa_is_one(seed, options):
     assert kappa(program, V) <= bound == pytest.approx(steepest * np.abs(sums) @ lengths, rel=1e-10)
 
 
-@pytest.mark.parametrize("loss", ["squared", "huber"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_features_that_do_not_vary_take_no_search(loss, outputs, monkeypatch):
     """Nothing is compiled either; the network is that of the best constant."""

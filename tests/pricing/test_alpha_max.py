@@ -112,7 +112,7 @@ def test_rows_of_zeros_need_no_neurons():
 
 
 @pytest.mark.parametrize("hidden_norm", ["l1", "l2"])
-@pytest.mark.parametrize("loss", ["squared", "huber", "quantile", "absolute"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile", "absolute_error"])
 @pytest.mark.parametrize("seed", range(3))
 def test_constant_features_need_no_neurons(seed, loss, hidden_norm):
     """A skip of them, or an intercept, fits whatever neurons fit, at weights of all sizes."""
@@ -235,7 +235,7 @@ def test_a_small_sample_counts_beside_a_large_one(size):
     assert size * (1 - 1e-15) <= found.upper <= size * (1 + 1e-8)
 
 
-@pytest.mark.parametrize("loss", ["squared", "absolute", "huber"])
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
 @pytest.mark.parametrize("weight", [1e9, 1e16])
 def test_samples_of_little_weight_count_beside_a_heavy_one(loss, weight):
     """The heavy one is fitted by the intercept, what is left is that of the others."""

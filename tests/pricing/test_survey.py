@@ -181,10 +181,10 @@ def test_generation_of_thin_cells_is_not_above_restarts():
     Y = np.where(Z - Z.mean() + rng.standard_normal(Z.shape) > 0, 1.0, -1.0)
     assert X.size > survey.THIN_DATA
     architecture = Architecture(hidden_bias="none", patches=Patches((1, 700), 10, 10, pooling="sum"))
-    program = build_program(X.reshape(300, 700), Y, 24.0, "adaptive", architecture, loss=make_loss("logistic"))
+    program = build_program(X.reshape(300, 700), Y, 24.0, "adaptive", architecture, loss=make_loss("log_loss"))
     solution = solve_generation(program, tol=1e-3, scope="local", random_state=0)
     assert solution.certificate.gap <= 1e-3
-    written, restarts = Written(X, Y, 24.0, "logistic"), []
+    written, restarts = Written(X, Y, 24.0, "log_loss"), []
     for _ in range(5):
         W, a = 0.3 * rng.standard_normal((6, 10)), 0.3 * rng.standard_normal(6)
         restarts.append(written.improve(W, a, np.zeros(6, int), np.zeros(1), 60))

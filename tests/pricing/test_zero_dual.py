@@ -95,7 +95,7 @@ def test_alpha_max_of_gated_networks_is_the_least_too(norm):
     assert kappa_at_zero(program) == pytest.approx(expected, rel=1e-7, abs=1e-7)
 
 
-@pytest.mark.parametrize("loss", ["absolute", "quantile"])
+@pytest.mark.parametrize("loss", ["absolute_error", "quantile"])
 def test_several_outputs_with_ties_are_zero_from_alpha_max_on(loss):
     rng = np.random.default_rng(3)
     X, Y = rng.standard_normal((15, 2)), rng.poisson(1.0, (15, 2)) * 1.0
@@ -106,7 +106,7 @@ def test_several_outputs_with_ties_are_zero_from_alpha_max_on(loss):
         assert (model.n_neurons_ == 0) == optimal
 
 
-@pytest.mark.parametrize("loss", ["squared", "huber", "absolute", "quantile"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "absolute_error", "quantile"])
 @pytest.mark.parametrize(
     "options", [{}, {"arrangements": "all"}, {"activation": "gated_relu"}, {"hidden_bias": "free"}]
 )
@@ -133,8 +133,8 @@ def test_an_exact_free_fit_is_the_answer_at_once(loss, options):
 def test_units_of_targets_are_no_reason_for_an_exact_fit():
     X, y = np.random.default_rng(0).standard_normal((12, 2)), np.random.default_rng(1).standard_normal(12)
     for unit in (1e-15, 1e15):
-        model = ConvexReLURegressor(loss="absolute", alpha=0.5, random_state=0).fit(X, unit * y)
-        one = ConvexReLURegressor(loss="absolute", alpha=0.5, random_state=0).fit(X, y)
+        model = ConvexReLURegressor(loss="absolute_error", alpha=0.5, random_state=0).fit(X, unit * y)
+        one = ConvexReLURegressor(loss="absolute_error", alpha=0.5, random_state=0).fit(X, y)
         assert model.certificate_.objective / unit == pytest.approx(one.certificate_.objective, rel=1e-3)
         assert model.alpha_max_ == pytest.approx(one.alpha_max_, rel=1e-4)
 
@@ -152,7 +152,7 @@ def test_features_that_do_not_vary_need_no_neurons(inputs):
         (ConvexReLUClassifier(loss="softmax"), y > 0),
         (ConvexReLUClassifier(output_penalty="l1"), y),
         (ConvexReLURegressor(), np.c_[y, -y * y] * 1.0),
-        (ConvexReLURegressor(loss="absolute"), y * 1.0),
+        (ConvexReLURegressor(loss="absolute_error"), y * 1.0),
         (ConvexCNNClassifier((1, 2), kernel_size=2), y),
     )
     for model, target in models:

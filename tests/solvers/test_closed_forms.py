@@ -54,7 +54,7 @@ def huber(residual, delta):
 # largest at |v| = min(|y|, r), Huber's function of width r, and a width of its own only shortens that; for the absolute
 # loss and the hinge v y over |v| <= min(1, r); for the logistic loss the entropy of min(r, 1/2).
 ONE_SAMPLE = {
-    "squared": (Squared(), 1.7, lambda r: huber(1.7, r), lambda t: 0.5 * (t - 1.7) ** 2),
+    "squared_error": (Squared(), 1.7, lambda r: huber(1.7, r), lambda t: 0.5 * (t - 1.7) ** 2),
     "weight 3": (
         Squared(sample_weight=np.full(1, 3.0)),
         1.7,
@@ -63,12 +63,12 @@ ONE_SAMPLE = {
     ),
     "huber": (Huber(delta=0.6), -1.7, lambda r: huber(1.7, min(r, 0.6)), lambda t: huber(t + 1.7, 0.6)),
     "wide huber": (Huber(delta=5.0), -1.7, lambda r: huber(1.7, min(r, 5.0)), lambda t: huber(t + 1.7, 5.0)),
-    "absolute": (Absolute(), -1.7, lambda r: min(r, 1.0) * 1.7, lambda t: abs(t + 1.7)),
+    "absolute_error": (Absolute(), -1.7, lambda r: min(r, 1.0) * 1.7, lambda t: abs(t + 1.7)),
     "above": (Quantile(0.8), 1.7, lambda r: min(r, 0.8) * 1.7, lambda t: max(0.8 * (1.7 - t), 0.2 * (t - 1.7))),
     "below": (Quantile(0.8), -1.7, lambda r: min(r, 0.2) * 1.7, lambda t: max(0.8 * (-1.7 - t), 0.2 * (t + 1.7))),
     "hinge": (Hinge(), -1.0, lambda r: min(r, 1.0), lambda t: max(0.0, 1 + t)),
     "squared hinge": (SquaredHinge(), 1.0, lambda r: huber(1.0, r), lambda t: 0.5 * max(0.0, 1 - t) ** 2),
-    "logistic": (Logistic(), -1.0, lambda r: entropy(min(r, 0.5)), lambda t: np.logaddexp(0.0, t)),
+    "log_loss": (Logistic(), -1.0, lambda r: entropy(min(r, 0.5)), lambda t: np.logaddexp(0.0, t)),
 }
 PRICES = (0.05, 0.4, 0.75, 2.5)
 
@@ -111,8 +111,8 @@ def test_one_sample_is_fitted_by_a_free_output_bias(name, hidden_bias):
     x, architecture = np.array([[1.0, -2.0, 0.5]]), Architecture(hidden_bias=hidden_bias)
     program = program_of(x, [y], 0.3, architecture, loss)
     assert kappa_at_zero(program) == 0.0
-    assert 0 <= program.objective(*program.zero()) <= (1e-9 if name == "logistic" else 1e-25)
-    for solution in solved(x, [y], 0.3, architecture, loss) if name != "logistic" else ():
+    assert 0 <= program.objective(*program.zero()) <= (1e-9 if name == "log_loss" else 1e-25)
+    for solution in solved(x, [y], 0.3, architecture, loss) if name != "log_loss" else ():
         assert 0 <= solution.certificate.objective <= 1e-25
         assert abs(solution.certificate.lower_bound) <= 1e-25
 
@@ -260,7 +260,7 @@ def check_spline(x, y, alpha, optimum, loss=None):
         assert optimum * (1 - 1.1e-8) <= certificate.lower_bound <= optimum * (1 + 1e-11)
 
 
-@pytest.mark.parametrize("name", ["squared", "huber", "absolute", "logistic", "hinge", "squared hinge"])
+@pytest.mark.parametrize("name", ["squared_error", "huber", "absolute_error", "log_loss", "hinge", "squared hinge"])
 @pytest.mark.parametrize("alpha", [0.2, 0.8])
 def test_splines_of_two_points(name, alpha):
     """A line; by symmetry -t and t at targets -y and y, which costs alpha 2 t / h: twice e(alpha / h)."""

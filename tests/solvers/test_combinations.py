@@ -32,10 +32,10 @@ ACTIVATE = {
     "threshold": lambda T, slope: (T >= 0).astype(float),
 }
 LOSS = {
-    "squared": lambda R: 0.5 * R**2,
+    "squared_error": lambda R: 0.5 * R**2,
     "huber": lambda R: np.where(np.abs(R) <= 0.3, 0.5 * R**2, 0.3 * (np.abs(R) - 0.15)),
     "quantile": lambda R: np.maximum(0.8 * R, -0.2 * R),
-    "absolute": np.abs,
+    "absolute_error": np.abs,
 }
 
 
@@ -68,16 +68,16 @@ COMBINATIONS = [
 ]
 COMBINATIONS += [
     {"loss": loss, "activation": activation, "hidden_bias": bias}
-    for loss in ("huber", "quantile", "absolute")
+    for loss in ("huber", "quantile", "absolute_error")
     for activation, bias in (("relu", "penalized"), ("abs", "none"), ("linear", "free"), ("threshold", "penalized"))
 ]
 COMBINATIONS += [
     {"hidden_norm": "l1", "activation": activation, "loss": loss}
     for activation, loss in (
-        ("relu", "squared"),
+        ("relu", "squared_error"),
         ("leaky_relu", "huber"),
-        ("gated_relu", "absolute"),
-        ("linear", "squared"),
+        ("gated_relu", "absolute_error"),
+        ("linear", "squared_error"),
     )
 ]
 COMBINATIONS += [
@@ -154,7 +154,7 @@ def test_thresholds_have_patterns_of_points_on_walls(arrangements):
 
 
 @pytest.mark.parametrize("activation", ["relu", "gated_relu", "threshold"])
-@pytest.mark.parametrize("loss", ["squared", "huber", "absolute"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "absolute_error"])
 def test_weights_are_copies_of_samples(activation, loss):
     weights = np.array([0, 1, 2, 3, 1, 0, 2, 1, 1, 4, 1, 2])
     options = {"activation": activation, "loss": loss, "arrangements": "all", "tol": 1e-8, "delta": 0.3}

@@ -286,10 +286,10 @@ def cross_entropy(Z, Y):
 
 LOSSES = {
     "huber": (losses.Huber(), lambda Z, Y: 0.5 * cp.sum(cp.huber(Z - Y))),
-    "absolute": (losses.Absolute(), lambda Z, Y: cp.sum(cp.abs(Z - Y))),
+    "absolute_error": (losses.Absolute(), lambda Z, Y: cp.sum(cp.abs(Z - Y))),
     "squared_hinge": (losses.SquaredHinge(), lambda Z, Y: 0.5 * cp.sum(cp.pos(1 - cp.multiply(Y, Z)) ** 2)),
     "hinge": (losses.Hinge(), hinge),
-    "logistic": (losses.Logistic(), logistic),
+    "log_loss": (losses.Logistic(), logistic),
     "softmax": (losses.Softmax(), cross_entropy),
     "weighted": (
         losses.Squared(sample_weight=np.arange(1.0, 9.0)),
@@ -304,7 +304,7 @@ def test_other_losses(name, norm):
     rng = np.random.default_rng(79)
     X = rng.standard_normal((8, 3))
     loss, formula = LOSSES[name]
-    y = rng.standard_normal(8) if name in ("huber", "absolute", "weighted") else np.sign(X[:, 0] * X[:, 1])
+    y = rng.standard_normal(8) if name in ("huber", "absolute_error", "weighted") else np.sign(X[:, 0] * X[:, 1])
     Y = np.eye(3)[rng.integers(0, 3, 8)] if name == "softmax" else y[:, None]
     intercept = name != "softmax"  # it has a free direction there, which cvxpy does not get over
     architecture = Architecture(hidden_bias="none", fit_intercept=intercept, output_penalty="l1")
@@ -313,7 +313,7 @@ def test_other_losses(name, norm):
     limit = kappa_groups(program.design, program.cones, program.penalty, dual_at_zero(program))
     program = program.at(0.1 * limit)
     solution = solve_conic(program, tol=1e-7)
-    tol = 1e-8 if name in ("logistic", "softmax") else 1e-10  # what cvxpy reaches with exponential cones
+    tol = 1e-8 if name in ("log_loss", "softmax") else 1e-10  # what cvxpy reaches with exponential cones
     check_solution(solution, dense_optimum(program, NORMS[norm][0], formula, tol), 1e3 * tol)
     assert solution.converged
 

@@ -23,7 +23,7 @@ KINDS = [{}, {"activation": "leaky_relu", "skip": True}, {"patches": Patches((1,
 WEIGHTS = np.array([0.5, 2.0, 1.0, 3.0, 1.0, 0.2, 1.0, 1.0, 4.0, 1.0])
 # Losses whose gradient saturates, and the predictions at which it does, for targets Y.
 SATURATING = {
-    "squared": (Squared(), lambda Y: (-np.inf + Y, np.inf + Y)),
+    "squared_error": (Squared(), lambda Y: (-np.inf + Y, np.inf + Y)),
     "huber": (Huber(delta=0.7, sample_weight=WEIGHTS), lambda Y: (Y - 0.7, Y + 0.7)),
     "squared hinge": (SquaredHinge(), lambda Y: (np.where(Y > 0, -np.inf, Y), np.where(Y > 0, Y, np.inf))),
     # the gradient 0.1 + (z - y) / 0.3 is in [-1, 1]
@@ -57,7 +57,7 @@ def test_predictions_advance_to_the_edge_at_most_from_where_the_gradient_is_satu
         assert (loss.curvature(Y, reached)[stopped] > 0).all()  # just inside: the next step may be any
         assert (loss.curvature(Y, Z)[stopped] == 0).all()
         n_stopped += np.count_nonzero(stopped)
-    assert (n_stopped > 20) == (name != "squared")
+    assert (n_stopped > 20) == (name != "squared_error")
 
 
 @pytest.mark.parametrize("loss", [Logistic(sample_weight=WEIGHTS), Softmax(sample_weight=WEIGHTS)])
@@ -365,7 +365,7 @@ def test_two_classes_are_the_logistic_loss(fit_intercept):
 def test_sample_weights(name):
     """A sample twice is a sample of weight 2. Weights and alpha times t are the objective times t."""
     X, y = data(2, n=4)
-    y = y if name in ("squared", "huber", "absolute", "quantile") else np.sign(y)
+    y = y if name in ("squared_error", "huber", "absolute_error", "quantile") else np.sign(y)
     y = np.eye(3)[[0, 1, 2, 1]] if name == "softmax" else y
     twice, weights = np.array([0, 1, 1, 2, 3, 3]), np.array([1.0, 2.0, 1.0, 2.0])
     network = Architecture(hidden_bias="none", output_penalty="l1")

@@ -13,13 +13,13 @@ from convexnn.solvers.movement import move_neurons
 from convexnn.solvers.neuron_newton import _activations, _bend, _expand, newton_descend
 
 PROBLEMS = {
-    "squared": {"loss": "squared", "alpha": 20.0},
-    "squared, two outputs": {"loss": "squared", "alpha": 20.0, "n_outputs": 2},
-    "logistic": {"loss": "logistic", "alpha": 8.0},
-    "logistic, patches": {"loss": "logistic", "alpha": 4.0, "n_patches": 5},
-    "squared, patches, leaky": {"loss": "squared", "alpha": 20.0, "n_patches": 3, "slope": 0.2},
+    "squared_error": {"loss": "squared_error", "alpha": 20.0},
+    "squared, two outputs": {"loss": "squared_error", "alpha": 20.0, "n_outputs": 2},
+    "log_loss": {"loss": "log_loss", "alpha": 8.0},
+    "logistic, patches": {"loss": "log_loss", "alpha": 4.0, "n_patches": 5},
+    "squared, patches, leaky": {"loss": "squared_error", "alpha": 20.0, "n_patches": 3, "slope": 0.2},
     "softmax": {"loss": "softmax", "alpha": 8.0, "n_outputs": 3},
-    "squared, slope -0.5": {"loss": "squared", "alpha": 20.0, "slope": -0.5},
+    "squared, slope -0.5": {"loss": "squared_error", "alpha": 20.0, "slope": -0.5},
 }
 
 
@@ -31,7 +31,7 @@ def make(loss, alpha, n_outputs=1, n_patches=1, slope=0.0, n=3000, d=4, seed=0):
     Z = np.maximum(X @ rng.standard_normal((d, 3)), 0).sum(axis=1) @ rng.standard_normal((3, n_outputs))
     Z = Z - Z.mean(axis=0) + rng.standard_normal(Z.shape)
     labels = np.eye(n_outputs)[Z.argmax(axis=1)]
-    Y = {"squared": Z, "softmax": labels}.get(loss, np.where(Z > 0, 1.0, -1.0))
+    Y = {"squared_error": Z, "softmax": labels}.get(loss, np.where(Z > 0, 1.0, -1.0))
     network = {"hidden_bias": "none", "output_penalty": "l1"}
     if slope:
         network |= {"activation": "leaky_relu", "negative_slope": slope}
@@ -178,7 +178,7 @@ def test_neurons_keep_signs_and_outputs_and_are_dropped_not_turned():
 
 
 def test_parallel_neurons_are_one():
-    _, program = make("squared", 20.0, n_outputs=2)
+    _, program = make("squared_error", 20.0, n_outputs=2)
     u, other = np.array([1.0, 2.0, 0.0, -1.0]), np.array([0.0, 1.0, 1.0, 0.0])
     U = np.array([u, 2 * u, 3 * u, other, u + 1e-4, -u, 0.5 * u])
     signs, outputs = np.array([1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0]), np.array([0, 0, 0, 0, 0, 0, 1])
@@ -191,7 +191,7 @@ def test_parallel_neurons_are_one():
 
 
 def test_the_observer_stops_it():
-    written, program = make("logistic", 8.0)
+    written, program = make("log_loss", 8.0)
     start, calls = neurons_of(written, 8), []
     for limit in (1, 3):
         calls.clear()
@@ -206,8 +206,8 @@ def test_the_observer_stops_it():
 
 
 def test_moves_are_descent_unless_cells_are_thin(monkeypatch):
-    _, program = make("squared", 20.0, n=600)
-    written, _ = make("squared", 20.0, n=600)
+    _, program = make("squared_error", 20.0, n=600)
+    written, _ = make("squared_error", 20.0, n=600)
     start = neurons_of(written, 8)
     known = {"tol": 1e-3, "observe": never}
     plain = descend(program, *start, max_iter=movement.DESCENT_STEPS, ftol=1e-6, observe=never)

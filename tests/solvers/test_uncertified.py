@@ -23,7 +23,7 @@ CASES = {
     "no bias": (Y, Architecture(hidden_bias="none"), None),
     "free": (Y, Architecture(hidden_bias="free"), None),
     "leaky, skip": (Y, Architecture("leaky_relu", skip=True), None),
-    "absolute loss": (Y, Architecture(), make_loss("absolute")),
+    "absolute loss": (Y, Architecture(), make_loss("absolute_error")),
     "two outputs, l1": (TWO, Architecture(output_penalty="l1"), None),
     "two outputs": (TWO, Architecture(), None),
     "softmax": (CLASSES, Architecture(), make_loss("softmax")),

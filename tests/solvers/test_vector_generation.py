@@ -109,7 +109,7 @@ def test_a_loss_with_kinks_is_no_worse_than_restarts():
         solution = solve_vector_generation(
             build_program(X, Y, 0.3, "adaptive", PLAIN, loss=Absolute()), tol=1e-12, max_iter=4, random_state=0
         )
-    best = best_of_restarts(NetworkProblem(X, Y, 0.3, 10, loss="absolute"), 2, 0)[0]
+    best = best_of_restarts(NetworkProblem(X, Y, 0.3, 10, loss="absolute_error"), 2, 0)[0]
     assert solution.certificate.objective <= 1.02 * best
     assert solution.certificate.lower_bound <= best
 
@@ -163,7 +163,7 @@ def test_search_finds_the_maximum_of_a_grid(activation):
     assert np.allclose(pulls.T / maxima.values[:, None], maxima.outputs)
 
 
-@pytest.mark.parametrize("loss", [Squared(), Softmax(), Absolute()], ids=["squared", "softmax", "absolute"])
+@pytest.mark.parametrize("loss", [Squared(), Softmax(), Absolute()], ids=["squared_error", "softmax", "absolute_error"])
 @pytest.mark.parametrize("sizes", [(1000, 0), (0, 200), (0, 0)], ids=["columns", "written", "gradients"])
 def test_program_of_fixed_directions(loss, sizes, monkeypatch):
     """Newton's method on min L(sum_j D_j X u_j g_j' + 1 b') + alpha sum_j |u_j| over the cones, against cvxpy."""

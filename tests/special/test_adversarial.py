@@ -48,7 +48,7 @@ def written_out(program, y, radius, loss):
     return cp.Problem(cp.Minimize(cp.sum(losses) + cost), constraints).solve(**TIGHT)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("loss", ["hinge", "log_loss"])
 @pytest.mark.parametrize("radius", [0.0, 0.05, 0.2])
 @pytest.mark.parametrize(("hidden_bias", "fit_intercept"), [("none", False), ("penalized", False), ("penalized", True)])
 def test_the_program_is_the_one_written_out(loss, radius, hidden_bias, fit_intercept):
@@ -63,7 +63,7 @@ def test_the_program_is_the_one_written_out(loss, radius, hidden_bias, fit_inter
     assert solution.certificate.scope == "sampled"
 
 
-@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("loss", ["hinge", "log_loss"])
 @pytest.mark.parametrize("hidden_bias", ["none", "penalized"])
 @pytest.mark.parametrize("seed", range(2))
 def test_the_objective_is_the_robust_one_of_the_network(loss, hidden_bias, seed):
@@ -87,7 +87,7 @@ def test_the_objective_is_the_robust_one_of_the_network(loss, hidden_bias, seed)
         assert all((pattern <= inside).all() for pattern in patterns)
 
 
-@pytest.mark.parametrize(("name", "loss"), [("hinge", Hinge()), ("logistic", Logistic())])
+@pytest.mark.parametrize(("name", "loss"), [("hinge", Hinge()), ("log_loss", Logistic())])
 def test_radius_zero_is_plain_training(name, loss):
     X, y, _ = data(seed=3)
     program = program_of(X, y, loss=loss)
@@ -116,7 +116,7 @@ def test_larger_balls_cost_more():
     assert values[-1].objective == pytest.approx(free, rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("loss", ["hinge", "log_loss"])
 @pytest.mark.parametrize("fit_intercept", [False, True])
 def test_any_dual_variables_give_a_bound(loss, fit_intercept):
     X, y, rng = data(seed=2)
@@ -168,7 +168,7 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="radius"):
         solve_adversarial(program, -0.1)
     with pytest.raises(ValueError, match="loss"):
-        solve_adversarial(program, 0.1, "squared")
+        solve_adversarial(program, 0.1, "squared_error")
     with pytest.raises(ValueError, match="skip"):
         solve_adversarial(program_of(X, y, skip=True), 0.1)
     with pytest.raises(ValueError, match="relu"):

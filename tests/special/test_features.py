@@ -12,25 +12,25 @@ from convexnn import Arrangements, FeatureSparseResult, enumerate_arrangements, 
 from convexnn.losses import Huber, Loss, Quantile, Squared
 from convexnn.special.feature_points import InteriorPoints
 
-LABELS = ("logistic", "hinge", "squared_hinge")
+LABELS = ("log_loss", "hinge", "squared_hinge")
 # Each loss of targets y and predictions z, in cvxpy.
 FORMULAS = {
-    "squared": lambda y, z: 0.5 * cp.sum_squares(z - y),
+    "squared_error": lambda y, z: 0.5 * cp.sum_squares(z - y),
     "huber": lambda y, z: 0.5 * cp.sum(cp.huber(z - y, 1.0)),
-    "absolute": lambda y, z: cp.sum(cp.abs(z - y)),
+    "absolute_error": lambda y, z: cp.sum(cp.abs(z - y)),
     "quantile": lambda y, z: cp.sum(cp.maximum(0.5 * (y - z), 0.5 * (z - y))),
-    "logistic": lambda y, z: cp.sum(cp.logistic(-cp.multiply(y, z))),
+    "log_loss": lambda y, z: cp.sum(cp.logistic(-cp.multiply(y, z))),
     "hinge": lambda y, z: cp.sum(cp.pos(1 - cp.multiply(y, z))),
     "squared_hinge": lambda y, z: 0.5 * cp.sum_squares(cp.pos(1 - cp.multiply(y, z))),
     "softmax": lambda y, z: cp.sum(cp.log_sum_exp(z, axis=1)) - cp.sum(cp.multiply(y, z)),
 }
 CASES = [
     *[(loss, {}) for loss in FORMULAS],
-    ("squared", {"hidden_bias": "none", "fit_intercept": False}),
-    ("squared", {"n_outputs": 2}),
-    ("absolute", {"n_outputs": 2, "fit_intercept": False}),
+    ("squared_error", {"hidden_bias": "none", "fit_intercept": False}),
+    ("squared_error", {"n_outputs": 2}),
+    ("absolute_error", {"n_outputs": 2, "fit_intercept": False}),
     ("huber", {"groups": [7, -1, 7]}),
-    ("logistic", {"groups": [0, 0, 0], "hidden_bias": "none"}),
+    ("log_loss", {"groups": [0, 0, 0], "hidden_bias": "none"}),
     ("softmax", {"groups": [1, 0, 0], "fit_intercept": False}),
 ]
 
@@ -110,7 +110,7 @@ def test_the_optimum_is_that_of_the_formula(loss, options, part):
 
 @pytest.mark.parametrize("fit_intercept", [False, True])
 def test_alpha_max_in_closed_form(fit_intercept):
-    X, Y = problem("squared", n=30)
+    X, Y = problem("squared_error", n=30)
     cells = Arrangements.from_gates(hidden_rows(X), np.random.default_rng(0).standard_normal((20, 4)))
     V = Y - Y.mean() * fit_intercept
     largest = max(np.linalg.norm([(x * D) @ V for D in cells.patterns()]) for x in hidden_rows(X).T)
@@ -125,7 +125,7 @@ def test_alpha_max_in_closed_form(fit_intercept):
     assert below.certificate.objective < above.certificate.objective
 
 
-@pytest.mark.parametrize("loss", ["squared", "huber", "logistic", "hinge"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "log_loss", "hinge"])
 def test_features_that_matter_are_selected(loss):
     rng = np.random.default_rng(3)
     X = rng.standard_normal((200, 10))
@@ -170,7 +170,7 @@ def test_features_of_a_group_are_selected_together():
 
 
 def test_linear_networks_are_the_lasso():
-    X, Y = problem("squared", n=40, d=6)
+    X, Y = problem("squared_error", n=40, d=6)
     for alpha in (5.0, 0.5, 0.005):
         lasso = Lasso(alpha=alpha / 40, tol=1e-14, max_iter=100_000).fit(X, Y[:, 0])
         best = 0.5 * np.sum((lasso.predict(X) - Y[:, 0]) ** 2) + alpha * np.abs(lasso.coef_).sum()
@@ -180,7 +180,7 @@ def test_linear_networks_are_the_lasso():
         assert np.allclose(result.predict(X), lasso.predict(X), atol=1e-3)
 
 
-@pytest.mark.parametrize("loss", ["squared", "absolute", "logistic"])
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "log_loss"])
 def test_weights_are_copies_of_samples(loss):
     X, Y = problem(loss, n=20)
     counts = np.random.default_rng(2).integers(1, 4, 20)
@@ -207,7 +207,7 @@ def test_losses_are_given_by_name_or_as_they_are():
 
 
 def test_units_of_the_data_are_units_of_the_result():
-    X, Y = problem("squared", n=25)
+    X, Y = problem("squared_error", n=25)
     gates = np.random.default_rng(0).standard_normal((12, 3))
     options = {"gates": gates, "hidden_bias": "none", "tol": 1e-8}
     plain = feature_sparse_network(X, Y, 0.5, **options)
@@ -217,7 +217,7 @@ def test_units_of_the_data_are_units_of_the_result():
     assert np.allclose(1e80 * scaled.feature_norms, plain.feature_norms, atol=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["squared", "hinge", "absolute"])
+@pytest.mark.parametrize("loss", ["squared_error", "hinge", "absolute_error"])
 def test_degenerate_data(loss):
     X, Y = problem(loss, n=15)
     X = np.vstack([np.column_stack([X, X[:, 0], np.zeros(15), np.ones(15)]), np.zeros((2, 6))])
@@ -230,7 +230,7 @@ def test_degenerate_data(loss):
 
 @pytest.mark.parametrize("limit", [{"max_iter": 3}, {"time_limit": 1e-9}, "interrupt"])
 def test_the_best_network_is_kept_where_a_run_is_ended(limit, monkeypatch):
-    X, Y = problem("squared", n=50, d=4)
+    X, Y = problem("squared_error", n=50, d=4)
     options = {"gates": 20, "random_state": 0}
     best = feature_sparse_network(X, Y, 0.5, tol=1e-9, **options).certificate
     if limit == "interrupt":
@@ -250,11 +250,11 @@ def test_the_best_network_is_kept_where_a_run_is_ended(limit, monkeypatch):
     assert early.certificate.lower_bound <= best.objective
     assert early.certificate.objective >= best.lower_bound
     assert early.certificate.gap > 1e-9
-    assert value_of_network(early, X, Y, "squared") == pytest.approx(early.certificate.objective, rel=1e-9)
+    assert value_of_network(early, X, Y, "squared_error") == pytest.approx(early.certificate.objective, rel=1e-9)
 
 
 def test_progress_is_printed(capsys):
-    X, Y = problem("squared")
+    X, Y = problem("squared_error")
     feature_sparse_network(X, Y, 0.5, gates=5, random_state=0)
     assert tuple(capsys.readouterr()) == ("", "")
     result = feature_sparse_network(X, Y, 0.5, gates=5, random_state=0, verbose=2)
@@ -267,9 +267,9 @@ def test_progress_is_printed(capsys):
     [
         ({"alpha": 0.0}, ValueError, "alpha must be a finite number above 0"),
         ({"alpha": "auto"}, TypeError, "alpha must be a number"),
-        ({"loss": "l2"}, ValueError, "loss must be one of 'squared'"),
-        ({"loss": Loss()}, TypeError, "loss must be one of 'squared'"),
-        ({"loss": "logistic"}, ValueError, "labels -1 and 1"),
+        ({"loss": "l2"}, ValueError, "loss must be one of 'squared_error'"),
+        ({"loss": Loss()}, TypeError, "loss must be one of 'squared_error'"),
+        ({"loss": "log_loss"}, ValueError, "labels -1 and 1"),
         ({"loss": Squared(), "sample_weight": np.ones(9)}, ValueError, "sample_weight must be None"),
         ({"sample_weight": np.zeros(9)}, ValueError, "sample_weight must be a vector of finite numbers above 0"),
         ({"sample_weight": np.ones(8)}, ValueError, "8 entries; X has 9 rows"),
@@ -292,12 +292,12 @@ def test_progress_is_printed(capsys):
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_what_is_wrong_is_named(options, error, message):
-    X, Y = problem("squared")
+    X, Y = problem("squared_error")
     with pytest.raises(error, match=message):
         feature_sparse_network(X, Y, **{"alpha": 1.0, **options})
 
 
-@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "log_loss"])
 def test_bounds_are_bounds_where_one_class_is_rare(loss):
     """The first dual vectors are not orthogonal to the constant: their values alone would be above the optimum."""
     X = np.random.default_rng(0).standard_normal((63, 3))

@@ -176,7 +176,7 @@ def test_no_network_of_the_restarts_is_below():
         X, Y = data(seed, n=4)
         result = minimum_norm_interpolation(X, Y, Architecture(**network), random_state=0)
         alpha, options = 0.3 / np.abs(result.V).max(), {"hidden_bias": "penalized", "fit_intercept": True} | network
-        problem = NetworkProblem(X, Y, alpha, 8, loss="absolute", **options)
+        problem = NetworkProblem(X, Y, alpha, 8, loss="absolute_error", **options)
         best, values = best_of_restarts(problem, 4, 0)
         assert min(best, *values) / alpha >= result.certificate.lower_bound * (1 - 1e-6)
         assert best / alpha == pytest.approx(result.certificate.objective, rel=1e-3)

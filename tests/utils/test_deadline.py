@@ -164,7 +164,7 @@ def test_no_part_of_the_time_spoils_what_is_kept(monkeypatch):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 3))
     y = X[:, 0] + 0.1 * rng.standard_t(2, 200)
-    model = ConvexReLURegressor(alpha=1e9, loss="absolute", skip=True, time_limit=100, random_state=0).fit(X, y)
+    model = ConvexReLURegressor(alpha=1e9, loss="absolute_error", skip=True, time_limit=100, random_state=0).fit(X, y)
     columns = np.column_stack([np.ones(200), X])
     zeros, ones = np.zeros(4), np.ones(200)
     best = linprog(  # |r| = p + q with r = p - q
