@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from convexnn import Architecture, minimum_norm_interpolation
+from convexnn import Architecture
 from convexnn.losses import make_loss
 from convexnn.model.building import build_program
 from convexnn.networks.recovery import recover
@@ -18,6 +18,7 @@ from convexnn.pricing.alpha_max import alpha_max_over_all, kappa_at_zero
 from convexnn.pricing.kappa import dual_at_zero
 from convexnn.solvers import solve_generation, solve_given, solve_reference
 from convexnn.solvers.vector_generation import solve_vector_generation
+from convexnn.special import minimum_norm_interpolation
 from convexnn.special.adversarial import robust_margin_bound, solve_adversarial
 from convexnn.special.kernel import solve_gated_ridge
 from convexnn.special.polynomial import polynomial_kappa, solve_polynomial

@@ -24,18 +24,13 @@ from benchmarks.global_optimum_figures import draw_objectives, draw_proofs, find
 from benchmarks.harness import environment, write_json
 from benchmarks.problems import PROBLEMS, make_problem, make_teacher
 from benchmarks.solvers import load_average, timed
-from convexnn import (
-    Architecture,
-    Network,
-    Solution,
-    alpha_max,
-    build_program,
-    recover,
-    solve_generation,
-    solve_working_set,
-)
+from convexnn import Architecture, Network
 from convexnn.baselines import train_adam
+from convexnn.model import Solution, build_program
+from convexnn.networks import recover
 from convexnn.networks.minimal import minimal_network
+from convexnn.pricing import alpha_max
+from convexnn.solvers import solve_generation, solve_working_set
 
 __all__ = ["PROOFS", "TARGETS", "main", "proof_limit", "time_to_objective"]
 

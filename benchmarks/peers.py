@@ -32,9 +32,12 @@ from benchmarks.global_optimum import ADAM, ARCHITECTURE, TOL, program_of, warm_
 from benchmarks.harness import environment, format_table, write_json
 from benchmarks.problems import make_problem
 from benchmarks.solvers import load_average
-from convexnn import Network, build_program, recover, solve_generation, solve_working_set
+from convexnn import Network
 from convexnn.baselines import train_adam, train_lbfgs, train_sgd
+from convexnn.model import build_program
+from convexnn.networks import recover
 from convexnn.networks.minimal import minimal_network
+from convexnn.solvers import solve_generation, solve_working_set
 
 __all__ = ["main", "relu_network", "scnn_discrepancy", "train_scnn"]
 

@@ -21,11 +21,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.harness import environment, format_table, write_json
-from convexnn import Architecture, build_program, count_arrangements, solve_generation, solve_working_set
+from convexnn import Architecture
+from convexnn.geometry import count_arrangements
 from convexnn.geometry.enumeration import distinct_walls
+from convexnn.model import build_program
 from convexnn.pricing.alpha_max import alpha_max_over_all
 from convexnn.pricing.branch_and_bound import bound_kappa
 from convexnn.pricing.given import kappa_blocks
+from convexnn.solvers import solve_generation, solve_working_set
 
 __all__ = ["KINDS", "Case", "main", "make_case"]
 

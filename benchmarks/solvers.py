@@ -22,7 +22,10 @@ from sklearn.exceptions import ConvergenceWarning
 from benchmarks.harness import environment, format_table, write_json
 from benchmarks.problems import PROBLEMS, make_problem
 from benchmarks.solver_figures import draw_gaps
-from convexnn import Architecture, build_program, recover, solve_reference, solve_working_set
+from convexnn import Architecture
+from convexnn.model import build_program
+from convexnn.networks import recover
+from convexnn.solvers import solve_reference, solve_working_set
 
 __all__ = ["GAPS", "SOLVERS", "cone_violation", "main", "time_to_gap"]
 

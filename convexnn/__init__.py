@@ -1,5 +1,10 @@
-"""Two-layer ReLU networks trained to global optimality by convex optimisation."""
+"""Two-layer ReLU networks trained to global optimality by convex optimisation.
 
+What a user needs is here; what research needs is in `convexnn.geometry`, `.losses`, `.model`, `.pricing`, `.networks`,
+`.solvers` and `.special`, figures are in `.plotting`, data in `.datasets`, and training by SGD in `.baselines`.
+"""
+
+from . import losses
 from .estimators import (
     CircularCNNClassifier,
     CircularCNNRegressor,
@@ -13,31 +18,14 @@ from .estimators import (
     certify,
     regularization_path,
 )
-from .geometry import Arrangements, count_arrangements, enumerate_arrangements, sample_arrangements
-from .model import Architecture, Certificate, Program, Solution, build_program
-from .networks import (
-    Explanation,
-    Network,
-    as_network,
-    explain,
-    load,
-    merge_parallel,
-    minimal_network,
-    recover,
-    save,
-    to_mlp,
-    to_onnx,
-    to_torch,
-)
-from .pricing import alpha_max
-from .solvers import ReferenceProgram, build_reference_program, solve_generation, solve_reference, solve_working_set
-from .special import FeatureSparseResult, Interpolation, feature_sparse_network, minimum_norm_interpolation
+from .geometry import Patches
+from .model import Architecture, Certificate
+from .networks import Explanation, Network, as_network, explain, load, save, to_mlp, to_onnx, to_torch
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Architecture",
-    "Arrangements",
     "Certificate",
     "CircularCNNClassifier",
     "CircularCNNRegressor",
@@ -48,33 +36,16 @@ __all__ = [
     "ConvexReLURegressor",
     "ConvexReLURegressorCV",
     "Explanation",
-    "FeatureSparseResult",
-    "Interpolation",
     "Network",
+    "Patches",
     "PathResult",
-    "Program",
-    "ReferenceProgram",
-    "Solution",
-    "alpha_max",
     "as_network",
-    "build_program",
-    "build_reference_program",
     "certify",
-    "count_arrangements",
-    "enumerate_arrangements",
     "explain",
-    "feature_sparse_network",
     "load",
-    "merge_parallel",
-    "minimal_network",
-    "minimum_norm_interpolation",
-    "recover",
+    "losses",
     "regularization_path",
-    "sample_arrangements",
     "save",
-    "solve_generation",
-    "solve_reference",
-    "solve_working_set",
     "to_mlp",
     "to_onnx",
     "to_torch",

@@ -72,7 +72,7 @@ def _documented(module):
     }
 
 
-MODULES = [name for _, name, _ in pkgutil.walk_packages(convexnn.__path__, "convexnn.") if "__main__" not in name]
+MODULES = [name for _, name, _ in pkgutil.iter_modules(convexnn.__path__, "convexnn.") if "__main__" not in name]
 
 autosummary_generate = True
 autosummary_context = {

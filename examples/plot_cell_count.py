@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 
-from convexnn import count_arrangements, enumerate_arrangements
+from convexnn.geometry import count_arrangements, enumerate_arrangements
 
 sizes, ranks = (4, 6, 9, 13, 18, 25, 35), (2, 3, 4)
 rng = np.random.default_rng(0)

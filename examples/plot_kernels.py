@@ -11,7 +11,10 @@ target depends on one direction out of ten, 50 samples teach it more than 200 te
 import matplotlib.pyplot as plt
 import numpy as np
 
-from convexnn import Architecture, Arrangements, ConvexReLURegressor, build_program, recover
+from convexnn import Architecture, ConvexReLURegressor
+from convexnn.geometry import Arrangements
+from convexnn.model import build_program
+from convexnn.networks import recover
 from convexnn.special.kernel import gated_kernel, solve_gated_ridge
 
 DIMENSION, SIZES, GATES = 10, (25, 50, 100, 200), (10, 100, 1000, 10000)

@@ -12,8 +12,9 @@ objective, and a model of its own.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from convexnn import ConvexReLURegressor, count_arrangements
+from convexnn import ConvexReLURegressor
 from convexnn.datasets import planted_network
+from convexnn.geometry import count_arrangements
 
 ALPHA, COUNTS, SEEDS = 2.0, (10, 20, 50, 100, 200, 500, 1000, 2000), range(3)
 X, y = planted_network(50, 5, n_neurons=10, noise=0.1, random_state=0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from convexnn import build_program
+from convexnn.model import build_program
 from convexnn.solvers import solve_generation, solve_working_set
 
 ACTIVATIONS = {

@@ -3,7 +3,7 @@
 import cvxpy as cp
 import numpy as np
 
-from convexnn import recover
+from convexnn.networks import recover
 
 DEGENERATE = ["integers", "duplicates", "zero rows", "equal columns", "scaled columns", "offset"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from convexnn import Arrangements
+from convexnn.geometry import Arrangements
 from convexnn.model.design import Design
 
 

@@ -8,48 +8,10 @@ from types import SimpleNamespace
 from typing import get_type_hints
 
 import pytest
+from public import PUBLIC_MODULES
 
 import convexnn
 
-# The modules that a user is told about; what they list is public, beside the names of the package itself.
-MODULES = [
-    "baselines",
-    "datasets",
-    "estimators.certify",
-    "estimators.cross_validation",
-    "estimators.path",
-    "geometry.arrangements",
-    "geometry.faces",
-    "geometry.fourier",
-    "geometry.patches",
-    "losses",
-    "model.architecture",
-    "model.certificate",
-    "model.penalties",
-    "model.program",
-    "networks.circular",
-    "networks.conv_network",
-    "networks.conversion",
-    "networks.explanation",
-    "networks.export",
-    "networks.minimal",
-    "networks.network",
-    "networks.persistence",
-    "networks.recovery",
-    "plotting",
-    "pricing.alpha_max",
-    "pricing.branch_and_bound",
-    "solvers",
-    "special.adversarial",
-    "special.features",
-    "special.interpolation",
-    "special.kernel",
-    "special.polynomial",
-    "special.spline",
-    "utils.progress",
-]
-# For the modules of the package alone.
-INTERNAL = {"check_shape", "fit_next", "persistent", "spectra"}
 # What annotations name without importing it: packages that are optional, or modules above.
 LATE = {
     "MLPClassifier": object,
@@ -64,8 +26,8 @@ LATE = {
 def public_names():
     """The callables that are public, by module and name, each once."""
     names = {}
-    for module in [convexnn, *(importlib.import_module(f"convexnn.{name}") for name in MODULES)]:
-        for name in set(module.__all__) - INTERNAL:
+    for module in [convexnn, *(importlib.import_module(f"convexnn.{name}") for name in PUBLIC_MODULES)]:
+        for name in module.__all__:
             thing = getattr(module, name)
             if callable(thing):
                 names[thing] = f"{thing.__module__}.{thing.__qualname__}"

@@ -3,10 +3,8 @@
 import cvxpy as cp
 import numpy as np
 
-from convexnn import (
-    Architecture,
-    enumerate_arrangements,
-)
+from convexnn import Architecture
+from convexnn.geometry import enumerate_arrangements
 
 HAND_X, HAND_Y = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]]), np.array([1.0, 2.0, -1.0])
 

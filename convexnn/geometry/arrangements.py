@@ -71,7 +71,7 @@ class Arrangements:
 
     Examples
     --------
-    >>> from convexnn import Arrangements
+    >>> from convexnn.geometry import Arrangements
     >>> lines = Arrangements.from_gates([[1.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [-1.0, 1.0]])
     >>> lines.patterns()
     array([[ True,  True],

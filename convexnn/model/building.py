@@ -68,7 +68,8 @@ def build_program(
 
     Examples
     --------
-    >>> from convexnn import Architecture, build_program
+    >>> from convexnn import Architecture
+    >>> from convexnn.model import build_program
     >>> X, y = [[2, 2], [3, 3], [1, 0]], [1, 2, -1]
     >>> program = build_program(X, y, 0.1, "all", Architecture(hidden_bias="none"))
     >>> len(program.design.arrangements), program.block_shape  # a block for each pattern and sign

@@ -76,7 +76,7 @@ class Program:
 
     Examples
     --------
-    >>> from convexnn import build_program
+    >>> from convexnn.model import build_program
     >>> build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all").block_shape  # of 4 patterns, each with both signs
     (8, 2, 1)
     """
@@ -461,7 +461,8 @@ class Solution:
 
     Examples
     --------
-    >>> from convexnn import build_program, solve_working_set
+    >>> from convexnn.model import build_program
+    >>> from convexnn.solvers import solve_working_set
     >>> solution = solve_working_set(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all"))
     >>> round(solution.certificate.objective, 6), solution.status
     (0.065711, 'solved')

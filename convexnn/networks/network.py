@@ -264,7 +264,8 @@ def merge_parallel(network: Network) -> Network:
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn import Network, merge_parallel
+    >>> from convexnn import Network
+    >>> from convexnn.networks import merge_parallel
     >>> net = Network(np.array([[1.0, 3.0, -1.0]]), np.zeros(3), np.array([[1.0], [1.0], [2.0]]), np.zeros(1))
     >>> merged = merge_parallel(net)
     >>> merged.n_neurons, net.predict([[2.0], [-1.0]]), merged.predict([[2.0], [-1.0]]).round(12)

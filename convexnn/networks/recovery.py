@@ -48,7 +48,9 @@ def recover(solution: Any) -> Network | ConvNetwork | CircularNetwork:
 
     Examples
     --------
-    >>> from convexnn import build_program, recover, solve_working_set
+    >>> from convexnn.model import build_program
+    >>> from convexnn.networks import recover
+    >>> from convexnn.solvers import solve_working_set
     >>> X, y = [[1.0], [-1.0]], [1.0, 0.0]
     >>> solution = solve_working_set(build_program(X, y, 0.1, "all"))
     >>> round(recover(solution).objective(X, y, 0.1), 6), round(solution.certificate.objective, 6)

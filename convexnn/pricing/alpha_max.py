@@ -59,7 +59,7 @@ class AlphaMax(NamedTuple):
 
     Examples
     --------
-    >>> from convexnn import alpha_max
+    >>> from convexnn.pricing import alpha_max
     >>> X, y = [[2, 2], [3, 3], [1, 0]], [1, 2, -1]
     >>> known = alpha_max(X, y, hidden_bias="none", fit_intercept=False, return_bounds=True)
     >>> round(known.value, 6), known.upper - known.value < 1e-6, known.scope
@@ -87,7 +87,8 @@ def kappa_at_zero(program: Program) -> float:
 
     Examples
     --------
-    >>> from convexnn import Architecture, build_program
+    >>> from convexnn import Architecture
+    >>> from convexnn.model import build_program
     >>> from convexnn.pricing.alpha_max import kappa_at_zero
     >>> plain = Architecture(hidden_bias="none", fit_intercept=False)
     >>> round(kappa_at_zero(build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 1.0, "all", plain)), 7)
@@ -136,7 +137,7 @@ def alpha_max_over_all(
 
     Examples
     --------
-    >>> from convexnn import build_program
+    >>> from convexnn.model import build_program
     >>> from convexnn.pricing.alpha_max import alpha_max_over_all
     >>> program = build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 1.0, "adaptive")
     >>> alpha_max_over_all(program, random_state=0).scope
@@ -257,7 +258,7 @@ def alpha_max(
 
     Examples
     --------
-    >>> from convexnn import alpha_max
+    >>> from convexnn.pricing import alpha_max
     >>> X, y = [[2, 2], [3, 3], [1, 0]], [1, 2, -1]
     >>> round(alpha_max(X, y, hidden_bias="none", fit_intercept=False), 7)
     10.6301458

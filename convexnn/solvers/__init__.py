@@ -41,7 +41,7 @@ def solve_given(program: Program, **options: Any) -> Solution:
 
     Examples
     --------
-    >>> from convexnn import build_program
+    >>> from convexnn.model import build_program
     >>> from convexnn.solvers import solve_given
     >>> solve_given(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all")).status
     'solved'

@@ -103,7 +103,8 @@ def solve_conic(
 
     Examples
     --------
-    >>> from convexnn import Architecture, build_program
+    >>> from convexnn import Architecture
+    >>> from convexnn.model import build_program
     >>> from convexnn.solvers import solve_conic
     >>> program = build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all", Architecture(hidden_norm="l1"))
     >>> round(solve_conic(program).certificate.objective, 6)

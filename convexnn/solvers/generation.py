@@ -146,7 +146,8 @@ def solve_generation(
 
     Examples
     --------
-    >>> from convexnn import build_program, solve_generation
+    >>> from convexnn.model import build_program
+    >>> from convexnn.solvers import solve_generation
     >>> program = build_program([[1.0], [-1.0], [2.0]], [1.0, 0.0, 1.0], 0.1, "adaptive")
     >>> solution = solve_generation(program, random_state=0)
     >>> solution.status, solution.certificate.scope

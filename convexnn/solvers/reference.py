@@ -80,7 +80,8 @@ class ReferenceProgram:
 
     Examples
     --------
-    >>> from convexnn import build_program, build_reference_program
+    >>> from convexnn.model import build_program
+    >>> from convexnn.solvers import build_reference_program
     >>> reference = build_reference_program(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all"))
     >>> round(float(reference.problem.solve(solver="CLARABEL")), 4), reference.variables["U"].shape
     (0.0657, (4, 2))
@@ -106,7 +107,8 @@ def build_reference_program(program: Program) -> ReferenceProgram:
 
     Examples
     --------
-    >>> from convexnn import build_program, build_reference_program
+    >>> from convexnn.model import build_program
+    >>> from convexnn.solvers import build_reference_program
     >>> program = build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 0.1, "all")
     >>> sorted(build_reference_program(program).constraints)
     ['cone_U', 'cone_V', 'fit']
@@ -194,7 +196,8 @@ def solve_reference(
 
     Examples
     --------
-    >>> from convexnn import build_program, solve_reference
+    >>> from convexnn.model import build_program
+    >>> from convexnn.solvers import solve_reference
     >>> solution = solve_reference(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all"))
     >>> round(solution.certificate.objective, 6), solution.certificate.scope
     (0.065711, 'global')

@@ -97,7 +97,8 @@ def solve_working_set(
 
     Examples
     --------
-    >>> from convexnn import build_program, solve_working_set
+    >>> from convexnn.model import build_program
+    >>> from convexnn.solvers import solve_working_set
     >>> solution = solve_working_set(build_program([[1.0], [-1.0]], [1.0, 0.0], 0.1, "all"))
     >>> round(solution.certificate.objective, 6), solution.certificate.scope
     (0.065711, 'global')

@@ -68,7 +68,8 @@ class AdversarialSolution:
 
     Examples
     --------
-    >>> from convexnn import build_program, recover
+    >>> from convexnn.model import build_program
+    >>> from convexnn.networks import recover
     >>> from convexnn.special.adversarial import solve_adversarial
     >>> program = build_program([[-1.0], [1.0], [2.0]], [1.0, -1.0, -1.0], 0.01, "all")
     >>> solution = solve_adversarial(program, 0.1)
@@ -123,7 +124,7 @@ def solve_adversarial(
 
     Examples
     --------
-    >>> from convexnn import build_program
+    >>> from convexnn.model import build_program
     >>> from convexnn.special.adversarial import solve_adversarial
     >>> program = build_program([[-1.0], [1.0], [2.0]], [1.0, -1.0, -1.0], 0.01, "all")
     >>> plain, robust = (solve_adversarial(program, radius).certificate.objective for radius in (0.0, 0.3))

@@ -76,7 +76,7 @@ class FeatureSparseResult:
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn import feature_sparse_network
+    >>> from convexnn.special import feature_sparse_network
     >>> X = np.random.default_rng(0).standard_normal((50, 3))
     >>> result = feature_sparse_network(X, np.abs(X[:, 1]), 20.0, random_state=0)
     >>> int(result.feature_norms.argmax()), bool(result.alpha < result.alpha_max)
@@ -179,7 +179,7 @@ def feature_sparse_network(
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn import feature_sparse_network
+    >>> from convexnn.special import feature_sparse_network
     >>> X = np.random.default_rng(0).standard_normal((50, 4))
     >>> result = feature_sparse_network(X, np.abs(X[:, 1]), 20.0, random_state=0)
     >>> result.selected

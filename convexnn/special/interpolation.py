@@ -95,7 +95,8 @@ class Interpolation:
 
     Examples
     --------
-    >>> from convexnn import Architecture, minimum_norm_interpolation
+    >>> from convexnn import Architecture
+    >>> from convexnn.special import minimum_norm_interpolation
     >>> result = minimum_norm_interpolation([[1.0], [2.0]], [1.0, 2.0], Architecture(hidden_bias="none"))
     >>> result.network.predict([[1.0], [2.0], [3.0]]).round(6)
     array([1., 2., 3.])
@@ -173,7 +174,8 @@ def minimum_norm_interpolation(
 
     Examples
     --------
-    >>> from convexnn import Architecture, minimum_norm_interpolation
+    >>> from convexnn import Architecture
+    >>> from convexnn.special import minimum_norm_interpolation
     >>> X, plain = [[1.0, 0.0], [0.0, 1.0], [3.0, 4.0]], Architecture(hidden_bias="none", fit_intercept=False)
     >>> result = minimum_norm_interpolation(X, [3.0, 4.0, 25.0], plain)
     >>> round(result.certificate.objective, 6), result.network.n_neurons

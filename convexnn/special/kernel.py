@@ -66,7 +66,8 @@ class GatedRidgeSolution:
 
     Examples
     --------
-    >>> from convexnn import Architecture, build_program
+    >>> from convexnn import Architecture
+    >>> from convexnn.model import build_program
     >>> from convexnn.special.kernel import solve_gated_ridge
     >>> gated = Architecture("gated_relu", hidden_bias="none", fit_intercept=False)
     >>> solution = solve_gated_ridge(build_program([[1.0], [2.0]], [1.0, 2.0], 1.0, [[1.0]], gated))
@@ -167,7 +168,8 @@ def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 10
 
     Examples
     --------
-    >>> from convexnn import Architecture, build_program
+    >>> from convexnn import Architecture
+    >>> from convexnn.model import build_program
     >>> from convexnn.special.kernel import solve_gated_ridge
     >>> gated = Architecture("gated_relu", hidden_bias="none", fit_intercept=False)
     >>> solution = solve_gated_ridge(build_program([[1.0], [2.0]], [1.0, 2.0], 1.0, [[1.0]], gated))

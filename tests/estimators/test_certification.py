@@ -14,8 +14,8 @@ from convexnn import (
     ConvexReLURegressorCV,
     Network,
     certify,
-    enumerate_arrangements,
 )
+from convexnn.geometry import enumerate_arrangements
 
 RNG = np.random.default_rng(3)
 X = RNG.normal([4.0, -1.0], 1.0, (9, 2))

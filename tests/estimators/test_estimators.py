@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from convexnn import ConvexReLURegressor, Network, alpha_max
+from convexnn import ConvexReLURegressor, Network
+from convexnn.pricing import alpha_max
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 2))

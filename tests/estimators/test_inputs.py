@@ -19,15 +19,15 @@ from convexnn import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
-    alpha_max,
     as_network,
-    build_program,
     certify,
     explain,
-    minimum_norm_interpolation,
     regularization_path,
 )
 from convexnn.losses import make_loss
+from convexnn.model import build_program
+from convexnn.pricing import alpha_max
+from convexnn.special import minimum_norm_interpolation
 from convexnn.special.spline import solve_spline
 
 RNG = np.random.default_rng(0)

@@ -23,9 +23,9 @@ from convexnn import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
-    alpha_max,
 )
 from convexnn.estimators.training import Training
+from convexnn.pricing import alpha_max
 
 RNG = np.random.default_rng(1)
 X = RNG.standard_normal((40, 2))

@@ -8,18 +8,12 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import mean_squared_error
 
-from convexnn import (
-    ConvexCNNRegressor,
-    ConvexReLUClassifier,
-    ConvexReLURegressor,
-    Network,
-    alpha_max,
-    regularization_path,
-    solve_reference,
-)
+from convexnn import ConvexCNNRegressor, ConvexReLUClassifier, ConvexReLURegressor, Network, regularization_path
 from convexnn.losses import make_loss
 from convexnn.model.architecture import Architecture
 from convexnn.model.building import build_program
+from convexnn.pricing import alpha_max
+from convexnn.solvers import solve_reference
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 2))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from convexnn import Architecture, ConvexReLURegressor, build_program
+from convexnn import Architecture, ConvexReLURegressor
 from convexnn.geometry.arrangements import Arrangements, enumerate_arrangements, resolve_arrangements
 from convexnn.geometry.faces import boundary_patterns, threshold_kappa
+from convexnn.model import build_program
 
 
 def as_set(arrangements):

@@ -7,8 +7,9 @@ import pytest
 from checks import check_best_scale, check_loss
 from scipy.optimize import linprog
 
-from convexnn import Architecture, build_program
+from convexnn import Architecture
 from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Loss, Quantile, Softmax, Squared, make_loss
+from convexnn.model import build_program
 
 LABELLED = ("log_loss", "hinge", "squared_hinge")
 

@@ -4,11 +4,14 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from convexnn import Architecture, build_program, recover, solve_reference, solve_working_set
+from convexnn import Architecture
 from convexnn.geometry.arrangements import sample_arrangements
 from convexnn.geometry.patches import Patches
 from convexnn.losses import Softmax, Squared
+from convexnn.model import build_program
 from convexnn.model.patchwise import DirectedDesign, PatchwiseDesign
+from convexnn.networks import recover
+from convexnn.solvers import solve_reference, solve_working_set
 
 TIGHT = {"solver": "CLARABEL", "tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
 PATCHES = Patches((1, 4), kernel_size=2, pooling="none")

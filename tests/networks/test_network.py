@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from convexnn import Architecture, Network, build_program, merge_parallel, recover, solve_reference
+from convexnn import Architecture, Network
+from convexnn.model import build_program
+from convexnn.networks import merge_parallel, recover
+from convexnn.solvers import solve_reference
 
 RNG = np.random.default_rng(0)
 

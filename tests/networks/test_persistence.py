@@ -22,8 +22,8 @@ from convexnn import (
     ConvexCNNRegressor,
     ConvexReLUClassifier,
     ConvexReLURegressor,
-    sample_arrangements,
 )
+from convexnn.geometry import sample_arrangements
 from convexnn.networks.explanation import explain
 from convexnn.networks.persistence import load, save
 

@@ -5,7 +5,8 @@ import pytest
 from networks import make_network
 from plots import closed_figures, dense, holding, random_network  # noqa: F401 (the fixture closes figures)
 
-from convexnn import ConvexReLURegressor, enumerate_arrangements
+from convexnn import ConvexReLURegressor
+from convexnn.geometry import enumerate_arrangements
 from convexnn.plotting import ArrangementDisplay
 from convexnn.plotting.weight_space import cell_image, cells_around, great_circle, sector_bounds, sectors, to_disc
 

@@ -5,9 +5,13 @@ import pytest
 from degenerate import DEGENERATE, degenerate, exact_kappa
 from textbook import HAND_X, HAND_Y, XOR_X, XOR_Y
 
-from convexnn import Architecture, ConvexReLURegressor, alpha_max, build_program, recover, solve_generation
+from convexnn import Architecture, ConvexReLURegressor
 from convexnn.losses import make_loss
+from convexnn.model import build_program
+from convexnn.networks import recover
+from convexnn.pricing import alpha_max
 from convexnn.pricing.alpha_max import alpha_max_over_all
+from convexnn.solvers import solve_generation
 
 PLAIN = {"hidden_bias": "none", "fit_intercept": False}
 ARCHITECTURES = [

@@ -6,7 +6,7 @@ from degenerate import CASES, IDS, exact_kappa
 from rows import KINDS, each_kind, gaussian, rank_deficient, scaled_columns, scaled_rows, wide
 from scipy.optimize import nnls
 
-from convexnn import enumerate_arrangements
+from convexnn.geometry import enumerate_arrangements
 from convexnn.geometry.projection import unit_columns
 from convexnn.pricing.ascent import ascend, climb
 from convexnn.utils import threads

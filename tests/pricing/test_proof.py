@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import Architecture, build_program, solve_generation, solve_working_set
+from convexnn import Architecture
 from convexnn.geometry.arrangements import enumerate_arrangements, resolve_arrangements
 from convexnn.geometry.enumeration import interior_gates
+from convexnn.model import build_program
 from convexnn.model.simplify import Simplified
 from convexnn.pricing.branch_and_bound import bound_kappa
 from convexnn.pricing.cells import EnumeratedCells
 from convexnn.pricing.given import kappa_blocks
 from convexnn.pricing.proof import Prover
+from convexnn.solvers import solve_generation, solve_working_set
 
 PLAIN = Architecture(hidden_bias="none", fit_intercept=False)
 

@@ -8,18 +8,15 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from textbook import PLAIN, textbook_optimum
 
-from convexnn import (
-    Certificate,
-    build_program,
-    enumerate_arrangements,
-    solve_generation,
-    solve_working_set,
-)
+from convexnn import Certificate
+from convexnn.geometry import enumerate_arrangements
+from convexnn.model import build_program
 from convexnn.model.certificate import SCOPES
 from convexnn.pricing import search
 from convexnn.pricing.alpha_max import kappa_at_zero
 from convexnn.pricing.ascent import climb
 from convexnn.pricing.search import CellSearch, Maxima
+from convexnn.solvers import solve_generation, solve_working_set
 
 SEEDS = (1, 2, 3)
 

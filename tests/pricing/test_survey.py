@@ -7,9 +7,10 @@ import pytest
 from designs import make_design
 from written import Written
 
-from convexnn import Architecture, build_program
+from convexnn import Architecture
 from convexnn.geometry.patches import Patches
 from convexnn.losses import make_loss
+from convexnn.model import build_program
 from convexnn.pricing import survey
 from convexnn.pricing.search import CellSearch
 from convexnn.pricing.survey import Survey

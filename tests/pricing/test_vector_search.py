@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from convexnn import Architecture, build_program
+from convexnn import Architecture
 from convexnn.geometry.patches import Patches
+from convexnn.model import build_program
 from convexnn.pricing.vector_search import VectorMaxima, VectorSearch, join_vector_maxima
 
 ACTIVATIONS = {"relu": 0.0, "leaky_relu": 0.3, "abs": -1.0}

@@ -7,18 +7,12 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import (
-    Architecture,
-    ConvexCNNClassifier,
-    ConvexReLUClassifier,
-    ConvexReLURegressor,
-    build_program,
-    recover,
-    solve_generation,
-    solve_working_set,
-)
+from convexnn import Architecture, ConvexCNNClassifier, ConvexReLUClassifier, ConvexReLURegressor
 from convexnn.losses import Absolute, Hinge, Quantile
+from convexnn.model import build_program
+from convexnn.networks import recover
 from convexnn.pricing.alpha_max import alpha_max_over_all, kappa_at_zero
+from convexnn.solvers import solve_generation, solve_working_set
 
 TIGHT = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
 

@@ -6,20 +6,13 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import (
-    Architecture,
-    Certificate,
-    ConvexReLUClassifier,
-    ConvexReLURegressor,
-    alpha_max,
-    build_program,
-    solve_generation,
-)
+from convexnn import Architecture, Certificate, ConvexReLUClassifier, ConvexReLURegressor
+from convexnn.model import build_program
 from convexnn.model.summary import summary
 from convexnn.plotting import CertificateDisplay, ConvergenceDisplay
-from convexnn.pricing import branch_and_bound
+from convexnn.pricing import alpha_max, branch_and_bound
 from convexnn.pricing.search import CellSearch
-from convexnn.solvers import generation, vector_generation
+from convexnn.solvers import generation, solve_generation, vector_generation
 from convexnn.solvers.monitor import Monitor
 from convexnn.solvers.vector_generation import solve_vector_generation
 from convexnn.utils.progress import Progress

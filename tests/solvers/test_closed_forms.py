@@ -10,8 +10,9 @@ import pytest
 from activations import ACTIVATIONS, program_of, solved
 from scipy.optimize import minimize_scalar
 
-from convexnn import Architecture, recover
+from convexnn import Architecture
 from convexnn.losses import Absolute, Hinge, Huber, Logistic, Quantile, Softmax, Squared, SquaredHinge
+from convexnn.networks import recover
 from convexnn.pricing.alpha_max import alpha_max_over_all, kappa_at_zero
 from convexnn.solvers import solve_conic, solve_reference
 from convexnn.special.spline import solve_spline

@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from convexnn import (
-    Architecture,
-    ConvexReLUClassifier,
-    ConvexReLURegressor,
-    Network,
-    build_program,
-    enumerate_arrangements,
-    merge_parallel,
-    solve_generation,
-)
+from convexnn import Architecture, ConvexReLUClassifier, ConvexReLURegressor, Network
+from convexnn.geometry import enumerate_arrangements
 from convexnn.losses import make_loss
+from convexnn.model import build_program
+from convexnn.networks import merge_parallel
+from convexnn.solvers import solve_generation
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 2))

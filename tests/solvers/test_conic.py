@@ -9,13 +9,15 @@ import pytest
 from checks import DEGENERATE, check_feasible, check_history, cone_rows, degenerate_rows, dense_prediction
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import Architecture, build_program, losses, solve_working_set
+from convexnn import Architecture, losses
 from convexnn.geometry.fourier import fourier_basis
 from convexnn.geometry.patches import Patches
+from convexnn.model import build_program
 from convexnn.model.penalties import ElasticNorm, GroupL2, GroupNorm, group_l1
 from convexnn.pricing.given import kappa_blocks
 from convexnn.pricing.groups import group_start, kappa_groups, price_groups
 from convexnn.pricing.kappa import dual_at_zero
+from convexnn.solvers import solve_working_set
 from convexnn.solvers.conic import solve_conic
 
 

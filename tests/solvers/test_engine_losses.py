@@ -5,11 +5,13 @@ import pytest
 from activations import ACTIVATIONS, solved
 from checks import check_design
 
-from convexnn import Architecture, build_program, enumerate_arrangements
+from convexnn import Architecture
+from convexnn.geometry import enumerate_arrangements
 from convexnn.geometry.arrangements import Arrangements, pattern_bits, sample_arrangements
 from convexnn.geometry.patches import Patches
 from convexnn.geometry.projection import unit_columns
 from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Quantile, Softmax, Squared, SquaredHinge, make_loss
+from convexnn.model import build_program
 from convexnn.model.design import Design
 from convexnn.model.simplify import Simplified
 from convexnn.pricing.ascent import ascend, climb

@@ -10,9 +10,13 @@ from limits import LIMITS
 from sklearn.exceptions import ConvergenceWarning
 from textbook import FORMULATIONS, HAND_X, HAND_Y, PLAIN, XOR_X, XOR_Y, random_problem, textbook_optimum
 
-from convexnn import Architecture, alpha_max, build_program, recover, solve_generation, solve_working_set
+from convexnn import Architecture
 from convexnn.geometry.arrangements import resolve_arrangements
+from convexnn.model import build_program
+from convexnn.networks import recover
+from convexnn.pricing import alpha_max
 from convexnn.pricing.alpha_max import kappa_at_zero
+from convexnn.solvers import solve_generation, solve_working_set
 
 RELU = {name: architecture for name, architecture in FORMULATIONS.items() if architecture.activation == "relu"}
 ARCHITECTURES = list(RELU.values())

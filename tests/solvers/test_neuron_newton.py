@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from written import Written, constant, value
 
-from convexnn import Architecture, build_program
+from convexnn import Architecture
 from convexnn.geometry.patches import Patches
 from convexnn.losses import make_loss
+from convexnn.model import build_program
 from convexnn.solvers import movement
 from convexnn.solvers.descent import descend
 from convexnn.solvers.movement import move_neurons

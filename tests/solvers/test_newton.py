@@ -8,10 +8,11 @@ import pytest
 from checks import check_feasible, dense_prediction
 from scipy.linalg import LinAlgError, null_space
 
-from convexnn import Architecture, build_program, build_reference_program, solve_working_set
+from convexnn import Architecture
 from convexnn.losses import Absolute, Hinge, Huber, Logistic, Quantile, Squared, SquaredHinge
+from convexnn.model import build_program
 from convexnn.pricing.alpha_max import kappa_at_zero
-from convexnn.solvers import face_systems, newton
+from convexnn.solvers import build_reference_program, face_systems, newton, solve_working_set
 from convexnn.solvers.fista import solve_fista
 from convexnn.solvers.subproblem import Iterate, Subproblem
 

@@ -4,11 +4,14 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from convexnn import Architecture, build_program, recover, solve_reference, solve_working_set
+from convexnn import Architecture
 from convexnn.losses import Absolute, Huber, Softmax, Squared
+from convexnn.model import build_program
 from convexnn.model.penalties import Nuclear
+from convexnn.networks import recover
 from convexnn.pricing.given import kappa_blocks
 from convexnn.pricing.kappa import dual_at_zero
+from convexnn.solvers import solve_reference, solve_working_set
 
 TIGHT = {"solver": "CLARABEL", "tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import Architecture, build_program, recover, solve_reference
-from convexnn.solvers import reference
+from convexnn import Architecture
+from convexnn.model import build_program
+from convexnn.networks import recover
+from convexnn.solvers import reference, solve_reference
 from convexnn.solvers.polish import polish
 
 RNG = np.random.default_rng(0)

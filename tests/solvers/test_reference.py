@@ -5,14 +5,11 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from textbook import FORMULATIONS, HAND_X, HAND_Y, PLAIN, XOR_X, XOR_Y, random_problem, textbook_optimum
 
-from convexnn import (
-    Architecture,
-    build_program,
-    build_reference_program,
-    recover,
-    solve_reference,
-)
+from convexnn import Architecture
 from convexnn.baselines import train_lbfgs
+from convexnn.model import build_program
+from convexnn.networks import recover
+from convexnn.solvers import build_reference_program, solve_reference
 
 
 def descend(X, y, alpha, architecture, seed, target, n_neurons=20, n_restarts=300):

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import Architecture, build_program, recover, solve_generation
+from convexnn import Architecture
 from convexnn.geometry.patches import Patches
 from convexnn.losses import make_loss
+from convexnn.model import build_program
+from convexnn.networks import recover
+from convexnn.solvers import solve_generation
 from convexnn.solvers.uncertified import solve_uncertified
 from convexnn.solvers.vector_generation import solve_vector_generation
 

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from oracles import NetworkProblem, best_of_restarts
 
-from convexnn import Architecture, build_program, recover, solve_generation, solve_reference, solve_working_set
+from convexnn import Architecture
 from convexnn.geometry.arrangements import Arrangements
 from convexnn.geometry.patches import Patches
 from convexnn.losses import Absolute, Huber, Softmax, Squared
+from convexnn.model import build_program
 from convexnn.model.cones import make_cones
 from convexnn.model.patchwise import DirectedDesign
+from convexnn.networks import recover
 from convexnn.pricing.kappa import dual_at_zero
 from convexnn.pricing.vector_search import VectorSearch
+from convexnn.solvers import solve_generation, solve_reference, solve_working_set
 from convexnn.solvers.factors import solve_factors
 from convexnn.solvers.neurons import Neurons
 from convexnn.solvers.newton import solve_newton

@@ -10,9 +10,10 @@ from limits import LIMITS
 from sklearn.exceptions import ConvergenceWarning
 from textbook import FORMULATIONS, HAND_X, HAND_Y, PLAIN, random_problem, textbook_optimum
 
-from convexnn import Architecture, build_program, solve_reference, solve_working_set
+from convexnn import Architecture
+from convexnn.model import build_program
 from convexnn.pricing.alpha_max import kappa_at_zero
-from convexnn.solvers import get_solver, working_set
+from convexnn.solvers import get_solver, solve_reference, solve_working_set, working_set
 
 
 @pytest.mark.parametrize("name", FORMULATIONS)

@@ -8,8 +8,9 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
-from convexnn import Arrangements, FeatureSparseResult, enumerate_arrangements, feature_sparse_network
+from convexnn.geometry import Arrangements, enumerate_arrangements
 from convexnn.losses import Huber, Loss, Quantile, Squared
+from convexnn.special import FeatureSparseResult, feature_sparse_network
 from convexnn.special.feature_points import InteriorPoints
 
 LABELS = ("log_loss", "hinge", "squared_hinge")

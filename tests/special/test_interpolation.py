@@ -10,10 +10,12 @@ from oracles import NetworkProblem, best_of_restarts
 from scipy.optimize import linprog
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import Architecture, build_program, minimum_norm_interpolation
+from convexnn import Architecture
 from convexnn.geometry.patches import Patches
 from convexnn.losses import make_loss
+from convexnn.model import build_program
 from convexnn.solvers import solve_given
+from convexnn.special import minimum_norm_interpolation
 
 PLAIN = {"hidden_bias": "none", "fit_intercept": False}
 NETWORKS = {

@@ -15,8 +15,9 @@ from interrupts import KINDS, fit, interrupted_fit
 from scipy.optimize import linprog
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import Architecture, ConvexReLURegressor, build_program
+from convexnn import Architecture, ConvexReLURegressor
 from convexnn.estimators import training
+from convexnn.model import build_program
 from convexnn.pricing.kappa import kappa, kappa_bound
 from convexnn.utils.deadline import TimeIsUp, aside, breakable, is_up, remaining, within
 from convexnn.utils.threads import map_batches

@@ -8,7 +8,8 @@ from attacks import attack
 from exact_networks import rational
 from sklearn.exceptions import ConvergenceWarning
 
-from convexnn import Architecture, ConvexReLURegressor, Network, build_program
+from convexnn import Architecture, ConvexReLURegressor, Network
+from convexnn.model import build_program
 from convexnn.model.free_columns import FreeColumns
 from convexnn.utils.exact import exact_products
 

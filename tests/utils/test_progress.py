@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from convexnn import Certificate, build_program, solve_generation
+from convexnn import Certificate
+from convexnn.model import build_program
 from convexnn.model.summary import summary
+from convexnn.solvers import solve_generation
 from convexnn.utils import progress as module
 from convexnn.utils.progress import Progress
 
