@@ -30,7 +30,7 @@ LABEL = {"va": "center", "fontsize": 9, "color": "white", "weight": "bold"}
 BESIDE = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
 # Least percentage drawn, as the axis is logarithmic.
 FLOOR = 1e-3
-COLORS = {"convex": "black", "circular": "0.45", "Adam": "tab:blue", "MLP": "tab:green", "log_loss": "tab:red"}
+COLORS = {"convex": "black", "circular": "0.45", "Adam": "tab:blue", "MLP": "tab:green", "logistic": "tab:red"}
 
 
 def draw_all(results, folder):
