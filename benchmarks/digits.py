@@ -337,7 +337,7 @@ def targets(task, y):
 
 
 def accuracy(network, X, y):
-    """Return the part of samples whose class a network predicts."""
+    """Return the fraction of samples whose class a network predicts."""
     Z = network.predict(X)
     return float(np.mean((Z.argmax(axis=1) if Z.ndim == 2 else Z > 0) == y))
 

@@ -1,7 +1,8 @@
 """Tiny random problems of the cases, and every way to solve them.
 
-`pose` draws a problem, at a part of the alpha above which no neuron is active, and returns a `Posed`: the reference,
-the engine and generation, to be called for an `Outcome`, and the network's own nonconvex objective, for restarts.
+`pose` draws a problem, at a fraction of the alpha above which no neuron is active, and returns a `Posed`: the
+reference, the engine and generation, to be called for an `Outcome`, and the network's own nonconvex objective, for
+restarts.
 """
 
 from collections.abc import Callable

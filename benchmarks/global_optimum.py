@@ -123,16 +123,18 @@ def parse(arguments=None):
     parser.add_argument("--problems", nargs="*", choices=PROBLEMS, default=list(PROBLEMS), help="default: all")
     parser.add_argument("--proofs", nargs="*", choices=tuple(PROOFS), default=list(PROOFS), help="default: all")
     parser.add_argument("--time-limit", type=float, default=120.0, help="of generation on a problem, in s (120)")
-    parser.add_argument("--adam-part", type=float, default=1.0, help="part of the epochs of Adam to run (default: 1)")
+    parser.add_argument(
+        "--adam-fraction", type=float, default=1.0, help="fraction of the epochs of Adam to run (default: 1)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of generation, and the first of Adam's (default: 0)")
     parser.add_argument("--output", default="results/global_optimum", help="folder (default: results/global_optimum)")
     parser.add_argument("--quick", action="store_true", help="a small run that tests the benchmark, not the methods")
     options = parser.parse_args(arguments)
     if options.quick:
         options.problems, options.proofs = ["A_hi", "B_hi"], ["A_hi", "200x5"]
-        options.time_limit, options.adam_part = 10.0, 0.01
-    if not 0 < options.adam_part <= 1:
-        parser.error(f"--adam-part must be above 0 and at most 1; got {options.adam_part}")
+        options.time_limit, options.adam_fraction = 10.0, 0.01
+    if not 0 < options.adam_fraction <= 1:
+        parser.error(f"--adam-fraction must be above 0 and at most 1; got {options.adam_fraction}")
     return options
 
 
@@ -228,7 +230,7 @@ def adam_row(problem, reference, options):
         "architecture": ARCHITECTURE,
         "n_neurons": n_neurons,
         "batch_size": len(problem.X) if batch_size is None else batch_size,
-        "n_epochs": max(1, round(options.adam_part * n_epochs)),
+        "n_epochs": max(1, round(options.adam_fraction * n_epochs)),
     }
 
     def train(rate, seed):
@@ -283,7 +285,7 @@ def proof_limit(seconds):
 
 
 def proof_problem(name, seed):
-    """Return X, y and alpha of a proof: a comparison problem, or a planted teacher at a part of alpha_max."""
+    """Return X, y and alpha of a proof: a comparison problem, or a planted teacher at a fraction of alpha_max."""
     if name in PROBLEMS:
         problem = make_problem(name)
         return problem.X, problem.y, problem.alpha

@@ -43,7 +43,7 @@ __all__ = ["main", "relu_network", "scnn_discrepancy", "train_scnn"]
 
 logger = logging.getLogger("benchmarks.peers")
 
-# Neurons, minibatch and epochs of SGD, by trial; those of Adam are ADAM. All are multiplied by --part.
+# Neurons, minibatch and epochs of SGD, by trial; those of Adam are ADAM. All are multiplied by --fraction.
 SGD = {"A_hi": (200, 16, 10_000), "B_hi": (400, 32, 8000), "D_hi": (400, 32, 3000), "D_lo": (1000, 64, 4000)}
 # Iterations of scnn, whose default is 10,000: as many as keep the benchmark to minutes.
 SCNN_ITERATIONS = {"A_hi": 10_000, "B_hi": 3000, "D_hi": 400, "D_lo": 400}
@@ -93,16 +93,16 @@ def parse(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.split("\n\n")[0])
     parser.add_argument("--problems", nargs="+", choices=tuple(SGD), default=list(SGD), help="default: all")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of each method (default: 5)")
-    parser.add_argument("--part", type=float, default=0.3, help="part of the epochs of SGD and Adam (default: 0.3)")
+    parser.add_argument("--fraction", type=float, default=0.3, help="of the epochs of SGD and Adam (default: 0.3)")
     parser.add_argument("--scnn-iterations", type=int, help="of scnn; its own default is 10000 (default: by problem)")
     parser.add_argument("--time-limit", type=float, default=60.0, help="of one run of generation, in s (default: 60)")
     parser.add_argument("--output", default="results/peers", help="folder of the results (default: results/peers)")
     parser.add_argument("--quick", action="store_true", help="a small run that tests the benchmark, not the methods")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.problems, options.seeds, options.part, options.scnn_iterations = ["A_hi"], 2, 0.02, 50
-    if not 0 < options.part <= 1:
-        parser.error(f"--part must be above 0 and at most 1; got {options.part}")
+        options.problems, options.seeds, options.fraction, options.scnn_iterations = ["A_hi"], 2, 0.02, 50
+    if not 0 < options.fraction <= 1:
+        parser.error(f"--fraction must be above 0 and at most 1; got {options.fraction}")
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1; got {options.seeds}")
     if options.scnn_iterations is not None and options.scnn_iterations < 1:
@@ -174,7 +174,7 @@ def tuned_row(train, problem, settings, options):
     """Choose the learning rate on the first seed, train with all; return what is reported."""
     n_neurons, batch_size, n_epochs = settings
     settings = {"n_neurons": n_neurons, "batch_size": batch_size or len(problem.X)}
-    settings["n_epochs"] = max(1, round(options.part * n_epochs))
+    settings["n_epochs"] = max(1, round(options.fraction * n_epochs))
     rate, runs, seconds = "grid", [], []
     for seed in range(options.seeds):
         run, *spent = clocked(

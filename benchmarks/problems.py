@@ -1,7 +1,7 @@
 """The comparison problems A to E, each at two strengths of regularisation.
 
 A, B, C: a teacher network of ten ReLU neurons on Gaussian inputs, with noise. D: the diabetes data. E: odd against even
-digits. Patterns are those of Gaussian gates; alpha is a part of max_i |X' D_i y|, 0.05 ("hi") or 0.005 ("lo").
+digits. Patterns are those of Gaussian gates; alpha is a fraction of max_i |X' D_i y|, 0.05 ("hi") or 0.005 ("lo").
 """
 
 from dataclasses import dataclass

@@ -6,10 +6,10 @@ Diabetes, breast cancer, wine and digits of scikit-learn, and 20,000 rows of Fri
 standard deviation 1. A quarter of the rows is held out, several times where there are few rows; classes are stratified.
 Every model chooses its parameters by cross-validation on the training part alone, with the same folds and the same
 score: the squared error, or the log loss. Features are standardised, and targets for the MLP and kernels; alphas of the
-convex networks are parts of alpha_max. The settings of a model are the same for all data, but for what 20,000 rows
+convex networks are fractions of alpha_max. The settings of a model are the same for all data, but for what 20,000 rows
 need: three folds in place of five for all models, early stopping of the MLP, and Nystroem's features for the kernel.
 Prints a table of held-out scores (mean and standard error over splits) and of the processor seconds of the whole search
-and refit, with one thread of BLAS and OpenMP for all models, and of the convex network's share of those of the MLP.
+and refit, with one thread of BLAS and OpenMP for all models, and of the convex network's fraction of those of the MLP.
 Writes tabular.json (every number, with seconds on the clock and the load), tabular.txt and tabular.png.
 """
 
@@ -215,7 +215,9 @@ def parse(arguments=None):
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="models (default: all)")
     parser.add_argument("--splits", type=int, default=None, help="most splits of each data set (default: its own)")
     parser.add_argument("--alphas", type=int, default=12, help="alphas of the convex network (default: 12)")
-    parser.add_argument("--eps", type=float, default=1e-4, help="the smallest, as a part of alpha_max (default: 1e-4)")
+    parser.add_argument(
+        "--eps", type=float, default=1e-4, help="the smallest, as a fraction of alpha_max (default: 1e-4)"
+    )
     parser.add_argument(
         "--n-iter-no-change", type=int, default=2, help="alphas without a better score that end the search (2)"
     )

@@ -27,8 +27,8 @@ X_new, y_new = X[1000:], y[1000:]
 # ---------------------------------------------------------------------
 
 makers = {
-    "circular": lambda share: CircularCNNRegressor((LENGTH,), alpha=share, activation="linear"),
-    "dense": lambda share: ConvexReLURegressor(share, activation="linear", hidden_bias="none"),
+    "circular": lambda fraction: CircularCNNRegressor((LENGTH,), alpha=fraction, activation="linear"),
+    "dense": lambda fraction: ConvexReLURegressor(fraction, activation="linear", hidden_bias="none"),
 }
 errors, kept = {}, {}
 for name, make in makers.items():

@@ -40,7 +40,10 @@ for activation, values in optima.items():
             model = ConvexReLURegressor(ALPHA, activation=activation, arrangements=count, random_state=seed)
             values[i, seed] = model.fit(X, y).certificate_.objective
 excess = optima["relu"].mean(axis=1) / best.certificate_.objective - 1
-print("ReLU, sampled, above the optimum by", *(f"{share:.0%} ({n})" for n, share in zip(COUNTS, excess, strict=True)))
+print(
+    "ReLU, sampled, above the optimum by",
+    *(f"{fraction:.0%} ({n})" for n, fraction in zip(COUNTS, excess, strict=True)),
+)
 
 # %%
 # Draw

@@ -133,5 +133,5 @@ def test_values_drawn():
 @pytest.mark.parametrize("part", ["0", "1.5"])
 def test_parts_of_the_epochs_are_checked(part, capsys):
     with pytest.raises(SystemExit):
-        benchmark.parse(["--adam-part", part])
-    assert "--adam-part must be above 0" in capsys.readouterr().err
+        benchmark.parse(["--adam-fraction", part])
+    assert "--adam-fraction must be above 0" in capsys.readouterr().err

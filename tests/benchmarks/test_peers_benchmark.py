@@ -74,7 +74,9 @@ def test_times():
     assert benchmark.times(seconds[:1], True)["seconds"] == 10.0
 
 
-@pytest.mark.parametrize("option", [("--part", "0"), ("--part", "2"), ("--seeds", "0"), ("--scnn-iterations", "0")])
+@pytest.mark.parametrize(
+    "option", [("--fraction", "0"), ("--fraction", "2"), ("--seeds", "0"), ("--scnn-iterations", "0")]
+)
 def test_options_are_checked(option, capsys):
     with pytest.raises(SystemExit):
         benchmark.parse(option)
