@@ -14,10 +14,10 @@ def interrupt_a_kernel(record):
 
 
 LIMITS = {
-    "max_iter=1": ({"max_iter": 1}, "stopped at max_iter=1"),
-    "max_iter=2": ({"max_iter": 2}, "stopped at max_iter=2"),
-    "max_iter=3": ({"max_iter": 3}, "stopped at max_iter=3"),
-    "time_limit": ({"time_limit": 1e-9}, "stopped at time_limit=1e-09 s"),
+    "max_iter=1": ({"max_iter": 1}, "stopped at max_iter"),
+    "max_iter=2": ({"max_iter": 2}, "stopped at max_iter"),
+    "max_iter=3": ({"max_iter": 3}, "stopped at max_iter"),
+    "time_limit": ({"time_limit": 1e-9}, "stopped at time_limit"),
     "callback": ({"callback": lambda record: True}, "stopped by the callback"),
     "later callback": ({"callback": lambda record: record["n_working"] > 0}, "stopped by the callback"),
     "Ctrl-C": ({"callback": interrupt}, "interrupted"),

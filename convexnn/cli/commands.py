@@ -27,6 +27,7 @@ from ..estimators.classifiers import ConvexReLUClassifier
 from ..estimators.cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
 from ..estimators.dense import ConvexReLURegressor
 from ..estimators.path import regularization_path
+from ..model.summary import Status
 from ..networks.persistence import load, save
 from ..utils.deadline import plain_interrupts
 from ..utils.files import replacing
@@ -169,8 +170,8 @@ def _path(args):
     report |= {name: list(getattr(result, name)) for name in names} | {"best_alpha": best.alpha_}
     report |= {"status": result.status, "seconds": result.times[-1], "output": args.output, "plot": args.plot}
     print_report(args, report, path_lines)
-    code = DONE if result.status == "complete" else NOT_CONVERGED
-    return INTERRUPTED if result.status == "interrupted" else max(code, *map(_exit_code, result.estimators))
+    code = DONE if result.status == Status.COMPLETE else NOT_CONVERGED
+    return INTERRUPTED if result.status == Status.INTERRUPTED else max(code, *map(_exit_code, result.estimators))
 
 
 def _certify(args):
@@ -316,9 +317,9 @@ def _draw(result, path):
 
 
 def _exit_code(estimator):
-    if "interrupted" in estimator.status_:
+    if estimator.status_ == Status.INTERRUPTED:
         return INTERRUPTED
-    solved = estimator.status_ == "solved" or estimator.certificate_.reaches(estimator.tol)
+    solved = estimator.status_ == Status.SOLVED or estimator.certificate_.reaches(estimator.tol)
     return DONE if solved else NOT_CONVERGED
 
 

@@ -37,6 +37,7 @@ from sklearn.utils import get_tags, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from ..model.summary import Status
 from ..utils.deadline import (
     despite_interrupt,
     end_now,
@@ -181,8 +182,9 @@ class _PathSearch(TrainedModel, MetaEstimatorMixin, BaseEstimator):
                     if k == 0:
                         raise
                     end_now()
-                stopped = "interrupted" if interrupted() or any(fold.solution.interrupted for fold in folds) else ""
-                stopped = stopped or ("stopped at time_limit" if is_up() else "")
+                stopped = Status.TIME_LIMIT if is_up() else None
+                if interrupted() or any(fold.solution.interrupted for fold in folds):
+                    stopped = Status.INTERRUPTED
                 if not stopped or k == 0:  # scores of networks cut short say nothing of their alpha
                     scores[k] = [fold.score for fold in folds]
                     means.append(scores[k].mean())

@@ -29,6 +29,7 @@ from sklearn.utils import assert_all_finite
 from ..model.certificate import Certificate
 from ..model.program import Solution
 from ..model.samples import refuse_text
+from ..model.summary import Status
 from ..utils.deadline import despite_interrupt, end_now, interrupted, is_up, plain_interrupts, remaining, within
 from ..utils.progress import Progress
 from ..utils.quiet import ignoring, warn
@@ -88,7 +89,7 @@ class PathResult:
     scoring: str
     times: np.ndarray
     alpha_max: float
-    status: str = "complete"
+    status: str = Status.COMPLETE
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
@@ -265,11 +266,11 @@ def regularization_path(
         training = estimator._prepare(X, y, sample_weight)
         wanted = training.grid(alphas, n_alphas, eps)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        steps, status, solution = [], "complete", None
+        steps, status, solution = [], Status.COMPLETE, None
         with Progress(verbose, total=len(wanted), description="alpha") as progress:
             for alpha in wanted:
                 if steps and is_up():
-                    status = "interrupted" if interrupted() else f"stopped at time_limit={time_limit:g} s"
+                    status = Status.INTERRUPTED if interrupted() else Status.TIME_LIMIT
                     break
                 limited = training if time_limit is None else training.within(max(remaining(), LEAST_SECONDS))
                 try:
@@ -284,15 +285,15 @@ def regularization_path(
                     if not steps:
                         raise
                     end_now()
-                    status = "interrupted"
+                    status = Status.INTERRUPTED
                     break
                 steps.append((model, seconds, scores))
                 progress.update(record)
                 if callback is not None and callback(record):
-                    status = "stopped by the callback"
+                    status = Status.CALLBACK
                 elif interrupted():  # in a search for alpha_max too
-                    status = "interrupted"
-                if status != "complete":
+                    status = Status.INTERRUPTED
+                if status is not Status.COMPLETE:
                     break
         return steps, len(wanted), training.alpha_max, status
 
@@ -345,7 +346,7 @@ def _warn(models, n_alphas, status):
             f"{len(late)} of {len(models)} networks have a relative gap above tol={worst.tol:g}; the largest is "
             f"{worst.certificate_.gap:.1e}, at alpha={worst.alpha_:.4g} ({worst.status_})"
         )
-    if status != "complete":
+    if status is not Status.COMPLETE:
         parts.append(f"the path was {status} after {len(models)} of {n_alphas} alphas; these are kept")
     if parts:
         warn("; ".join(parts), ConvergenceWarning)

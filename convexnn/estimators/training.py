@@ -23,12 +23,12 @@ from ..model.penalties import Nuclear
 from ..model.program import Program, Solution
 from ..model.rounding import objective_rounding
 from ..model.samples import Samples, distinct_samples
+from ..model.summary import Status
 from ..networks.minimal import minimal_network
 from ..networks.network import Network
 from ..networks.recovery import recover
 from ..pricing.alpha_max import alpha_max_over_all, kappa_at_zero
 from ..solvers import WARM_STARTED, get_solver, solve_generation
-from ..solvers.monitor import REFUTED
 from ..solvers.uncertified import solve_uncertified
 from ..solvers.vector_generation import solve_vector_generation
 from ..special.one_feature import is_spline, solve_one_feature
@@ -45,8 +45,6 @@ AUTO_FRACTION = 0.01
 SEARCH_PART = 0.3
 # Patterns sampled for "adaptive" where they cannot be generated.
 SAMPLED_PATTERNS = 1000
-# What is said where the objective of a network cannot be computed to the tolerance.
-CANCELLED = "stopped by rounding: weights so large cancel that the objective is not known to the tolerance"
 # The part of the time that is left which the solver has: alpha_max and the network come after it.
 SOLVER_PART = 0.85
 # Options of generation alone, and their defaults.
@@ -154,11 +152,11 @@ class Training:
         known, tol = solution.certificate, self.options["tol"]
         rounding = objective_rounding(network, samples.X, samples.Y, program.alpha, program.loss)
         certificate = known.of(objective, rounding)
-        status = "solved" if certificate.reaches(tol) else solution.status
+        status = Status.SOLVED if certificate.reaches(tol) else solution.status
         if contradicts(objective, known.lower_bound, known.negligible + rounding):
-            status = f"stopped; {REFUTED}"
+            status = Status.MISSED
         elif solution.converged and not certificate.reaches(tol):
-            status = CANCELLED
+            status = Status.CANCELLED
             warn(
                 f"the solver was {status}, of which the relative gap, {certificate.gap:.2e}, is made: standardise the "
                 "features, or drop one of those that are nearly dependent",

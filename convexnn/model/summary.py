@@ -1,24 +1,60 @@
 """How a run ended, in words: the optimum over which patterns, proved or not, and what to do."""
 
+from enum import StrEnum
 from math import ceil, floor, log10
 
 from .certificate import Certificate
 
-__all__ = ["summary"]
+__all__ = ["Status", "summary"]
 
 # Below this part of alpha_max problems are slow, and near interpolation.
 SMALL_ALPHA = 1e-4
-# What to do, for the words in which a solver says why it stopped.
+
+
+class Status(StrEnum):
+    """How a run ended, in the words that are shown: the solver was ..."""
+
+    SOLVED = "solved"
+    COMPLETE = "complete"  # of a path
+    TIME_LIMIT = "stopped at time_limit"
+    MAX_ITER = "stopped at max_iter"
+    CALLBACK = "stopped by the callback"
+    INTERRUPTED = "interrupted"
+    NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inner solver or of the search)"
+    ROUNDED = "stopped where rounding, which the bound is charged for, is all that is left"
+    CANCELLED = "stopped by rounding: weights so large cancel that the objective is not known to the tolerance"
+    MISSED = "stopped: its search missed patterns, as the bound that it found is above the objective and was dropped"
+    NO_MINIMUM = "stopped at a loss without a minimum (bias and skip separate the classes, so that it tends to 0)"
+    LOW_RANK = "done at the rank given, whose certificate allows for the directions left out"
+    UNCERTIFIED = "not certified"
+    UNPROVED = "stopped before the proof was complete"
+    UNRESOLVED = (
+        "stopped before a proof: columns of X, which the skip may use at no cost, agree up to rounding, but not "
+        "exactly: huge weights may lower the objective"
+    )
+    # of a search for a bound of kappa
+    PROVED = "proved"
+    REFUTED = "refuted"
+    MAX_NODES = "stopped at max_nodes"
+    MEMORY = "stopped by the limit of memory"
+    PRECISION = "stopped by the limit of precision"
+    HIGH_RANK = "stopped at the first bound: the rank of X is too high for more"
+
+    __repr__ = str.__repr__  # to users it is text
+
+
+KEPT = "The best network so far is kept; fit again to go further."
+# What to do, where tol was not reached.
 REMEDIES = {
-    "missed patterns": "Fit again with another random_state.",
-    "before the proof": 'The proof needs more time: raise time_limit or tol. scope="auto" is content with an estimate.',
-    "time_limit": "Raise time_limit or tol.",
-    "user_limit": "Raise max_iter or time_limit, or tol.",
-    "max_iter": "Raise max_iter (None is the solver's own limit) or tol.",
-    "lack of progress": "Raise tol; or standardise the features, or raise alpha, if the data are badly scaled.",
-    "rank": "Raise rank, or leave it at None.",
-    "callback": "The best network so far is kept; fit again to go further.",
-    "interrupted": "The best network so far is kept; fit again to go further.",
+    Status.MISSED: "Fit again with another random_state.",
+    Status.UNPROVED: ('The proof needs more time: raise time_limit or tol. scope="auto" is content with an estimate.'),
+    Status.TIME_LIMIT: "Raise time_limit or tol.",
+    "user_limit": "Raise max_iter or time_limit, or tol.",  # of solvers of cvxpy
+    Status.MAX_ITER: "Raise max_iter (None is the solver's own limit) or tol.",
+    Status.NO_PROGRESS: "Raise tol; or standardise the features, or raise alpha, if the data are badly scaled.",
+    Status.LOW_RANK: "Raise rank, or leave it at None.",
+    Status.CALLBACK: KEPT,
+    Status.INTERRUPTED: KEPT,
 }
 
 
@@ -34,10 +70,9 @@ def summary(
 ) -> str:
     """Say in words how a run ended: the optimum over which patterns, proved or not, and what to do.
 
-    `status` is what the solver said, such as "solved" or "stopped at time_limit=1 s", and `time` is in seconds; what is
-    None is not said.
+    `status` is a Status, or what a solver of cvxpy said, and `time` is in seconds; what is None is not said.
     """
-    solved = (status == "solved" or certificate.gap <= tol) and not certificate.provisional
+    solved = (status == Status.SOLVED or certificate.gap <= tol) and not certificate.provisional
     small = None not in (alpha, alpha_max) and alpha < SMALL_ALPHA * alpha_max
     lines = [_outcome(certificate, tol, status, solved), _meaning(certificate)]
     lines.append(_facts(n_neurons, alpha, alpha_max, time))
@@ -67,8 +102,8 @@ def _outcome(certificate, tol, status, solved):
     if solved:
         gap = f"{certificate.gap:.1e}" if certificate.gap else "0"
         return f"Solved to a relative gap of {gap} (tol={tol:g})."
-    usual = status.startswith(("stopped", "interrupted", "done"))
-    reason = f"the solver was {status.rstrip(',')}" if usual else f"the solver ended with status {status!r}"
+    usual = status in set(Status)
+    reason = f"the solver was {status}" if usual else f"the solver ended with status {status!r}"
     provisional = ", by a provisional bound" if certificate.provisional else ""
     return f"Not solved to tol={tol:g}: {reason}. The relative gap is {certificate.gap:.1e}{provisional}."
 
@@ -134,7 +169,7 @@ def _why_zero(alpha, alpha_max):
 
 def _remedy(certificate, status):
     """Say what to do where tol was not reached."""
-    remedy = next((text for word, text in REMEDIES.items() if word in status), "Raise tol, or try another solver.")
+    remedy = REMEDIES.get(status, "Raise tol, or try another solver.")
     if certificate.gap < 1e-2 and "tol" in remedy and not certificate.provisional:
         remedy += f" The gap is within tol={10.0 ** ceil(log10(certificate.gap)):.0e} now."
     return remedy

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from joblib import cpu_count
 
+from ..model.summary import Status
 from ..utils.threads import one_blas_thread
 from ..utils.validation import check_count, check_flag, check_numeric, check_positive
 from .cone_pool import ConePool, Cones
@@ -44,7 +45,6 @@ CLOSED_TOL = 1e-9
 LARGEST_DIMENSION = 24
 # Decimal digits to which parallel rows agree.
 PARALLEL_DIGITS = 13
-FINISHED = "by the limit of precision"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class KappaBound:
     n_nodes : int
         Cones that were bounded.
     status : str
-        "proved" if `upper` is at most the threshold, "refuted" if `lower` exceeds it, else "stopped" and the cause.
+        "proved" if `upper` is at most the threshold, "refuted" if `lower` exceeds it, else what ended the search.
     points : ndarray of shape (n_points, n_features + 1)
         Directions of different patterns whose values exceed the threshold, and their signs; the best come first.
 
@@ -261,14 +261,14 @@ class _Search:
     def run(self, deadline, max_nodes):
         """Bound cones until nothing is left to do; return the cause of the end."""
         if self.upper <= self.finish():
-            return FINISHED
+            return Status.PRECISION
         if len(self.problem.basis) > LARGEST_DIMENSION:
-            return f"at the first bound: the rank of X is above {LARGEST_DIMENSION}"
+            return Status.HIGH_RANK
         try:
             with ThreadPoolExecutor(cpu_count()) as threads:
                 return self._rounds(threads, deadline, max_nodes)
         except KeyboardInterrupt:
-            return "by an interrupt"
+            return Status.INTERRUPTED
 
     def _rounds(self, threads, deadline, max_nodes):
         cones, grace = self.pool.roots(), GRACE
@@ -280,16 +280,16 @@ class _Search:
             self.upper = min(self.upper, max(self.pool.largest(), self.finished, min(finish, self.upper)))
             grace -= bool(self.points)
             if self.pool.largest() <= finish:
-                return FINISHED
+                return Status.PRECISION
             if self.refute and (len(self.points) >= POINTS or grace < 0):
                 self._climb()
-                return "as the threshold is refuted"
+                return Status.REFUTED
             if perf_counter() >= deadline:
-                return "by the time limit"
+                return Status.TIME_LIMIT
             if self.n_nodes >= max_nodes:
-                return "by the limit of nodes"
+                return Status.MAX_NODES
             if self.pool.size > 2 * self.pool.most:
-                return "by the limit of memory"
+                return Status.MEMORY
             # Half as many cones are split as are bounded; the time of a round is to end with that of the search.
             now = perf_counter()
             in_time = len(cones.bounds) * max(deadline - now, 0.0) / (now - start)
@@ -328,11 +328,11 @@ class _Search:
             lower, bound = (float(np.ldexp(value, self.power)) for value in (self.lower, upper))
             if upper > 0 and bound < np.finfo(float).tiny:  # rounded, as subnormal numbers are
                 bound = float(np.nextafter(bound, np.inf))
-        status = f"stopped {cause}"
+        status = cause
         if self.lower > self.threshold:
-            status = "refuted"
+            status = Status.REFUTED
         elif upper <= self.threshold:
-            status = "proved"
+            status = Status.PROVED
         best = sorted(self.points.values(), key=lambda item: -abs(item[0]))[:POINTS]
         points = np.array([np.append(u, np.sign(value)) for value, u in best]).reshape(-1, len(self.u) + 1)
         return KappaBound(lower, bound, self.u, self.sign, self.n_nodes, status, points)

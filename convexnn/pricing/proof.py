@@ -13,6 +13,7 @@ import numpy as np
 
 from ..geometry.arrangements import count_arrangements
 from ..geometry.enumeration import distinct_walls
+from ..model.summary import Status
 from .branch_and_bound import KappaBound, bound_kappa, node_seconds
 from .cells import EnumeratedCells
 
@@ -66,8 +67,8 @@ class Prover:
         result = bound_kappa(rows, weights, threshold, starts=starts, refute=refute, **limits)
         # a search for the best bound may end by its limit after a refutation
         open_end = not refute and result.upper > (1 + FINISHED_TOL) * max(threshold, result.lower)
-        stopped = result.status.startswith("stopped") or open_end
-        if stopped and "interrupt" not in result.status and can_enumerate:
+        stopped = result.status not in (Status.PROVED, Status.REFUTED, Status.INTERRUPTED) or open_end
+        if stopped and result.status is not Status.INTERRUPTED and can_enumerate:
             result = self._enumerated(V, threshold) or result
         return result
 
@@ -88,7 +89,7 @@ class Prover:
             own = None if starts is None else starts[c]
             result = self.bound(V[:, [c]], largest, starts=own, refute=refute, time_limit=left, max_nodes=max_nodes)
             upper, status = max(upper, result.upper), result.status
-            if result.status == "refuted":
+            if result.status is Status.REFUTED:
                 points = result.points
             if upper > largest and refute:  # nothing more to prove
                 upper = max(upper, *(program.free_kappa(v[:, None]) for v in V[:, c + 1 :].T), 0.0)
@@ -126,8 +127,8 @@ class Prover:
             return None
         value, upper, points = cells.kappa(*self.program.design.response(V[:, 0]), threshold)
         upper += self.program.dual_rounding(V)
-        above = "refuted" if value > threshold else "stopped by the limit of precision"
-        status = "proved" if upper <= threshold else above
+        above = Status.REFUTED if value > threshold else Status.PRECISION
+        status = Status.PROVED if upper <= threshold else above
         u, sign = points[0, :-1], int(points[0, -1])
         return KappaBound(value, upper, u, sign, len(cells.gates), status, points if value > threshold else points[:0])
 

@@ -26,11 +26,12 @@ from ..model.cones import FreeCones
 from ..model.penalties import Nuclear
 from ..model.program import Program, Solution
 from ..model.simplify import Simplified
+from ..model.summary import Status
 from ..pricing.groups import cone_rows, conic_settings, group_start, norm_cones, price_groups
 from ..pricing.kappa import dual_at_zero
 from ..utils.deadline import aside
 from ..utils.quiet import solve_quietly
-from .monitor import NO_PROGRESS, check_blocks, run_watched
+from .monitor import check_blocks, run_watched
 from .polish import polish
 from .working_set import start_blocks
 
@@ -156,7 +157,7 @@ def _run(whole, W_init, tol, monitor):
         working.drop_idle()
         working.add(found)
         if not len(working.blocks) or (len(gaps) > PATIENCE and gap > 0.5 * gaps[-1 - PATIENCE]):
-            monitor.status = NO_PROGRESS
+            monitor.status = Status.NO_PROGRESS
             return
         part = INNER_PART * gap if len(found) else LAST_PART * tol  # without new blocks, only rows are missing
         V = working.solve(max(LAST_PART * tol, part), V)

@@ -30,13 +30,14 @@ from sklearn.utils import check_random_state
 from ..model.program import Program, Solution
 from ..model.selection_cones import gates_in_cones
 from ..model.simplify import Simplified, bias_stages
+from ..model.summary import Status
 from ..pricing.proof import Prover
 from ..pricing.search import CellSearch, join_maxima
 from ..pricing.survey import SURVEYED, THIN_DATA, Survey
 from ..pricing.zero_dual import ZeroDual, least_kappa, neurons_of_search
 from ..utils.validation import check_choice, check_count
 from .cell_pool import CellPool
-from .monitor import NO_PROGRESS, check_blocks, check_generated, run_watched
+from .monitor import check_blocks, check_generated, run_watched
 from .movement import move_neurons, random_neurons
 from .newton import solve_newton
 from .subproblem import Iterate
@@ -78,11 +79,6 @@ PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
 ITERATION = 3e-2, 1.3e-4
 # Parts of a time limit left to a proof that was asked for, and of tol that the dual vector may take of it.
 PROOF_RESERVE, PROOF_SLACK = 0.3, 0.5
-# What is said where nothing can be proved: free columns that are not `resolved`.
-UNRESOLVED = (
-    "stopped before a proof: columns of X, which the skip may use at no cost, agree up to rounding, but not exactly: "
-    "huge weights may lower the objective"
-)
 # Relative excess over alpha that counts as rounding, and that is worth a neuron to be moved, as a part of tol.
 EXCESS_TOL, EXCESS_PART = 1e-11, 0.05
 
@@ -202,14 +198,13 @@ class _Generation:
             if self.large or not W_init.any():
                 self._move()
             self._generate()
-            if self.scope == "global" and self.monitor.lower_bound == 0 and self.monitor.timed_out:
+            if self.scope == "global" and self.monitor.lower_bound == 0 and self.monitor.status is Status.TIME_LIMIT:
                 self._prove(refute=False)
         finally:
             if self.scope == "global":
                 self.monitor.scope = "global"
             if self.rank is not None and not self.monitor.status:
-                d = self.program.design.X.shape[1]
-                self.monitor.status = f"done at rank {d}, whose certificate allows for the directions left out,"
+                self.monitor.status = Status.LOW_RANK
 
     def _generate(self):
         """Solve, price, merge and renew the cells, and move neurons, until the gap is reached or nothing is found."""
@@ -238,7 +233,7 @@ class _Generation:
                 level = max(level - 1, 0)
             idle = 0 if len(found) or (reached and not proving) else idle + 1
             if idle > PATIENCE:
-                self.monitor.status = NO_PROGRESS
+                self.monitor.status = Status.NO_PROGRESS
                 return
             if not proving:
                 self._merge(MERGING_PART * self.gap)
@@ -409,7 +404,7 @@ class _Generation:
             return None
         if not self.whole.free_columns.resolved:
             if self.scope == "global":
-                self.monitor.status = UNRESOLVED
+                self.monitor.status = Status.UNRESOLVED
             return None
         monitor, nodes = self.monitor, None
         if self.scope == "auto":
@@ -426,10 +421,10 @@ class _Generation:
             patterns = proof.directions @ self.program.design.X.T >= 0
             v = self.priced[:, [proof.output]]
             return self.pool.unknown(self.searches[proof.output].climb(v, proof.signs, patterns), len(patterns))
-        if "interrupt" in proof.status:
-            monitor.status = "interrupted"
+        if proof.status is Status.INTERRUPTED:
+            monitor.status = Status.INTERRUPTED
         if proof.complete and (self.scope == "global" or monitor.certificate.proved_gap <= self.tol):
             monitor.scope = "global"
-        elif self.scope == "global":
-            monitor.status = f"{proof.status} before the proof was complete"
+        elif self.scope == "global" and proof.status is not Status.INTERRUPTED:
+            monitor.status = Status.UNPROVED
         return None

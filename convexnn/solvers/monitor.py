@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..model.certificate import Certificate, contradicts, uncontradicted
 from ..model.program import Program, Solution
-from ..model.summary import summary
+from ..model.summary import Status, summary
 from ..pricing.kappa import kappa_bound
 from ..utils.deadline import (
     TimeIsUp,
@@ -27,18 +27,9 @@ from ..utils.quiet import warn
 from ..utils.threads import one_blas_thread
 from ..utils.validation import check_count, check_positive
 
-__all__ = ["NO_PROGRESS", "REFUTED", "Monitor", "check_blocks", "check_generated", "run_watched"]
+__all__ = ["Monitor", "check_blocks", "check_generated", "run_watched"]
 
 logger = logging.getLogger(__name__)
-
-# What solvers say that cannot go on.
-NO_PROGRESS = "stopped for lack of progress (rounding, or the limits of the inner solver)"
-# What is said where the gap was at most `tol` before the bound was proved anew.
-CHARGED = "stopped where rounding, which the bound is charged for, is all that is left"
-# What is said where the last bound was above the objective, which no search that is left could mend.
-REFUTED = "its search missed patterns, as the bound that it found is above the objective and was dropped"
-# What is said where the optimum is 0, and no network attains it.
-NO_MINIMUM = "stopped at a loss without a minimum (bias and skip separate the classes, so that it tends to 0)"
 
 
 def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbose, scope=None, finish=None):
@@ -58,7 +49,7 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
         try:
             if program.fits_freely or program.separated:  # the zero network, at a bound of 0
                 monitor.scope = "global" if scope == "local" else monitor.scope
-                monitor.status = NO_MINIMUM if program.separated else ""
+                monitor.status = Status.NO_MINIMUM if program.separated else None
                 monitor.record(0)
             elif monitor.zero_is_optimal(tol):
                 monitor.scope = "global" if scope == "local" else monitor.scope
@@ -71,7 +62,7 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
             monitor.over()
         except KeyboardInterrupt:
             end_now()
-            monitor.status = "interrupted"
+            monitor.status = Status.INTERRUPTED
 
         def result():
             if program.scope == "global" and scope is None:
@@ -134,7 +125,7 @@ class Monitor:
         self.max_iter, self.time_limit = max_iter, time_limit
         self.callback, self.progress = callback, progress
         self.start, self.seconds = time.perf_counter(), remaining()
-        self.history, self.status, self.reserve = [], "", 0.0
+        self.history, self.status, self.reserve = [], None, 0.0
         zero, self.beta = program.zero()
         self.blocks, self.W = np.zeros(0, np.int64), zero[:0]
         fit = program.free @ self.beta
@@ -187,11 +178,6 @@ class Monitor:
         return None if self.seconds == np.inf else max(remaining(), 0.01)
 
     @property
-    def timed_out(self):
-        """Whether the time limit ended the run."""
-        return self.status.startswith("stopped at time_limit")
-
-    @property
     def late(self):
         """Whether the time for all but a proof is over."""
         return is_up() or self.elapsed > (1 - self.reserve) * self.seconds
@@ -214,8 +200,8 @@ class Monitor:
 
     def resume(self):
         """Return the program and the blocks of the best point, to go on from; a lack of progress is forgotten."""
-        if self.status == NO_PROGRESS:
-            self.status = ""
+        if self.status is Status.NO_PROGRESS:
+            self.status = None
         W = np.zeros(self.program.block_shape)
         W[self.blocks] = self.W
         return self.program, W
@@ -227,7 +213,7 @@ class Monitor:
 
     def solution(self, tol):
         """Return the best point as a Solution; warn where its gap is above `tol`."""
-        interrupted = self.status == "interrupted"
+        interrupted = self.status is Status.INTERRUPTED
         self._settle()
         certificate = self.certificate
         if not self.history:  # the run ended before the first record
@@ -235,7 +221,7 @@ class Monitor:
         n_iter = len(self.history)
         self.history[-1] |= self._state()  # with what came after the last record, such as a proof
         converged = certificate.reaches(tol)
-        status = "solved" if converged else self.status or CHARGED
+        status = Status.SOLVED if converged else self.status or Status.ROUNDED
         facts = {"alpha": self.program.alpha, "time": self.elapsed, "n_neurons": None if self.W.any() else 0}
         self.progress.close(summary(certificate, tol, status, **facts))
         if not converged:
@@ -259,9 +245,9 @@ class Monitor:
         self.history.append(record)
         self.progress.update(record)
         if self.callback is not None and self.callback(record):
-            self.status = "stopped by the callback"
+            self.status = Status.CALLBACK
         elif self.max_iter is not None and len(self.history) >= self.max_iter:
-            self.status = f"stopped at max_iter={self.max_iter}"
+            self.status = Status.MAX_ITER
         return self.over()
 
     def _state(self):
@@ -273,9 +259,8 @@ class Monitor:
     def over(self):
         """Return whether the solver has to stop; `status` says why."""
         if not self.status and self.late:
-            limit = "" if self.time_limit is None else f"={self.time_limit:g} s"
-            self.status = "interrupted" if interrupted() else f"stopped at time_limit{limit}"
-        return bool(self.status)
+            self.status = Status.INTERRUPTED if interrupted() else Status.TIME_LIMIT
+        return self.status is not None
 
     def refutes(self, bound):
         """Return whether the objective of the best point is below a bound, by more than rounding."""
@@ -309,7 +294,7 @@ class Monitor:
             (self.estimate, self.dual), self.provisional = self.confirmed, False
         if refuted and not provisional:
             logger.warning("a local bound was above the objective: search missed patterns")
-            self.status = f"{self.status or 'stopped'}; {REFUTED}"
+            self.status = self.status if self.status is Status.INTERRUPTED else Status.MISSED
         for record in self.history:  # bounds that were refuted later
             late = record["scope"] == "local" and self.refutes(record["lower_bound"])
             record["provisional"] = bool(record["provisional"] or late)

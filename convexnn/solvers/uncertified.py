@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from ..geometry.arrangements import Arrangements, pattern_bits, unique_bits
 from ..model.patchwise import DirectedDesign
 from ..model.simplify import Simplified
+from ..model.summary import Status
 from .descent import SMOOTHING, descend, descend_factors
 from .monitor import check_blocks, run_watched
 from .vector_generation import over_neurons
@@ -49,7 +50,7 @@ def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_lim
         problem = simplified.program
         W, beta = simplified.restore(W, problem.loss.fit_free(problem.Y, problem.free_basis[0], fit))
         monitor.offer(W, np.flatnonzero(np.ones(len(W))), beta, shown)
-        monitor.status = monitor.status or "not certified"
+        monitor.status = monitor.status or Status.UNCERTIFIED
         monitor.record(len(W))
 
     limits = {"max_iter": None, "time_limit": time_limit, "callback": None}

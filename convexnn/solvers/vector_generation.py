@@ -35,6 +35,7 @@ from ..model.cones import make_cones
 from ..model.design import Design
 from ..model.patchwise import DirectedDesign
 from ..model.simplify import Simplified
+from ..model.summary import Status
 from ..pricing.vector_search import VectorMaxima, VectorSearch, join_vector_maxima
 from ..pricing.zero_dual import ZeroDual, least_kappa, neurons_of_vectors
 from ..utils.validation import check_choice
@@ -185,7 +186,7 @@ class _VectorGeneration:
                 self._observe(min(MERGING_PART * self.gap, self.tol - self.gap))
                 return
             if len(gaps) > PATIENCE and self.gap > 0.5 * gaps[-1 - PATIENCE]:
-                self.monitor.status = "stopped for lack of progress (rounding, or neurons that search does not find)"
+                self.monitor.status = Status.NO_PROGRESS
                 return
             self._merge()
             self.pool = join_vector_maxima([found, self.pool]).distinct(SAME_MAXIMUM, by_value=False)

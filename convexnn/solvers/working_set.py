@@ -20,12 +20,13 @@ import numpy as np
 from ..model.penalties import Nuclear
 from ..model.program import Program, Solution
 from ..model.simplify import Simplified, bias_stages
+from ..model.summary import Status
 from ..pricing.given import price
 from ..pricing.kappa import dual_at_zero
 from ..utils.validation import check_choice
 from .fista import solve_fista
 from .low_rank import solve_low_rank
-from .monitor import NO_PROGRESS, check_blocks, run_watched
+from .monitor import check_blocks, run_watched
 from .newton import solve_newton
 from .subproblem import Iterate, Subproblem
 
@@ -169,7 +170,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         if products is not program.design and (stalled or gap <= last):
             products, last, gaps, stalled = program.design, tol, [], False
         if stalled:
-            monitor.status = NO_PROGRESS
+            monitor.status = Status.NO_PROGRESS
             return
         if not point.W.any():  # inside the dual feasible set, where blocks become active a few at a time
             V = V * min(1.0, program.alpha / prices.bound)

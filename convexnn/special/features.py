@@ -35,9 +35,10 @@ from ..model.architecture import Architecture
 from ..model.building import build_program
 from ..model.certificate import Certificate
 from ..model.simplify import Simplified
+from ..model.summary import Status
 from ..networks.network import Network
 from ..networks.recovery import recover
-from ..solvers.monitor import NO_PROGRESS, run_watched
+from ..solvers.monitor import run_watched
 from ..utils.validation import check_array, check_choice, check_count, check_flag, check_verbose
 from .feature_points import InteriorPoints, dual_norm
 
@@ -283,5 +284,5 @@ def _run(whole, tol, monitor):
             points.lower(max(program.alpha, STAGE_PART * stage.alpha))
             gaps = []
         if (len(gaps) > PATIENCE and gaps[-1] > 0.5 * gaps[-1 - PATIENCE]) or not points.advance():
-            monitor.status = NO_PROGRESS
+            monitor.status = Status.NO_PROGRESS
             return

@@ -40,7 +40,7 @@ from ..model.penalties import Nuclear
 from ..model.program import Program, Solution
 from ..model.reach import ADVICE, check_reachable
 from ..model.simplify import Simplified
-from ..model.summary import summary
+from ..model.summary import Status, summary
 from ..networks.circular import CircularNetwork
 from ..networks.conv_network import ConvNetwork
 from ..networks.network import Network
@@ -272,7 +272,7 @@ class _Run:
         Z, known = program.predict(W, beta), self.certify(self.objective)
         network = recover(Solution(program, W, beta, Z, known, len(self.history), True, ""))
         certificate = self.certify(network.weight_decay())
-        status = "solved" if certificate.reaches(self.tol) else f"stopped after {len(self.history)} steps"
+        status = Status.SOLVED if certificate.reaches(self.tol) else Status.NO_PROGRESS
         self.progress.close(summary(certificate, self.tol, status, n_neurons=network.n_neurons))
         if not certificate.reaches(self.tol):
             warn(

@@ -214,10 +214,10 @@ def test_path(capsys):
 def test_a_path_cut_short(capsys):
     arguments = ["path", "data.csv", "--target", "y", "--n-alphas", "200", "--scope", "local", "--time-limit"]
     out, _ = run(capsys, *arguments, "0.1", code=1)
-    assert "the path was stopped at time_limit=0.1 s, before its last alpha" in out
+    assert "the path was stopped at time_limit, before its last alpha" in out
     assert 4 < len(out.splitlines()) < 200
     out, _ = run(capsys, *arguments, "1e-9", code=1)  # there is always a first network
-    assert "the path was stopped at time_limit=1e-09 s" in out
+    assert "the path was stopped at time_limit" in out
 
 
 def test_certify(capsys):
@@ -277,7 +277,7 @@ def test_ecg(capsys):
 def test_not_converged_is_said_and_written(capsys):
     arguments = ["fit", "data.csv", "--target", "y", "--alpha", "0.01", "--time-limit", "1e-6", "--output", "model.npz"]
     out, _ = run(capsys, *arguments, code=1)
-    assert "Not solved to tol=0.0001: the solver was stopped at time_limit=1e-06 s." in out
+    assert "Not solved to tol=0.0001: the solver was stopped at time_limit." in out
     assert load("model.npz")[-1].alpha_ == 0.01
 
 

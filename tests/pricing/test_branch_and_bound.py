@@ -105,10 +105,10 @@ def test_limits_leave_a_valid_bound():
     assert uppers == sorted(uppers, reverse=True)
     assert uppers[-1] < uppers[0]
     stopped = bound_kappa(X, v, kappa.lower * (1 + 1e-7), max_nodes=20)
-    assert stopped.status == "stopped by the limit of nodes"
+    assert stopped.status == "stopped at max_nodes"
     assert stopped.n_nodes <= 40
     stopped = bound_kappa(X, v, kappa.lower * (1 + 1e-7), time_limit=1e-3)
-    assert stopped.status == "stopped by the time limit"
+    assert stopped.status == "stopped at time_limit"
     assert stopped.upper >= kappa.lower
 
 

@@ -39,7 +39,7 @@ def test_no_bound_is_above_what_a_longer_run_attains(n, d, alpha):
     long = [solve_generation(program, tol=1e-7, scope="local", random_state=seed) for seed in range(2)]
     attained = min(solution.certificate.objective for solution in long)
     short = [solve_generation(program, tol=1e-7, scope="local", max_iter=k, random_state=0) for k in (1, 3, 6, 9)]
-    assert short[0].status == "stopped at max_iter=1"
+    assert short[0].status == "stopped at max_iter"
     for solution in short:
         assert not solution.certificate.provisional  # there was time for a last search
         assert solution.certificate.gap >= (1 - 1e-9) * (1 - attained / solution.certificate.objective)

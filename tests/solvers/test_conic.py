@@ -339,7 +339,7 @@ def test_limits_end_a_run_with_a_valid_certificate():
         assert solution.certificate.lower_bound <= optimum * (1 + 1e-9)
         assert solution.certificate.objective >= optimum * (1 - 1e-9)
         seen.append(solution.status)
-    assert [status.split("=")[0] for status in seen[:3]] == ["stopped at max_iter"] * 2 + ["stopped at time_limit"]
+    assert seen[:3] == ["stopped at max_iter"] * 2 + ["stopped at time_limit"]
     with pytest.raises(ValueError, match="tol"):
         solve_conic(program, tol=0.0)
     with pytest.raises(ValueError, match="W_init"):

@@ -100,7 +100,7 @@ def test_no_time_at_all_is_the_free_fit(kind):
         model.fit(X, y)
     assert vars(complete).keys() == vars(model).keys()
     certificate, fitted = model.certificate_, getattr(model, "estimator_", model)
-    assert fitted.status_ in ("solved", "stopped at time_limit=1e-06 s", "user_limit", "optimal")
+    assert fitted.status_ in ("solved", "stopped at time_limit", "user_limit", "optimal")
     assert 0 <= certificate.lower_bound <= certificate.objective
     assert np.isfinite(model.predict(X)).all()
     assert 0 <= model.alpha_max_ <= complete.alpha_max_ * (1 + 1e-9)

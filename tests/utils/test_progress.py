@@ -8,7 +8,7 @@ import pytest
 
 from convexnn import Certificate
 from convexnn.model import build_program
-from convexnn.model.summary import summary
+from convexnn.model.summary import Status, summary
 from convexnn.solvers import solve_generation
 from convexnn.utils import progress as module
 from convexnn.utils.progress import Progress
@@ -178,7 +178,7 @@ def test_a_proof_says_so():
     )
 
 
-@pytest.mark.parametrize("status", ["solved", "stopped at time_limit=1 s", "interrupted", "user_limit", ""])
+@pytest.mark.parametrize("status", ["solved", Status.TIME_LIMIT, Status.INTERRUPTED, "user_limit", ""])
 @pytest.mark.parametrize("scope", ["local", "sampled"])
 @pytest.mark.parametrize("bound", [1.0, 2.0])
 def test_an_estimate_is_never_a_proof(scope, status, bound):
@@ -199,13 +199,15 @@ def test_what_is_proved_beside_an_estimate():
 @pytest.mark.parametrize(
     ("status", "reason", "remedy", "by_tol"),
     [
-        ("stopped at time_limit=1 s", "the solver was stopped at time_limit=1 s.", "Raise time_limit or tol.", True),
-        ("stopped at max_iter=3", "the solver was stopped at max_iter=3.", "Raise max_iter", True),
-        ("stopped for lack of progress (rounding, or the limits of the inner solver)", "lack of", "standardise", True),
-        ("stopped at time_limit=1 s before the proof was complete", "before the proof", "proof needs more time", True),
-        ("interrupted", "the solver was interrupted.", "fit again", False),
-        ("stopped by the callback", "the solver was stopped by the callback.", "fit again", False),
-        ("done at rank 3, whose certificate allows for the directions left out,", "left out. The", "Raise rank", False),
+        (Status.TIME_LIMIT, "the solver was stopped at time_limit.", "Raise time_limit or tol.", True),
+        ("stopped at time_limit", "the solver was stopped at time_limit.", "Raise time_limit or tol.", True),
+        (Status.MAX_ITER, "the solver was stopped at max_iter.", "Raise max_iter", True),
+        (Status.NO_PROGRESS, "the solver was stopped for lack of progress", "standardise", True),
+        (Status.UNPROVED, "the solver was stopped before the proof", "proof needs more time", True),
+        (Status.MISSED, "its search missed patterns", "random_state", False),
+        (Status.INTERRUPTED, "the solver was interrupted.", "fit again", False),
+        (Status.CALLBACK, "the solver was stopped by the callback.", "fit again", False),
+        (Status.LOW_RANK, "left out. The", "Raise rank", False),
         ("user_limit", "the solver ended with status 'user_limit'.", "Raise max_iter or time_limit, or tol.", True),
         ("optimal_inaccurate", "status 'optimal_inaccurate'.", "Raise tol, or try another solver.", True),
     ],
@@ -220,7 +222,7 @@ def test_why_it_is_not_solved_and_what_to_do(status, reason, remedy, by_tol):
 
 
 def test_a_large_gap_makes_no_tolerance():
-    text = summary(Certificate(2.0, 1.0, "global"), 1e-4, "stopped at time_limit=1 s")
+    text = summary(Certificate(2.0, 1.0, "global"), 1e-4, Status.TIME_LIMIT)
     assert "within tol" not in text
 
 
@@ -242,7 +244,7 @@ def test_why_there_are_no_neurons(alphas, words):
 
 def test_a_tiny_alpha_is_named_where_it_is_not_solved():
     alphas, certificate = {"alpha": 1e-6, "alpha_max": 2.0}, Certificate(2.0, 1.0, "global")
-    assert "alpha is only 5e-07 of alpha_max" in summary(certificate, 1e-4, "stopped at max_iter=3", **alphas)
+    assert "alpha is only 5e-07 of alpha_max" in summary(certificate, 1e-4, Status.MAX_ITER, **alphas)
     assert "alpha is only" not in summary(certificate, 0.5, "solved", **alphas)
 
 
