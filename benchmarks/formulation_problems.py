@@ -16,7 +16,7 @@ from convexnn.losses import make_loss
 from convexnn.model.building import build_program
 from convexnn.networks.recovery import recover
 from convexnn.pricing.alpha_max import alpha_max_over_all, kappa_at_zero
-from convexnn.pricing.kappa import dual_at_zero
+from convexnn.pricing.zero_dual import dual_at_zero
 from convexnn.solvers import solve_generation, solve_given, solve_reference
 from convexnn.solvers.vector_generation import solve_vector_generation
 from convexnn.special import minimum_norm_interpolation

@@ -25,9 +25,8 @@ from convexnn import Architecture
 from convexnn.geometry import count_arrangements
 from convexnn.geometry.enumeration import distinct_walls
 from convexnn.model import build_program
+from convexnn.pricing import bound_kappa, kappa
 from convexnn.pricing.alpha_max import alpha_max_over_all
-from convexnn.pricing.branch_and_bound import bound_kappa
-from convexnn.pricing.given import kappa_blocks
 from convexnn.solvers import solve_generation, solve_working_set
 
 __all__ = ["KINDS", "Case", "main", "make_case"]
@@ -230,7 +229,7 @@ def watch(solve):
 
 def compare_kappa(whole, V, time_limit):
     """Compare kappa of a dual vector over all cells, one by one, with the bounds of branch and bound."""
-    exact, rounding = kappa_blocks(whole.design, whole.cones, whole.penalty, V), whole.dual_rounding(V)
+    exact, rounding = kappa(whole, V), whole.dual_rounding(V)
     if exact <= rounding:
         return None
     result = bound_kappa(whole.design.X, V[:, 0], exact, refute=False, time_limit=time_limit)

@@ -4,10 +4,13 @@ Answers from given cells, from search over all, and from branch and bound, which
 """
 
 from .alpha_max import AlphaMax, alpha_max
-from .branch_and_bound import bound_kappa
+from .branch_and_bound import KappaBound, bound_kappa
+from .kappa import kappa
 
 __all__ = [
     "AlphaMax",
+    "KappaBound",
     "alpha_max",
     "bound_kappa",
+    "kappa",
 ]

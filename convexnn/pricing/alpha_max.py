@@ -12,16 +12,15 @@ from sklearn.utils import check_random_state
 from ..geometry.arrangements import Arrangements
 from ..model.architecture import Architecture
 from ..model.building import build_program
-from ..model.program import Program
 from ..model.simplify import Simplified
 from ..utils.deadline import is_up, remaining, until_up, within
 from ..utils.validation import check_array, check_choice, check_flag, check_positive
-from .kappa import dual_at_zero, kappa, kappa_bound
+from .kappa import kappa, kappa_bound
 from .proof import Prover
 from .search import CellSearch
 from .survey import SURVEYED, THIN_DATA, Survey
 from .vector_search import VectorSearch
-from .zero_dual import least_kappa, neurons_of_search, neurons_of_vectors
+from .zero_dual import dual_at_zero, least_kappa, neurons_of_search, neurons_of_vectors
 
 __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
 
@@ -71,29 +70,8 @@ class AlphaMax(NamedTuple):
     scope: str
 
 
-def kappa_at_zero(program: Program) -> float:
-    """Compute the smallest alpha at which the zero network solves a program over its patterns.
-
-    Parameters
-    ----------
-    program : Program
-        With patterns; its alpha is not used.
-
-    Returns
-    -------
-    float
-        kappa(-grad L(0)) over the patterns, the least of a loss with kinks, a lower bound where time is up; 0 if the
-        free part fits exactly.
-
-    Examples
-    --------
-    >>> from convexnn import Architecture
-    >>> from convexnn.model import build_program
-    >>> from convexnn.pricing.alpha_max import kappa_at_zero
-    >>> plain = Architecture(hidden_bias="none", fit_intercept=False)
-    >>> round(kappa_at_zero(build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 1.0, "all", plain)), 7)
-    10.6301458
-    """
+def kappa_at_zero(program):
+    """Return alpha_max over the patterns of a program, a lower bound where time is up; its alpha is not used."""
     return _over_patterns(program).value
 
 
@@ -113,35 +91,11 @@ def _over_patterns(program):
     return AlphaMax(norm if norm > program.dual_rounding(V) else 0.0, upper if scope == "global" else np.inf, scope)
 
 
-def alpha_max_over_all(
-    program: Program,
-    scope: str = "auto",
-    random_state: int | np.random.RandomState | None = None,
-) -> AlphaMax:
-    """Return alpha_max over all patterns, of a network whose patterns are those of its weights.
+def alpha_max_over_all(program, scope="auto", random_state=None):
+    """Return alpha_max over all patterns, an AlphaMax; the patterns and the alpha of the program are not used.
 
-    Parameters
-    ----------
-    program : Program
-        Gives data, loss and free columns; its patterns and its alpha are not used.
-    scope : {"auto", "local", "global"}, default="auto"
-        "local" searches only, "global" proves the value, "auto" tries to for a second. Several outputs with weight
-        decay, and max pooling, are searched only.
-    random_state : int, RandomState instance or None, default=None
-        Source of the starts of the search.
-
-    Returns
-    -------
-    AlphaMax
-        The value and its bounds.
-
-    Examples
-    --------
-    >>> from convexnn.model import build_program
-    >>> from convexnn.pricing.alpha_max import alpha_max_over_all
-    >>> program = build_program([[2, 2], [3, 3], [1, 0]], [1, 2, -1], 1.0, "adaptive")
-    >>> alpha_max_over_all(program, random_state=0).scope
-    'global'
+    Scope "local" searches only, "global" proves the value, "auto" tries to for a second. Several outputs with weight
+    decay, and max pooling, are searched only.
     """
     if program.fits_freely:  # what is rounding beside y is not beside what the free part leaves of y
         return AlphaMax(0.0, 0.0, "global")

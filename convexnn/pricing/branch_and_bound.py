@@ -2,7 +2,7 @@
 
 A node is a cone {u : s_k x_k'u >= 0, k in its path}, with one of the two signs of v. The open ones, which together hold
 every u whose value may exceed the limit at which a node is finished, are kept in a pool. In each round those of the
-largest bounds are split along the wall of a row, and the halves are bounded by the relaxation of `moments`: so the
+largest bounds are split along the wall of a row, and the halves are bounded by the relaxation of `relaxation`: so the
 largest bound of the pool, which is the result at any moment, comes down steadily, and no order needs fewer nodes.
 
 All is done in coordinates of the row space, with rows of unit length, weights w_k = v_k |x_k|, and parallel rows
@@ -20,9 +20,8 @@ from joblib import cpu_count
 from ..model.summary import Status
 from ..utils.threads import one_blas_thread
 from ..utils.validation import check_count, check_flag, check_numeric, check_positive
-from .cone_pool import ConePool, Cones
 from .facets import IMPLIED_TOL
-from .moments import bound_cones, compile_kernels, quadratic_rows
+from .relaxation import bound_cones, compile_kernels, quadratic_rows
 
 __all__ = ["KappaBound", "bound_kappa", "node_seconds"]
 
@@ -45,6 +44,10 @@ CLOSED_TOL = 1e-9
 LARGEST_DIMENSION = 24
 # Decimal digits to which parallel rows agree.
 PARALLEL_DIGITS = 13
+# Bytes of the pool, and facets of a cone.
+POOL_BYTES, FACETS = 1 << 28, 64
+# Fraction of the way to the interior that a cone starts from.
+INTERIOR = 0.03
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,16 @@ class KappaBound:
         The sign of v'(Xu)_+ at `u`, +1 or -1.
     n_nodes : int
         Cones that were bounded.
-    status : str
-        "proved" if `upper` is at most the threshold, "refuted" if `lower` exceeds it, else what ended the search.
+    status : Status
+        A string: "proved" if `upper` is at most the threshold, "refuted" if `lower` exceeds it, else what
+        ended the search.
     points : ndarray of shape (n_points, n_features + 1)
         Directions of different patterns whose values exceed the threshold, and their signs; the best come first.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn.pricing.branch_and_bound import bound_kappa
+    >>> from convexnn.pricing import bound_kappa
     >>> bound = bound_kappa(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([3.0, 4.0]), 6.0)
     >>> round(bound.lower, 6), bound.upper <= 6.0, bound.u.round(6), bound.sign
     (5.0, True, array([0.6, 0.8]), 1)
@@ -82,7 +86,7 @@ class KappaBound:
     u: np.ndarray
     sign: int
     n_nodes: int
-    status: str
+    status: Status
     points: np.ndarray
 
 
@@ -129,7 +133,7 @@ def bound_kappa(
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn.pricing.branch_and_bound import bound_kappa
+    >>> from convexnn.pricing import bound_kappa
     >>> X, v = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([3.0, 4.0])  # kappa is |v| = 5
     >>> [bound_kappa(X, v, threshold).status for threshold in (5.1, 4.9)]
     ['proved', 'refuted']
@@ -154,24 +158,7 @@ def bound_kappa(
 
 
 def node_seconds(n_rows: int, rank: int) -> float:
-    """Return the seconds of a processor that a cone takes, about.
-
-    Parameters
-    ----------
-    n_rows, rank : int
-        Size of the data.
-
-    Returns
-    -------
-    float
-        Seconds on a machine of today: a count of the work, which does not depend on the clock.
-
-    Examples
-    --------
-    >>> from convexnn.pricing.branch_and_bound import node_seconds
-    >>> node_seconds(100, 4) < 1e-3 < node_seconds(100, 20)
-    True
-    """
+    """Return the seconds of a processor that a cone takes, about: a count of the work, which no clock changes."""
     return CONE[0] + CONE[1] * n_rows + CONE[2] * rank**5
 
 
@@ -200,6 +187,76 @@ class _Problem(NamedTuple):
     allowance: float
 
 
+class _Cones(NamedTuple):
+    """Some cones, each an entry of every field.
+
+    `bounds` are of the values of their points, `signs` those of v, `rows` those along which to split. `sides` (n_cones,
+    n_rows) are the known signs of the rows, else 0; `facets` (n_cones, FACETS) the rows of the path, from 1, with their
+    signs, 0 beyond its end; `moments` (n_cones, n_moments) the iterates of the relaxation.
+    """
+
+    bounds: np.ndarray
+    signs: np.ndarray
+    rows: np.ndarray
+    sides: np.ndarray
+    facets: np.ndarray
+    moments: np.ndarray
+
+
+class _ConePool:
+    """The open cones, for n rows in d coordinates: at first the whole space, once for each sign of v.
+
+    `bounds` (2,) are those of the whole space for the signs 1 and -1.
+    """
+
+    def __init__(self, n, d, bounds):
+        n_moments = d + d * (d + 1) // 2
+        self.most = max(POOL_BYTES // (8 * n_moments + 4 * FACETS + n + 24), 100)
+        self.size = 0
+        self.interior = np.zeros(n_moments)
+        first, second = np.triu_indices(d)
+        self.interior[d:] = (first == second) / d
+        sides, facets = np.zeros((2, n), np.int8), np.zeros((2, FACETS), np.int32)
+        moments = np.tile(self.interior, (2, 1))
+        self.cones = _Cones(bounds, np.array([1.0, -1.0]), np.full(2, -1), sides, facets, moments)
+
+    def roots(self):
+        """Return the two cones that are the whole space."""
+        return _Cones(*(part.copy() for part in self.cones))
+
+    def largest(self):
+        """Return the largest bound, 0 if there are no cones."""
+        return self.cones.bounds[: self.size].max(initial=0.0)
+
+    def put(self, cones, chosen):
+        """Add the cones that `chosen` selects."""
+        last = self.size + np.count_nonzero(chosen)
+        if last > len(self.cones.bounds):
+            room = [(2 * last - self.size, *part.shape[1:]) for part in self.cones]
+            grown = zip(self.cones, room, strict=True)
+            self.cones = _Cones(*(np.concatenate([old[: self.size], np.empty(more, old.dtype)]) for old, more in grown))
+        for stored, new in zip(self.cones, cones, strict=True):
+            stored[self.size : last] = new[chosen]
+        self.size = last
+
+    def split(self, most):
+        """Remove the cones of the largest bounds, or, if memory is short, of the smallest; return their halves."""
+        order = self.cones.bounds[: self.size] * (1 if self.size > self.most else -1)
+        chosen = np.argpartition(order, most - 1)[:most] if most < self.size else np.arange(self.size)
+        bounds, signs, rows, sides, facets, moments = (np.repeat(part[chosen], 2, axis=0) for part in self.cones)
+        half, halves = np.arange(len(rows)), np.tile([1, -1], len(chosen))
+        sides[half, rows] = halves
+        facets[half, np.count_nonzero(facets, axis=1)] = (rows + 1) * halves
+        moments += INTERIOR * (self.interior - moments)
+        # The last cones move to the places that were left.
+        self.size -= len(chosen)
+        holes = chosen[chosen < self.size]
+        moved = np.setdiff1d(np.arange(self.size, self.size + len(chosen)), chosen, assume_unique=True)
+        for part in self.cones:
+            part[holes] = part[moved]
+        return _Cones(bounds, signs, rows, sides, facets, moments)
+
+
 class _Search:
     """The state of a search: the problem in units of its own, the best point, the pool of open cones."""
 
@@ -220,7 +277,7 @@ class _Search:
         bounds = np.array([_first_bound(self.problem, sign) for sign in (1.0, -1.0)])
         self.upper = float(bounds.max())
         self.unit = max(min(self.threshold, self.upper), self.lower) or 1.0
-        self.pool = ConePool(*self.problem.X.shape, bounds)
+        self.pool = _ConePool(*self.problem.X.shape, bounds)
 
     def _try(self, directions):
         """Take columns into account whose values are the best or refute the threshold."""
@@ -305,8 +362,8 @@ class _Search:
         arguments = (problem.X, problem.A, problem.p / unit, problem.w / unit)
 
         def work(part):
-            arrays = (cones.signs, cones.sides, cones.facets, cones.moments)
-            bound_cones(*arguments, *(array[part] for array in arrays), limits, scaled[part], values[part], rows[part])
+            arrays = (cones.signs, cones.sides, cones.facets, cones.moments, scaled)
+            bound_cones(arguments, tuple(array[part] for array in arrays), limits, values[part], rows[part])
 
         size = 1 + len(rows) // (PARTS * cpu_count())
         for job in [threads.submit(work, slice(first, first + size)) for first in range(0, len(rows), size)]:
@@ -319,7 +376,7 @@ class _Search:
             self._try(problem.basis.T @ cones.moments[good, : len(problem.basis)].T)
         is_open = (bounds > limits[0] * unit) & (rows >= 0)
         self.finished = max(self.finished, bounds[~is_open].max(initial=0.0))
-        self.pool.put(Cones(bounds, cones.signs, rows, cones.sides, cones.facets, cones.moments), is_open)
+        self.pool.put(_Cones(bounds, cones.signs, rows, cones.sides, cones.facets, cones.moments), is_open)
 
     def result(self, cause):
         """Return the bounds in the units of X and v."""
@@ -328,14 +385,13 @@ class _Search:
             lower, bound = (float(np.ldexp(value, self.power)) for value in (self.lower, upper))
             if upper > 0 and bound < np.finfo(float).tiny:  # rounded, as subnormal numbers are
                 bound = float(np.nextafter(bound, np.inf))
-        status = cause
         if self.lower > self.threshold:
-            status = Status.REFUTED
+            cause = Status.REFUTED
         elif upper <= self.threshold:
-            status = Status.PROVED
+            cause = Status.PROVED
         best = sorted(self.points.values(), key=lambda item: -abs(item[0]))[:POINTS]
         points = np.array([np.append(u, np.sign(value)) for value, u in best]).reshape(-1, len(self.u) + 1)
-        return KappaBound(lower, bound, self.u, self.sign, self.n_nodes, status, points)
+        return KappaBound(lower, bound, self.u, self.sign, self.n_nodes, cause, points)
 
 
 def _power_of_two(values):

@@ -12,8 +12,8 @@ C. L. Lawson and R. J. Hanson (1974), Solving Least Squares Problems, chapter 23
 
 import numpy as np
 
+from ..geometry.projection import dot
 from ..utils.kernels import NONE, ZERO, kernel
-from .barrier import dot
 
 __all__ = ["IMPLIED_TOL", "linear_bound", "settle"]
 

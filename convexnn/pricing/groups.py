@@ -20,25 +20,13 @@ A. Beck and M. Teboulle (2009), A fast iterative shrinkage-thresholding algorith
 Journal on Imaging Sciences 2(1).
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy import sparse
 
 from ..model.cones import FreeCones
 from ..utils.deadline import check
-from .given import EXCESS_TOL, Prices
 
-__all__ = [
-    "GroupStart",
-    "cone_rows",
-    "conic_settings",
-    "group_start",
-    "kappa_groups",
-    "norm_cones",
-    "price_groups",
-    "steepest_blocks",
-]
+__all__ = ["cone_rows", "conic_settings", "group_bounds", "norm_cones", "steepest_blocks"]
 
 # Steps of FISTA on all undecided blocks.
 STEPS = 40
@@ -54,49 +42,37 @@ VIOLATION_TOL = 1e-12
 ROUNDING = 16 * np.finfo(float).eps
 
 
-class GroupStart(NamedTuple):
-    """What pricing starts from, overwritten by what it ends with.
+def group_bounds(program, V, level=0.0, start=None):
+    """Return an upper and a lower bound of kappa_b for all blocks; they meet where it is largest and above `level`.
 
-    Both fields are (n_blocks, n_features, n_outputs): likely tight rows of the projections, as in
-    `ArrangementCones.project`, and the points p.
+    Upper bounds are inf where X' D_b V is not finite. `start`, a `kappa.Start`, is updated.
     """
-
-    tight: np.ndarray
-    points: np.ndarray
-
-
-def group_start(shape):
-    """Return a start for blocks of this shape that knows nothing: no tight rows, and points at zero."""
-    return GroupStart(np.full(shape, -1, np.int32), np.zeros(shape))
-
-
-def kappa_groups(design, cones, penalty, V, least=0.0, start=None):
-    """Compute the largest dual norm over blocks and outputs, max_b kappa_b(s_b X' D_b v).
-
-    It is an upper bound, and where it is above `least` the maximum up to 1e-9 of it; inf where X' D_b v is not finite.
-    `start` is updated.
-    """
-    upper, _ = _bounds(design, cones, penalty, V, least, start)
-    return float(upper.max(initial=0.0))
-
-
-def price_groups(design, cones, penalty, V, alpha, limit, start=None):
-    """Find blocks with kappa_b(s_b X' D_b v) > alpha, at most `limit`, and bound the largest.
-
-    The bound is max(alpha, kappa(v)) up to 1e-9 of it, never less but for rounding; the largest block is among the
-    blocks where it is above alpha. `start` is updated.
-    """
-    upper, lower = _bounds(design, cones, penalty, V, alpha, start)
-    order = np.argsort(-lower)[: int(limit)]
-    return Prices(max(alpha, float(upper.max(initial=0.0))), order[lower[order] > (1 + EXCESS_TOL) * alpha])
+    cones, penalty, G = program.cones, program.penalty, program.design.rmatvec(V)
+    upper = penalty.dual_norms(G)
+    if not np.isfinite(upper).all():
+        return np.full(len(upper), np.inf), np.zeros(len(upper))
+    if isinstance(cones, FreeCones):
+        return upper, upper
+    # each output of a block on its own
+    vectors = np.ascontiguousarray(G.transpose(0, 2, 1)).reshape(-1, G.shape[1], 1)
+    search = _Search(cones, penalty, vectors, np.repeat(np.arange(len(G)), G.shape[2]))
+    if start is not None:
+        search.start_from(start)
+    search.descend(level, 1)
+    level = max(level, search.lower.max(initial=0.0))
+    search.descend(level, STEPS)
+    search.finish(level)
+    if start is not None:
+        search.store(start)
+    return search.upper.reshape(G.shape[0], -1).max(axis=1), search.lower.reshape(G.shape[0], -1).max(axis=1)
 
 
-def steepest_blocks(design, cones, penalty, V, blocks):
+def steepest_blocks(program, V, blocks):
     """Return for each block the U in its cone with R(U) <= 1 that maximises <s_b X' D_b V, U>, for a `GroupNorm` etc.
 
     Each U, of the result (n_selected, n_features, n_outputs), is zero but in the output where the maximum is largest.
     """
-    G = design.rmatvec(V, blocks)
+    cones, penalty, G = program.cones, program.penalty, program.design.rmatvec(V, blocks)
     basis, terms = penalty.terms(G.shape[1])
     norms, free, U = norm_cones(terms), isinstance(cones, FreeCones), np.zeros_like(G)
     for k, b in enumerate(blocks):
@@ -156,28 +132,6 @@ def conic_settings(tol, time_limit=None):
     if time_limit is not None:
         settings.time_limit = time_limit
     return settings
-
-
-def _bounds(design, cones, penalty, V, level, start):
-    """Return an upper and a lower bound of kappa_b for all blocks; they meet where it is largest and above `level`."""
-    G = design.rmatvec(V)
-    upper = penalty.dual_norms(G)
-    if not np.isfinite(upper).all():
-        return np.full(len(upper), np.inf), np.zeros(len(upper))
-    if isinstance(cones, FreeCones):
-        return upper, upper
-    # each output of a block on its own
-    vectors = np.ascontiguousarray(G.transpose(0, 2, 1)).reshape(-1, G.shape[1], 1)
-    search = _Search(cones, penalty, vectors, np.repeat(np.arange(len(G)), G.shape[2]))
-    if start is not None:
-        search.start_from(start)
-    search.descend(level, 1)
-    level = max(level, search.lower.max(initial=0.0))
-    search.descend(level, STEPS)
-    search.finish(level)
-    if start is not None:
-        search.store(start)
-    return search.upper.reshape(G.shape[0], -1).max(axis=1), search.lower.reshape(G.shape[0], -1).max(axis=1)
 
 
 class _Search:

@@ -1,23 +1,30 @@
-"""Proof of a lower bound over all activation patterns, from a proved upper bound of kappa(V).
+"""Lower bounds of the optimum: over the patterns of a program (`certified`), and proved over all (`Prover`).
 
 A dual vector V with kappa(V) <= b gives the lower bound D(t V), t <= alpha / b. So a relative gap of `tol` is proved by
 proving kappa(V) <= b for the largest b whose bound is high enough: by enumeration where there are few cells, else by
-branch and bound.
+branch and bound. Cells are enumerated once (`convexnn.geometry.enumeration`), a point in each. X'D v of a batch of
+cells is one matrix product of their patterns, which are not kept; cones are projected onto only where |X'D v| exceeds
+the largest value so far.
 """
 
 import time
+from contextlib import suppress
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from ..geometry.arrangements import count_arrangements
-from ..geometry.enumeration import distinct_walls
+from ..geometry.arrangements import BLOCK_ENTRIES, count_arrangements, pattern_bits, unique_bits
+from ..geometry.enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
+from ..geometry.projection import bound_projections
+from ..model.certificate import Certificate, uncontradicted
 from ..model.summary import Status
+from ..utils.deadline import TimeIsUp, breakable
 from .branch_and_bound import KappaBound, bound_kappa, node_seconds
-from .cells import EnumeratedCells
+from .kappa import falling, kappa_bound
+from .zero_dual import dual_at_zero
 
-__all__ = ["Proof", "Prover"]
+__all__ = ["Proof", "Prover", "certified"]
 
 # Part of tol that is proved, for rounding not to matter.
 PROVED_PART = 0.99
@@ -27,6 +34,30 @@ FEW_CELLS, MANY_CELLS = 2_000, 500_000
 FINISHED_TOL = 1e-8
 # Seconds that enumeration takes for a cell, about.
 CELL_SECONDS = 2e-5
+# Points that enumeration returns.
+POINTS = 50
+
+
+def certified(program, W, beta, V=None):
+    """Bound the optimum from below; return the certificate of W and beta, and the dual vector of its bound.
+
+    The bound is D(t V) = -L*(-t V), V the projection of -grad L(Z) onto {F'V = 0} and t the best scale with kappa(t V)
+    <= alpha, over the patterns of the program. Another V, which need not be feasible, is tried too, and the better
+    bound taken. The blocks W must be feasible.
+    """
+    best, norm = (0.0, np.zeros_like(program.Y)), None  # losses and penalties are not negative
+    Z, kinks_at_zero = program.predict(W, beta), not (W.any() or program.loss.smooth)
+    own = dual_at_zero(program, program.alpha) if kinks_at_zero else -program.loss.grad(program.Y, Z)
+    for candidate in [own] + ([] if V is None else [V]):
+        dual = program.project_dual(candidate)
+        with suppress(TimeIsUp), breakable():
+            last, norm = norm, kappa_bound(program, dual)
+            bound = (program.proved_bound if program.scope == "global" else program.dual_value)(dual, norm)
+            if last is None or bound > best[0]:
+                best = bound, program.dual_point(dual, norm)
+    objective, rounding = program.objective(W, beta), program.rounding(beta, Z)
+    bound = uncontradicted(objective, best[0], rounding + program.negligible)
+    return Certificate(objective, bound, program.scope, program.negligible, rounding=rounding), best[1]
 
 
 class Proof(NamedTuple):
@@ -35,14 +66,14 @@ class Proof(NamedTuple):
     `kappa` is a proved upper bound of kappa(V) over all patterns, of the whole data where the program neglects a part.
     `complete`: the gap was proved, but for what the program neglects, and rounding. `directions` (n_points, n_features)
     and `signs` refute, for the output `output`, what was to be proved; there are none where it was not refuted.
-    `status` is that of branch and bound.
+    `status` is that of the last bound.
     """
 
     kappa: float
     complete: bool
     directions: np.ndarray
     signs: np.ndarray
-    status: str
+    status: Status
     output: int = 0
 
 
@@ -67,8 +98,8 @@ class Prover:
         result = bound_kappa(rows, weights, threshold, starts=starts, refute=refute, **limits)
         # a search for the best bound may end by its limit after a refutation
         open_end = not refute and result.upper > (1 + FINISHED_TOL) * max(threshold, result.lower)
-        stopped = result.status not in (Status.PROVED, Status.REFUTED, Status.INTERRUPTED) or open_end
-        if stopped and result.status is not Status.INTERRUPTED and can_enumerate:
+        decided = result.status in (Status.PROVED, Status.REFUTED) and not open_end
+        if not decided and result.status is not Status.INTERRUPTED and can_enumerate:
             result = self._enumerated(V, threshold) or result
         return result
 
@@ -144,3 +175,59 @@ def _largest_norm(program, V, value):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if program.dual_value(V, middle) >= value else (low, middle)
     return low
+
+
+class EnumeratedCells:
+    """All cells of the arrangement of a design's rows; the patterns of the design are not used.
+
+    `gates` (n_cells, n_features) has a point in each cell, `slack` (n_rows,) how much of each row's weight may be added
+    to kappa where several cells were taken as one.
+    """
+
+    def __init__(self, design, gates, slack):
+        self.design, self.gates, self.slack = design, gates, slack
+
+    @classmethod
+    def of(cls, design, most):
+        """Enumerate the cells; return None where there may be more than `most`, or rounding could hide some."""
+        walls = distinct_walls(design.X)
+        if not walls.exact or count_arrangements(*walls.rows.shape) > most:
+            return None
+        try:
+            points, angle = cell_points(walls.rows)
+        except ThinCellsError:
+            return None
+        gates = points @ walls.to_gates.T
+        # rounding must not give two cells one pattern
+        distinct = angle <= SAME_TOL and len(unique_bits(pattern_bits(design.X, gates))[0]) == len(gates)
+        return cls(design, gates, walls.slack(angle)) if distinct else None
+
+    def kappa(self, weights, linear, threshold):
+        """Compute the maximum of |w'(Xu)_+ + l'u| over |u| <= 1; return it, an upper bound of it, and points.
+
+        w are the weights of the rows, the dual vector for ReLU, where l is zero. The upper bound includes rounding, but
+        for that of products. A row of points (n_points, n_features + 1) is a unit vector and its sign: first that of
+        the maximum, then those of other cells whose maximum is above the threshold, at most POINTS in all.
+        """
+        X, columns = self.design.X, self.design.unit_columns
+        values, points, upper = np.zeros(1), np.eye(1, X.shape[1] + 1, X.shape[1]), 0.0
+        step = max(1, BLOCK_ENTRIES // len(X))
+        for first in range(0, len(self.gates), step):
+            patterns = self.gates[first : first + step] @ X.T >= 0
+            gradients = (patterns * weights) @ X + linear
+            lengths = np.linalg.norm(gradients, axis=1)
+            for batch in falling(lengths):
+                least = min(values[0], threshold)
+                if lengths[batch[0]] <= least:
+                    upper = max(upper, lengths[batch[0]])
+                    break
+                for sign in (1.0, -1.0):
+                    P, bounds = bound_projections(columns, patterns[batch], sign * gradients[batch], least)
+                    upper, sizes = max(upper, bounds.max()), np.linalg.norm(P, axis=1)
+                    kept = sizes > least
+                    found = np.column_stack([P[kept] / sizes[kept, None], np.full(kept.sum(), sign)])
+                    values, points = np.append(values, sizes[kept]), np.concatenate([points, found])
+                    best = np.argsort(-values, kind="stable")[:POINTS]
+                    best = best[(values[best] > threshold) | (best == best[0])]
+                    values, points = values[best], points[best]
+        return float(values[0]), float(upper + self.slack @ np.abs(weights)), points

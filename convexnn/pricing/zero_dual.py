@@ -25,11 +25,11 @@ import numpy as np
 from scipy.optimize import linprog
 
 from ..utils.deadline import TimeIsUp, breakable, remaining
-from .given import price
-from .groups import price_groups, steepest_blocks
+from .groups import steepest_blocks
+from .kappa import price, start_of
 from .search import REMEMBERED, join_maxima
 
-__all__ = ["ZeroDual", "least_kappa", "neurons_of_blocks", "neurons_of_search", "neurons_of_vectors"]
+__all__ = ["ZeroDual", "dual_at_zero", "least_kappa", "neurons_of_blocks", "neurons_of_search", "neurons_of_vectors"]
 
 # Relative distance of the bounds at which they are one by default, and linear programs that are solved at most.
 TOL, ROUNDS = 1e-9, 300
@@ -50,6 +50,17 @@ class ZeroDual(NamedTuple):
     V: np.ndarray
     value: float
     lower: float
+
+
+def dual_at_zero(program, enough=0.0):
+    """Return the dual vector of the zero network, of a loss with kinks the one of least kappa over the patterns.
+
+    Its kappa is alpha_max over these patterns. With `enough` above 0 any of a kappa of at most this will do.
+    """
+    V = program.any_dual_at_zero()
+    with suppress(TimeIsUp), breakable():  # then any of them has to do
+        V = V if program.loss.smooth else least_kappa(program, V, neurons_of_blocks(program), enough=enough).V
+    return V
 
 
 def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False):
@@ -101,19 +112,16 @@ def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False)
 
 def neurons_of_blocks(program):
     """Return the `neurons` of `least_kappa` over the patterns of a program."""
-    tight = np.full(program.block_shape, -1, np.int32)
+    start = start_of(program)
     design, cones, penalty = program.design, program.cones, program.penalty
 
     def neurons(V, level, best):
-        if program.by_prox:
-            bound, blocks = price(design, cones, penalty, V, level, design.n_blocks, tight)
-        else:
-            bound, blocks = price_groups(design, cones, penalty, V, level, JOINING)
+        bound, blocks = price(program, V, level, design.n_blocks, start)
         blocks = blocks[:JOINING]
         if penalty.rotation_invariant:
-            U = penalty.steepest(cones.project(design.rmatvec(V, blocks), blocks, tight[blocks]))
+            U = penalty.steepest(cones.project(design.rmatvec(V, blocks), blocks, start.tight[blocks]))
         else:
-            U = steepest_blocks(design, cones, penalty, V, blocks)
+            U = steepest_blocks(program, V, blocks)
         fits = [design.matvec(U[[k]], blocks[[k]]) for k in range(len(blocks))]
         return bound, np.array(fits).reshape(len(fits), *V.shape)
 

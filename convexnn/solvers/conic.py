@@ -2,7 +2,7 @@
 
     minimise over W, beta   L(Z) + alpha R(W),   Z = A(W) + F beta,   W_b in K_b
 
-Repeat: price all blocks at the dual vector V by `price_groups`, which also proves a lower bound; blocks above alpha
+Repeat: price all blocks at the dual vector V by `price`, which also proves a lower bound; blocks above alpha
 join the working set, blocks that are zero and below it leave once. Solve the program over the working set by Clarabel,
 with few rows of each cone; rows that are tight where the blocks are projected onto their cones join, until projecting
 raises the objective by a part of the gap only. The projected blocks are feasible; their objective is the one reported.
@@ -27,8 +27,9 @@ from ..model.penalties import Nuclear
 from ..model.program import Program, Solution
 from ..model.simplify import Simplified
 from ..model.summary import Status
-from ..pricing.groups import cone_rows, conic_settings, group_start, norm_cones, price_groups
-from ..pricing.kappa import dual_at_zero
+from ..pricing.groups import cone_rows, conic_settings, norm_cones
+from ..pricing.kappa import price, start_of
+from ..pricing.zero_dual import dual_at_zero
 from ..utils.deadline import aside
 from ..utils.quiet import solve_quietly
 from .monitor import check_blocks, run_watched
@@ -127,7 +128,7 @@ def _run(whole, W_init, tol, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
     scaled = Simplified(whole, monitor.beta)
     program = scaled.program
-    start = group_start(program.block_shape)
+    start = start_of(program)
     blocks, W = start_blocks(program, scaled.simplify(W_init))
     beta = program.loss.fit_free(program.Y, program.free_basis[0], program.design.matvec(W, blocks))
     _offer(monitor, scaled, W, blocks, beta)
@@ -143,14 +144,14 @@ def _run(whole, W_init, tol, monitor):
         V = program.project_dual(V)
         alpha = program.alpha * (1 + PRICING_PART * tol)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(monitor.W.any(axis=(1, 2))))
-        prices = price_groups(program.design, program.cones, program.penalty, V, alpha, limit, start)
+        prices = price(program, V, alpha, program.design.n_blocks, start)
         norm = prices.bound + program.dual_rounding(V)
         dual = scaled.restore_dual(program.dual_point(V, norm))
         monitor.bound(program.dual_value(V, norm) * scaled.unit_loss, dual)
         gap = monitor.certificate.gap
         if monitor.record(len(working.blocks)) or gap <= tol:
             return
-        found = np.setdiff1d(prices.blocks, working.blocks)
+        found = np.setdiff1d(prices.blocks[:limit], working.blocks)
         gaps = [gap] if len(found) else [*gaps, gap]
         if len(gaps) > 1 and gap > 0.5 * gaps[-2]:
             working.careful = True
@@ -187,7 +188,7 @@ class _Working:
     """The program over some blocks and some rows of their cones.
 
     `scaled` leads back from `program`, and `monitor` is offered every feasible point. The tight rows of `start`, the
-    GroupStart of pricing, are the first that a block uses; its points are overwritten.
+    Start of pricing, are the first that a block uses; its points are overwritten.
     """
 
     def __init__(self, program, scaled, monitor, start):
@@ -266,7 +267,8 @@ class _Working:
             pull = self.rows[b][self.used[b]].T @ inner.mu[first:last]
             H[k] += pull if self.basis is None else self.basis @ pull
             first = last
-        self.start.points[self.blocks] = H
+        if self.start.points is not None:
+            self.start.points[self.blocks] = H
         norms = np.linalg.norm(W, axis=(1, 2))
         slack = 1.0 - program.penalty.dual_norms(H) / program.alpha
         self.idle = norms < IDLE_PART * slack * norms.max(initial=0.0)

@@ -20,7 +20,7 @@ from ..model.architecture import BIAS_UNIT
 from ..model.cones import make_cones
 from ..model.program import Program, Solution
 from ..model.summary import summary
-from ..pricing.kappa import certified
+from ..pricing.proof import certified
 from ..utils.deadline import (
     TimeIsUp,
     affords,

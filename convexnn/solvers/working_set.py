@@ -21,8 +21,8 @@ from ..model.penalties import Nuclear
 from ..model.program import Program, Solution
 from ..model.simplify import Simplified, bias_stages
 from ..model.summary import Status
-from ..pricing.given import price
-from ..pricing.kappa import dual_at_zero
+from ..pricing.kappa import price, start_of
+from ..pricing.zero_dual import dual_at_zero
 from ..utils.validation import check_choice
 from .fista import solve_fista
 from .low_rank import solve_low_rank
@@ -134,7 +134,8 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
     products, last = program.design, tol
     if precision == "single":
         products, last = program.design.single, max(tol, SINGLE_GAP)
-    tight = np.full(program.block_shape, -1, np.int32)
+    start = start_of(program)
+    tight = start.tight
     working, W = start_blocks(program, simplified.simplify(W_init), tight)
     sub = Subproblem(program, working, tight[working], products)
     beta = program.loss.fit_free(program.Y, sub.basis, program.design.matvec(W, working))
@@ -155,7 +156,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         if zero is None and not (point.W.any() or program.loss.smooth):  # many dual vectors: the best one proves most
             zero = V = dual_at_zero(program, program.alpha)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(point.W.any(axis=1)), int(program.design.n_blocks**0.5))
-        prices = price(products, program.cones, program.penalty, V, program.alpha, limit, tight)
+        prices = price(program, V, program.alpha, limit, start, products)
         slack = program.dual_rounding(V, products.X.dtype) + program.dual_neglected(V)
         bound = program.dual_value(V, prices.bound + slack)
         dual = simplified.restore_dual(program.dual_point(V, prices.bound + slack))

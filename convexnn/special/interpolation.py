@@ -47,7 +47,7 @@ from ..networks.network import Network
 from ..networks.recovery import recover
 from ..pricing.alpha_max import alpha_max_over_all, kappa_at_zero
 from ..pricing.groups import cone_rows
-from ..pricing.kappa import certified
+from ..pricing.proof import certified
 from ..solvers import build_reference_program, get_solver, solve_generation
 from ..solvers.polish import polish
 from ..utils.deadline import TimeIsUp, aside, breakable, check, is_up, plain_interrupts, remaining, within

@@ -24,7 +24,7 @@ from convexnn.model.building import build_program
 from convexnn.model.design import Design
 from convexnn.model.selection_cones import SelectionCones
 from convexnn.networks.recovery import recover
-from convexnn.pricing.given import kappa_blocks
+from convexnn.pricing import kappa
 from convexnn.pricing.search import CellSearch
 from convexnn.solvers.descent import descend
 from convexnn.solvers.generation import solve_generation
@@ -307,7 +307,7 @@ def test_search_finds_kappa(seed):
     program = build_program(X, X[:, 0], 0.1, "all", architecture)
     design, K = program.design, architecture.patches.n_patches
     V = np.random.default_rng(seed).standard_normal((len(X), 1))
-    exact = kappa_blocks(design, program.cones, program.penalty, V)
+    exact = kappa(program, V)
     search = CellSearch(design, np.random.RandomState(0), maximum=True)
     none = np.zeros((0, design.X.shape[1]))
     maxima = search.maxima(V, 0.5 * exact, none, none[:, 0], search.n_starts)

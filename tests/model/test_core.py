@@ -1,5 +1,8 @@
 """Losses, penalties, designs and pricing."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from checks import check_design, check_penalty, cone_rows
@@ -10,7 +13,14 @@ from convexnn.model import design as design_module
 from convexnn.model.cones import ArrangementCones, FreeCones
 from convexnn.model.design import Design
 from convexnn.model.penalties import GroupL2
-from convexnn.pricing.given import kappa_blocks, price
+from convexnn.pricing import kappa
+from convexnn.pricing.kappa import price
+
+
+def blocks_of(design, cones):
+    """What pricing sees of a program: its design, cones and penalty."""
+    shape = design.n_blocks, design.X.shape[1], 1
+    return SimpleNamespace(design=design, cones=cones, penalty=GroupL2(), by_prox=True, block_shape=shape)
 
 
 @pytest.mark.parametrize("penalty", [GroupL2()], ids=lambda penalty: type(penalty).__name__)
@@ -38,25 +48,24 @@ def test_kappa_is_the_largest_neuron_response(seed):
     walls = np.arctan2(X[:, 0], -X[:, 1])  # maxima often lie on walls
     angles = np.concatenate([np.linspace(0, 2 * np.pi, 200_001), walls, walls + np.pi])
     responses = np.abs(v @ np.maximum(X @ np.array([np.cos(angles), np.sin(angles)]), 0)).max()
-    value = kappa_blocks(design, ArrangementCones(design), GroupL2(), v[:, None])
+    value = kappa(blocks_of(design, ArrangementCones(design)), v[:, None])
     assert responses <= value * (1 + 1e-12)
     assert value == pytest.approx(responses, rel=1e-8)
     free = max(np.linalg.norm(X.T @ (pattern * v)) for pattern in design.arrangements.patterns())
-    assert kappa_blocks(Design(X, design.arrangements, (1.0,)), FreeCones(), GroupL2(), v[:, None]) == pytest.approx(
-        free
-    )
+    gated = blocks_of(Design(X, design.arrangements, (1.0,)), FreeCones())
+    assert kappa(gated, v[:, None]) == pytest.approx(free)
     assert value <= free * (1 + 1e-12)
 
 
 def test_kappa_projects_every_block_that_matters(monkeypatch):
     """The lazy order gives the maximum over all blocks, also when many batches are needed."""
-    monkeypatch.setattr("convexnn.pricing.given.BATCH", 3)
+    monkeypatch.setattr(sys.modules[kappa.__module__], "BATCH", 3)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 6))
     design = Design(X, sample_arrangements(X, 200, random_state=0), (1.0, -1.0))
     cones, V = ArrangementCones(design), rng.standard_normal((40, 1))
     every = np.linalg.norm(cones.project(design.rmatvec(V), np.arange(design.n_blocks)), axis=1).max()
-    assert kappa_blocks(design, cones, GroupL2(), V) == pytest.approx(every, rel=1e-14)
+    assert kappa(blocks_of(design, cones), V) == pytest.approx(every, rel=1e-14)
 
 
 def priced(seed, cone, n_patterns=60):
@@ -77,13 +86,12 @@ def priced(seed, cone, n_patterns=60):
 @pytest.mark.parametrize("cone", [True, False])
 @pytest.mark.parametrize("seed", range(6))
 def test_prices_are_the_blocks_above_alpha(cone, seed, monkeypatch):
-    monkeypatch.setattr("convexnn.pricing.given.BATCH", 7)
+    monkeypatch.setattr(sys.modules[kappa.__module__], "BATCH", 7)
     design, cones, V, lengths = priced(seed, cone)
-    tight = np.full((design.n_blocks, design.X.shape[1], 1), -1, np.int32)
-    assert kappa_blocks(design, cones, GroupL2(), V) == pytest.approx(lengths.max(), rel=1e-12)
+    assert kappa(blocks_of(design, cones), V) == pytest.approx(lengths.max(), rel=1e-12)
     for part in (2.0, 0.95, 0.6, 0.3, 1e-6):
         alpha = part * lengths.max()
-        prices = price(design, cones, GroupL2(), V, alpha, 10**9, tight)
+        prices = price(blocks_of(design, cones), V, alpha, 10**9)
         assert prices.bound == pytest.approx(max(alpha, lengths.max()), rel=1e-12)
         assert set(prices.blocks) == set(np.flatnonzero(lengths > alpha))
         assert len(prices.blocks) == np.count_nonzero(lengths > alpha)
@@ -93,12 +101,11 @@ def test_prices_are_the_blocks_above_alpha(cone, seed, monkeypatch):
 @pytest.mark.parametrize("cone", [True, False])
 @pytest.mark.parametrize("seed", range(6))
 def test_the_bound_holds_when_pricing_stops_early(cone, seed, monkeypatch):
-    monkeypatch.setattr("convexnn.pricing.given.BATCH", 2)
+    monkeypatch.setattr(sys.modules[kappa.__module__], "BATCH", 2)
     design, cones, V, lengths = priced(seed, cone)
     alpha = 0.2 * lengths.max()
     for limit in (1, 2, 5, 20):
-        tight = np.full((design.n_blocks, design.X.shape[1], 1), -1, np.int32)
-        prices = price(design, cones, GroupL2(), V, alpha, limit, tight)
+        prices = price(blocks_of(design, cones), V, alpha, limit)
         assert prices.bound >= lengths.max() * (1 - 1e-12)
         assert min(limit, np.count_nonzero(lengths > alpha)) <= len(prices.blocks) < limit + 2
         assert (lengths[prices.blocks] > alpha).all()
@@ -106,17 +113,15 @@ def test_the_bound_holds_when_pricing_stops_early(cone, seed, monkeypatch):
 
 def test_pricing_nothing():
     design, cones, V, _ = priced(0, True)
-    tight = np.full((design.n_blocks, design.X.shape[1], 1), -1, np.int32)
-    prices = price(design, cones, GroupL2(), 0.0 * V, 0.3, 10, tight)
+    prices = price(blocks_of(design, cones), 0.0 * V, 0.3, 10)
     assert prices.bound == 0.3
     assert len(prices.blocks) == 0
-    assert kappa_blocks(design, cones, GroupL2(), 0.0 * V) == 0.0
+    assert kappa(blocks_of(design, cones), 0.0 * V) == 0.0
 
 
 def test_prices_that_are_not_numbers_prove_nothing():
     X = np.random.default_rng(0).standard_normal((20, 3))
     design = Design(X, sample_arrangements(X, 10, random_state=0), (1.0, -1.0))
     cones, V = ArrangementCones(design), np.full((20, 1), np.nan)
-    assert kappa_blocks(design, cones, GroupL2(), V) == np.inf
-    tight = np.full((design.n_blocks, 3, 1), -1, np.int32)
-    assert price(design, cones, GroupL2(), V, 1.0, 5, tight).bound == np.inf
+    assert kappa(blocks_of(design, cones), V) == np.inf
+    assert price(blocks_of(design, cones), V, 1.0, 5).bound == np.inf

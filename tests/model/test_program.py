@@ -9,8 +9,8 @@ from exact import kappa_of_lines
 from convexnn import Architecture, Certificate, ConvexReLURegressor, Network
 from convexnn.geometry import Arrangements
 from convexnn.model import build_program
-from convexnn.pricing import alpha_max
-from convexnn.pricing.kappa import certified, kappa
+from convexnn.pricing import alpha_max, kappa
+from convexnn.pricing.proof import certified
 from convexnn.solvers import solve_reference
 
 HAND_X, HAND_Y = np.array([[2.0, 2.0], [3.0, 3.0], [1.0, 0.0]]), np.array([1.0, 2.0, -1.0])

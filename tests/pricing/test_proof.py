@@ -11,10 +11,8 @@ from convexnn.geometry.arrangements import enumerate_arrangements, resolve_arran
 from convexnn.geometry.enumeration import interior_gates
 from convexnn.model import build_program
 from convexnn.model.simplify import Simplified
-from convexnn.pricing.branch_and_bound import bound_kappa
-from convexnn.pricing.cells import EnumeratedCells
-from convexnn.pricing.given import kappa_blocks
-from convexnn.pricing.proof import Prover
+from convexnn.pricing import bound_kappa, kappa
+from convexnn.pricing.proof import EnumeratedCells, Prover
 from convexnn.solvers import solve_generation, solve_working_set
 
 PLAIN = Architecture(hidden_bias="none", fit_intercept=False)
@@ -33,7 +31,7 @@ def test_streaming_enumeration_is_kappa_over_all_cells(seed):
     cells = EnumeratedCells.of(program.design, 10_000)
     assert len(cells.gates) == len(program.design.arrangements)
     v = rng.standard_normal(20)
-    exact = kappa_blocks(program.design, program.cones, program.penalty, v[:, None])
+    exact = kappa(program, v[:, None])
     value, upper, points = cells.kappa(v, np.zeros(cells.gates.shape[1]), 0.7 * exact)
     assert value == pytest.approx(exact, rel=1e-12)
     assert value <= upper <= exact * (1 + 1e-12)

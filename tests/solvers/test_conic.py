@@ -14,9 +14,10 @@ from convexnn.geometry.fourier import fourier_basis
 from convexnn.geometry.patches import Patches
 from convexnn.model import build_program
 from convexnn.model.penalties import ElasticNorm, GroupL2, GroupNorm, group_l1
-from convexnn.pricing.given import kappa_blocks
-from convexnn.pricing.groups import group_start, kappa_groups, price_groups
-from convexnn.pricing.kappa import dual_at_zero
+from convexnn.pricing import kappa
+from convexnn.pricing.groups import group_bounds
+from convexnn.pricing.kappa import price, start_of
+from convexnn.pricing.zero_dual import dual_at_zero
 from convexnn.solvers import solve_working_set
 from convexnn.solvers.conic import solve_conic
 
@@ -94,7 +95,7 @@ def random_program(seed, name, architecture=None, arrangements="all", n_max=9):
     arrangements = arrangements if architecture.activation == "relu" else rng.standard_normal((12, d))
     program = build_program(X, y, 1.0, arrangements, architecture, random_state=0)
     program = replace(program, penalty=NORMS[name][1](program.design.X.shape[1]))
-    limit = kappa_groups(program.design, program.cones, program.penalty, dual_at_zero(program))
+    limit = kappa(program, dual_at_zero(program))
     return program.at(limit * 10.0 ** rng.uniform(-2.5, -0.2))
 
 
@@ -145,10 +146,10 @@ def test_gated_networks(seed, name):
     assert solution.certificate.scope == "sampled"
     V = np.random.default_rng(seed).standard_normal(program.Y.shape)
     norms = program.penalty.dual_norms(program.design.rmatvec(V))
-    assert kappa_groups(program.design, program.cones, program.penalty, V) == norms.max()
-    prices = price_groups(program.design, program.cones, program.penalty, V, np.median(norms), 3)
+    assert kappa(program, V) == norms.max()
+    prices = price(program, V, np.median(norms), 3)
     assert prices.bound == norms.max()
-    assert set(prices.blocks) == set(np.argsort(-norms)[:3])
+    assert set(prices.blocks[:3]) == set(np.argsort(-norms)[:3])
 
 
 @pytest.mark.parametrize("kind", DEGENERATE)
@@ -161,7 +162,7 @@ def test_degenerate_data(kind, name):
         warnings.filterwarnings("ignore", message="only .* distinct patterns")
         program = build_program(X, y, 1.0, 20, Architecture(hidden_bias="none"), random_state=0)
     program = replace(program, penalty=NORMS[name][1](X.shape[1]))
-    limit = kappa_groups(program.design, program.cones, program.penalty, dual_at_zero(program))
+    limit = kappa(program, dual_at_zero(program))
     program = program.at(0.05 * limit)
     solution = solve_conic(program, tol=1e-7)
     assert solution.converged
@@ -173,7 +174,7 @@ def test_degenerate_data(kind, name):
 def test_dual_norms_over_cones(seed, name):
     """Each block by cvxpy; the bounds hold for every one, and the largest is exact."""
     program = random_program(seed, name, arrangements=15, n_max=40)
-    design, penalty = program.design, program.penalty
+    design = program.design
     V = np.random.default_rng([74, seed]).standard_normal(program.Y.shape)
     G = design.rmatvec(V)[:, :, 0]
     U = cp.Variable(G.shape)
@@ -183,45 +184,42 @@ def test_dual_norms_over_cones(seed, name):
     exact = np.sum(G * U.value, axis=1)
     inside = program.cones.project(U.value[:, :, None], np.arange(len(G)))[:, :, 0]
     attained = [g @ u / max(NORMS[name][0](cp.Constant(u[None])).value, 1e-9) for g, u in zip(G, inside, strict=True)]
-    value = kappa_groups(design, program.cones, penalty, V)
+    value = group_bounds(program, V)[0].max()
     assert value >= max(attained) * (1 - 1e-12)
     assert value == pytest.approx(max(attained), rel=1e-8)
-    assert kappa_groups(design, program.cones, penalty, V, least=1.1 * value) <= 1.1 * value * (1 + 1e-12)
-    start = group_start(program.block_shape)
+    assert group_bounds(program, V, 1.1 * value)[0].max() <= 1.1 * value * (1 + 1e-12)
+    start = start_of(program)
     for alpha in (0.5 * value, 0.9 * value, 0.9 * value, 1.1 * value):
-        prices = price_groups(design, program.cones, penalty, V, alpha, len(exact), start)
+        prices = price(program, V, alpha, len(exact), start)
         assert prices.bound == pytest.approx(max(alpha, value), rel=1e-9)
         assert (exact[prices.blocks] > alpha).all()
         assert (len(prices.blocks) > 0) == (value > alpha)
         if len(prices.blocks):
             assert exact[prices.blocks].max() == pytest.approx(value, rel=1e-8)
-    if name == "l2":
-        assert value == pytest.approx(kappa_blocks(design, program.cones, penalty, V), rel=1e-9)
+    assert value == pytest.approx(kappa(program, V), rel=1e-9)
 
 
 def test_prices_of_several_outputs_are_those_of_the_largest():
     program = random_program(0, "fourier")
-    arguments = program.design, program.cones, program.penalty
     V = np.random.default_rng(75).standard_normal((len(program.Y), 3))
-    each = [kappa_groups(*arguments, V[:, [c]]) for c in range(3)]
-    start = group_start((program.design.n_blocks, program.design.X.shape[1], 3))
+    each = [kappa(program, V[:, [c]]) for c in range(3)]
+    start = start_of(replace(program, Y=V))
     for _ in range(2):
-        assert kappa_groups(*arguments, V, start=start) == pytest.approx(max(each), rel=1e-9)
+        assert group_bounds(program, V, start=start)[0].max() == pytest.approx(max(each), rel=1e-9)
     with np.errstate(invalid="ignore"):
-        assert kappa_groups(*arguments, V * np.nan) == np.inf
-        assert price_groups(*arguments, V * np.nan, 1.0, 5).bound == np.inf
-    assert kappa_groups(*arguments, 0.0 * V) == 0.0
+        assert kappa(program, V * np.nan) == np.inf
+        assert price(program, V * np.nan, 1.0, 5).bound == np.inf
+    assert kappa(program, 0.0 * V) == 0.0
 
 
 def test_a_start_that_is_wrong_costs_no_validity():
     program = random_program(1, "l1")
-    arguments = program.design, program.cones, program.penalty
     rng = np.random.default_rng(76)
     V = rng.standard_normal(program.Y.shape)
-    start = group_start(program.block_shape)
+    start = start_of(program)
     start.points[:] = 3 * rng.standard_normal(start.points.shape)
     start.tight[:, :2] = rng.integers(0, len(program.Y), (program.design.n_blocks, 2, 1))
-    assert kappa_groups(*arguments, V, start=start) == pytest.approx(kappa_groups(*arguments, V), rel=1e-9)
+    assert group_bounds(program, V, start=start)[0].max() == pytest.approx(kappa(program, V), rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -261,7 +259,7 @@ def test_other_networks(kind, name):
     design, norm = program.design, NORMS[name][0]
     d = design.X.shape[1]
     program = replace(program, penalty=NORMS[name][1](d))
-    limit = kappa_groups(design, program.cones, program.penalty, dual_at_zero(program))
+    limit = kappa(program, dual_at_zero(program))
     program = program.at(0.1 * limit)
     solution = solve_conic(program, tol=1e-8)
     W, beta = cp.Variable((design.n_blocks, d)), cp.Variable(program.free.shape[1])
@@ -312,7 +310,7 @@ def test_other_losses(name, norm):
     architecture = Architecture(hidden_bias="none", fit_intercept=intercept, output_penalty="l1")
     program = build_program(X, y, 1.0, "all", architecture)
     program = replace(program, Y=Y, loss=loss, penalty=NORMS[norm][1](3))
-    limit = kappa_groups(program.design, program.cones, program.penalty, dual_at_zero(program))
+    limit = kappa(program, dual_at_zero(program))
     program = program.at(0.1 * limit)
     solution = solve_conic(program, tol=1e-7)
     tol = 1e-8 if name in ("log_loss", "softmax") else 1e-10  # what cvxpy reaches with exponential cones
@@ -322,7 +320,7 @@ def test_other_losses(name, norm):
 
 def test_zero_is_found_at_alpha_max():
     program = random_program(4, "fourier")
-    limit = kappa_groups(program.design, program.cones, program.penalty, dual_at_zero(program))
+    limit = kappa(program, dual_at_zero(program))
     solution = solve_conic(program.at(limit * (1 + 1e-9)))
     assert not solution.W.any()
     assert solution.certificate.gap <= 1e-8

@@ -14,8 +14,8 @@ from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Quantile, Softmax
 from convexnn.model import build_program
 from convexnn.model.design import Design
 from convexnn.model.simplify import Simplified
+from convexnn.pricing import kappa
 from convexnn.pricing.ascent import ascend, climb
-from convexnn.pricing.kappa import kappa
 from convexnn.solvers import face_systems as systems
 from convexnn.solvers.cell_pool import CellPool
 from convexnn.solvers.newton import Center, _evaluate

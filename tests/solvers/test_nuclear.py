@@ -9,8 +9,8 @@ from convexnn.losses import Absolute, Huber, Softmax, Squared
 from convexnn.model import build_program
 from convexnn.model.penalties import Nuclear
 from convexnn.networks import recover
-from convexnn.pricing.given import kappa_blocks
-from convexnn.pricing.kappa import dual_at_zero
+from convexnn.pricing import kappa
+from convexnn.pricing.zero_dual import dual_at_zero
 from convexnn.solvers import solve_reference, solve_working_set
 
 TIGHT = {"solver": "CLARABEL", "tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
@@ -109,7 +109,7 @@ def test_above_alpha_max_is_zero_and_below_is_not():
     X, Y, _ = data()
     program = build_program(X, Y, 1.0, 5, Architecture("gated_relu"), 0)
     V = dual_at_zero(program)
-    largest = kappa_blocks(program.design, program.cones, program.penalty, V)
+    largest = kappa(program, V)
     patterns = program.design.arrangements.patterns().astype(float)
     expected = max(np.linalg.norm((pattern[:, None] * program.design.X).T @ V, 2) for pattern in patterns)
     assert np.isclose(largest, expected)

@@ -15,8 +15,8 @@ from convexnn.model import build_program
 from convexnn.model.cones import make_cones
 from convexnn.model.patchwise import DirectedDesign
 from convexnn.networks import recover
-from convexnn.pricing.kappa import dual_at_zero
 from convexnn.pricing.vector_search import VectorSearch
+from convexnn.pricing.zero_dual import dual_at_zero
 from convexnn.solvers import solve_generation, solve_reference, solve_working_set
 from convexnn.solvers.factors import solve_factors
 from convexnn.solvers.neurons import Neurons

@@ -1,5 +1,6 @@
 """The exact engine: right against cvxpy on formulations and random problems, and well behaved at every limit."""
 
+import sys
 import warnings
 from dataclasses import replace
 
@@ -218,7 +219,7 @@ def test_blocks_may_arrive_in_small_portions(activation, monkeypatch):
     program = larger_problem(activation)
     whole = solve_working_set(program, tol=1e-9)
     monkeypatch.setattr(working_set, "FEWEST_BLOCKS", 2)
-    monkeypatch.setattr("convexnn.pricing.given.BATCH", 3)
+    monkeypatch.setattr(sys.modules["convexnn.pricing.kappa"], "BATCH", 3)
     portions = solve_working_set(program, tol=1e-9)
     assert portions.certificate.gap <= 1e-9
     assert portions.certificate.objective == pytest.approx(whole.certificate.objective, rel=2e-9)

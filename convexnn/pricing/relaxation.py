@@ -22,6 +22,10 @@ log det [1, u'; u, U], and constraints are kinks of a finite price. For a smooth
 pair of z and its dual z / sqrt(z^2 + width^2), which does not overshoot where z crosses many kinks. A cone is split
 along the wall of the row whose root exceeds |x_k'u| most; the facets of the halves fix the signs of further rows.
 
+The unknowns are one vector m, u followed by the upper triangle of U, row by row. With P the inverse of the matrix M =
+[1, u'; u, U], and E_i its derivative in m_i, the gradient of log det M is tr(P E_i), and minus its Hessian
+tr(P E_i P E_j).
+
 References
 ----------
 N. Z. Shor (1987), Quadratic optimization problems. Soviet Journal of Computer and Systems Sciences 25.
@@ -31,12 +35,14 @@ SIAM Journal on Scientific Computing 20.
 
 import numpy as np
 
+from ..geometry.projection import dot
 from ..utils.kernels import kernel
-from .barrier import ROUNDING, add_barrier, cholesky, matrix_of, newton_step, positions, trust_region
 from .facets import linear_bound, settle
 
 __all__ = ["bound_cones", "compile_kernels", "quadratic_rows"]
 
+# Rounding of a sum, relative to the sum of the magnitudes.
+ROUNDING = 64 * np.finfo(float).eps
 # Weights of the barrier where the bounds are of the order 1: the first, the last, and the factor between them.
 FIRST_EPS, LAST_EPS, SHRINK = 3e-3, 1e-10, 0.25
 # Width of a smoothed kink of slope c: KINK eps / c.
@@ -66,24 +72,26 @@ def quadratic_rows(X):
 def compile_kernels():
     """Compile the kernels, or load them where they were compiled before, unless this process has them."""
     if not getattr(bound_cones, "signatures", True):
-        sides, facets, moments = np.zeros((1, 1), np.int8), np.zeros((1, 1), np.int32), np.array([[0.0, 1.0]])
-        one, rows = np.ones(1), np.zeros(1, np.int64)
-        bound_cones(np.ones((1, 1)), np.ones((1, 1)), one, one, one, sides, facets, moments, (1.0, 0.0), one, one, rows)
+        one, row = np.ones(1), np.ones((1, 1))
+        cones = one, np.zeros((1, 1), np.int8), np.zeros((1, 1), np.int32), np.array([[0.0, 1.0]]), one
+        bound_cones((row, row, one, one), cones, (1.0, 0.0), one, np.zeros(1, np.int64))
 
 
 @kernel(nogil=True, error_model="numpy")
-def bound_cones(X, A, p, w, signs, sides, facets, moments, limits, bounds, values, rows):
-    """Bound cones from above; overwrite `bounds` where the new ones are smaller.
+def bound_cones(problem, cones, limits, values, rows):
+    """Bound cones from above, for the problem (X, A, p, w) and cones (signs, sides, facets, moments, bounds).
 
     X has unit rows, A is that of `quadratic_rows`, p is twice the linear part of the objective, and w is in units in
     which the bounds are of the order 1; `signs` are those of p and w in each cone. `sides` (n_cones, n_samples), the
     signs of the rows, 0 where not known, and `facets` (n_cones, n_facets) are completed and shortened as by `settle`.
-    `moments`, u and the upper triangle of U, are where to start; overwritten by the last iterates. `values` is
-    overwritten by the objective at u / |u|, `rows` by the rows along which to split, -1 for cones that are finished, as
-    those are whose bound is at most limits[0]; limits[1] is added to each bound for roundings.
+    `moments`, u and the upper triangle of U, are where to start; overwritten by the last iterates, and `bounds` where
+    the new ones are smaller. `values` is overwritten by the objective at u / |u|, `rows` by the rows along which to
+    split, -1 for cones that are finished, as those are whose bound is at most limits[0]; limits[1] is added to each
+    bound for roundings.
     """
+    (X, A, p, w), (signs, sides, facets, moments, bounds) = problem, cones
     d = X.shape[1]
-    places, z = positions(d), np.empty(len(X))
+    places, z = _positions(d), np.empty(len(X))
     for c in range(len(signs)):
         m, q, v = moments[c], signs[c] * p, signs[c] * w
         length = settle(X, v, sides[c], facets[c], m[:d])
@@ -170,15 +178,15 @@ def _relax(X, A, p, w, side, facets, m, limits, places):
         _multiply(Z, m[d:], y)
         terms = (roots, kinks, slopes, price, eps)
         smooth, primal, const = _derivatives(X, Z, terms, z, y, duals, product_duals, m, g, H)
-        here = trust_region(g, const, d) + limits[1]
+        here = _trust_region(g, const, d) + limits[1]
         if here < bound:  # not so where it is not a number
             bound = here
         # A cone whose relaxation exceeds the limit must be split, unless what remains is concave and so exact.
         undecided = primal <= limits[0] or bound - primal > DECIDED * (bound - limits[0]) or n_roots == 0
         if bound <= limits[0] or not undecided or bound - primal <= EXACT_TOL * primal:
             break
-        smooth += eps * add_barrier(m, places, eps, g, H)
-        if not newton_step(H, g, places, step):
+        smooth += eps * _add_barrier(m, places, eps, g, H)
+        if not _newton_step(H, g, places, step):
             break
         _multiply(X, step[:d], dz)
         _multiply(Z, step[d:], dy)
@@ -336,8 +344,8 @@ def _line_search(m, step, now, decrement, terms, z, y, dz, dy):
     for _ in range(30):
         for i in range(len(m)):
             trial[i] = m[i] + size * step[i]
-        matrix_of(trial, M)
-        if cholesky(M, L):
+        _matrix_of(trial, M)
+        if _cholesky(M, L):
             value = 0.0
             for i in range(d + 1):
                 value += 2.0 * eps * np.log(L[i, i])
@@ -371,3 +379,161 @@ def _violated(facets, z, products, width):
     for q in range(len(products)):
         violated = violated or products[q] < -VIOLATED * width
     return violated
+
+
+@kernel(nogil=True, error_model="numpy")
+def _positions(d):
+    """Return the rows and the columns of M where the unknowns stand, for d features."""
+    n_unknowns, q = d + d * (d + 1) // 2, d
+    first, second = np.empty(n_unknowns, np.int64), np.empty(n_unknowns, np.int64)
+    for a in range(d):
+        first[a], second[a] = 0, a + 1
+        for e in range(a, d):
+            first[q], second[q] = a + 1, e + 1
+            q += 1
+    return first, second
+
+
+@kernel(nogil=True, error_model="numpy")
+def _matrix_of(m, M):
+    """Write [1, u'; u, U] of the unknowns m to M."""
+    d, q = len(M) - 1, len(M) - 1
+    M[0, 0] = 1.0
+    for a in range(d):
+        M[0, a + 1] = M[a + 1, 0] = m[a]
+        for e in range(a, d):
+            M[a + 1, e + 1] = M[e + 1, a + 1] = m[q]
+            q += 1
+
+
+@kernel(nogil=True, error_model="numpy")
+def _cholesky(M, L):
+    """Write the Cholesky factor of M to the lower triangle of L; return whether M is positive definite.
+
+    Only the lower triangle of M is read.
+    """
+    for i in range(len(M)):
+        for j in range(i + 1):
+            t = M[i, j] - dot(L[i, :j], L[j, :j])
+            if i == j:
+                if not t > 1e-300:
+                    return False
+                L[i, i] = np.sqrt(t)
+            else:
+                L[i, j] = t / L[j, j]
+    return True
+
+
+@kernel(nogil=True, error_model="numpy")
+def _add_barrier(m, places, eps, g, H):
+    """Add the barrier, of weight `eps`, to a gradient g and to minus a Hessian H (lower triangle); return log det M.
+
+    M must be positive definite; `places` are those of `_positions`.
+    """
+    first, second = places
+    size = second[len(m) - 1] + 1
+    M, L, R = np.empty((size, size)), np.empty((size, size)), np.empty((size, size))
+    _matrix_of(m, M)
+    _cholesky(M, L)
+    log_det = 0.0
+    for i in range(size):
+        log_det += 2.0 * np.log(L[i, i])
+        R[i, i] = 1.0 / L[i, i]
+        for j in range(i):
+            t = 0.0
+            for k in range(j, i):
+                t -= L[i, k] * R[k, j]
+            R[i, j] = t / L[i, i]
+    for i in range(size):  # the inverse R'R of M, in its place
+        for j in range(i + 1):
+            t = 0.0
+            for k in range(i, size):
+                t += R[k, i] * R[k, j]
+            M[i, j] = M[j, i] = t
+    for i in range(len(m)):
+        a, b = first[i], second[i]
+        # E_i has two ones off the diagonal of M, and one on it.
+        t = eps if a == b else 2.0 * eps
+        g[i] += t * M[a, b]
+        for j in range(i + 1):
+            c, e = first[j], second[j]
+            s = t * (M[a, c] * M[b, e] + M[a, e] * M[b, c])
+            H[i, j] += 0.5 * s if c == e else s
+    return log_det
+
+
+@kernel(nogil=True, error_model="numpy")
+def _newton_step(H, g, places, step):
+    """Solve H step = g + nu t, t'step = 0, with t the trace of U; return whether the solution is finite.
+
+    H is minus the Hessian (lower triangle); a multiple of the identity is added in place where it is not positive
+    definite.
+    """
+    n = len(g)
+    L, x, ridge = np.empty((n, n)), np.empty(n), 0.0
+    while not _cholesky(H, L):
+        for i in range(n):
+            ridge = max(ridge, 1e-14 * abs(H[i, i]))
+        ridge *= 10.0
+        if not 0.0 < ridge < 1e300:
+            return False
+        for i in range(n):
+            H[i, i] += ridge
+    for i in range(n):
+        t = 1.0 if places[0][i] == places[1][i] else 0.0
+        step[i] = (g[i] - dot(L[i, :i], step[:i])) / L[i, i]
+        x[i] = (t - dot(L[i, :i], x[:i])) / L[i, i]
+    nu = -dot(step, x) / dot(x, x)
+    for i in range(n):
+        step[i] += nu * x[i]
+    for i in range(n - 1, -1, -1):
+        step[i] /= L[i, i]
+        for j in range(i):
+            step[j] -= step[i] * L[i, j]
+    finite = True
+    for i in range(n):
+        finite = finite and np.isfinite(step[i])
+    return finite
+
+
+@kernel(nogil=True, error_model="numpy")
+def _trust_region(g, const, d):
+    """Return const plus the least of mu + b'(mu I - Q)^-1 b / 4 over mu > lambda_max(Q), rounded up.
+
+    g holds b (d,), then the coefficients of the upper triangle of U in <U, Q>. Returns inf where g is not finite.
+    """
+    N = len(g)
+    Q, q = np.empty((d, d)), d
+    for a in range(d):
+        Q[a, a] = g[q]
+        for e in range(a + 1, d):
+            Q[a, e] = Q[e, a] = 0.5 * g[q + e - a]
+        q += d - a
+    for i in range(N):
+        if not np.isfinite(g[i]):
+            return np.inf
+    roots, V = np.linalg.eigh(Q)
+    b, largest = np.empty(d), 0.0
+    for i in range(d):
+        b[i] = 0.0
+        for a in range(d):
+            b[i] += V[a, i] * g[a]
+        largest = max(largest, abs(g[i]), abs(roots[i]))
+    rounding = d * ROUNDING * largest
+    mu = roots[d - 1] + 0.5 * abs(b[d - 1]) + rounding
+    # Newton's method on 1 / |c| = 1, c = (mu I - Q)^-1 b / 2, which is concave in mu, from the left of the root.
+    for _ in range(50):
+        square, slope = 0.0, 0.0
+        for i in range(d):
+            c = 0.5 * b[i] / (mu - roots[i]) if mu > roots[i] else 0.0
+            square += c * c
+            slope += c * c / (mu - roots[i]) if mu > roots[i] else 0.0
+        if square <= 1.0 + 1e-12:
+            break
+        length = np.sqrt(square)
+        mu += (length - 1.0) * square / slope
+    bound = const + mu
+    for i in range(d):
+        if mu > roots[i]:
+            bound += 0.25 * b[i] * b[i] / (mu - roots[i])
+    return bound + rounding
