@@ -32,7 +32,7 @@ CONVOLUTIONAL = {
     "conv max": {**SIGNAL, "pooling": "max", "padding": 1},
     "conv none": {**SIGNAL, "pooling": "none", "stride": 2, "n_outputs": 2},
     "conv leaky_relu": {**SIGNAL, "activation": "leaky_relu", "negative_slope": 0.2, "padding": 1},
-    "conv abs": {**SIGNAL, "activation": "abs", "pooling": "sum", "negative_slope": -1.0},
+    "conv abs": {**SIGNAL, "activation": "abs", "pooling": "sum"},
     "conv linear": {**SIGNAL, "activation": "linear", "stride": 3},
     "conv linear none": {**SIGNAL, "activation": "linear", "pooling": "none"},
     "conv gated_relu": {**SIGNAL, "activation": "gated_relu", "padding": 1},

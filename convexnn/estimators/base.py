@@ -147,7 +147,7 @@ class ConvexNetworkEstimator(TrainedModel, BaseEstimator):
         "alpha": [POSITIVE, StrOptions({"auto"})],
         "delta": [POSITIVE],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(ACTIVATIONS.keys())],
         "negative_slope": [Interval(Real, None, 1, closed="neither")],
         "arrangements": [StrOptions({"adaptive", "all"}), COUNT, "array-like", Arrangements],
         "hidden_bias": [StrOptions(set(HIDDEN_BIASES))],

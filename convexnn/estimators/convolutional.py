@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import StrOptions
 
 from ..geometry.patches import POOLINGS, Patches
-from ..model.architecture import Architecture
-from ..networks.conv_network import CONV_ACTIVATIONS, ConvNetwork
+from ..model.architecture import ACTIVATIONS, Architecture
+from ..networks.conv_network import ConvNetwork
 from ..networks.persistence import persistent
 from .classifiers import ConvexClassifier
 from .dense import ConvexRegressor
 
 __all__ = ["ConvexCNNClassifier", "ConvexCNNRegressor"]
 
-CONSTRAINTS = {"activation": [StrOptions(set(CONV_ACTIVATIONS))], "pooling": [StrOptions(set(POOLINGS))]}
+CONSTRAINTS = {"activation": [StrOptions(ACTIVATIONS.keys() - {"threshold"})], "pooling": [StrOptions(set(POOLINGS))]}
 
 
 @persistent(ConvNetwork)

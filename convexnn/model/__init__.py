@@ -3,12 +3,14 @@
 minimise over W, beta   L(A(W) + F beta) + alpha R(W)   subject to   W_b in K_b
 """
 
-from .architecture import Architecture
+from .architecture import ACTIVATIONS, Activation, Architecture
 from .building import build_program
 from .certificate import Certificate
 from .program import Program, Solution
 
 __all__ = [
+    "ACTIVATIONS",
+    "Activation",
     "Architecture",
     "Certificate",
     "Program",

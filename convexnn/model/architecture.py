@@ -36,17 +36,72 @@ __all__ = [
     "HIDDEN_BIASES",
     "HIDDEN_NORMS",
     "OUTPUT_PENALTIES",
+    "Activation",
     "Architecture",
     "HiddenLayer",
     "check_hidden_norm",
+    "check_slope",
+    "slope_of",
 ]
 
-ACTIVATIONS = ("relu", "gated_relu", "leaky_relu", "abs", "linear", "threshold")
 HIDDEN_BIASES = ("none", "penalized", "free")
 HIDDEN_NORMS = ("l2", "l1", "circular")
 OUTPUT_PENALTIES = ("weight_decay", "l1")
 # t of the module docstring.
 BIAS_UNIT = 1e-4
+
+
+def check_slope(name: str, slope: float) -> None:
+    """Raise ValueError unless a slope is a finite number below 1."""
+    if isinstance(slope, (bool, np.bool_)) or not isinstance(slope, Real) or not -np.inf < slope < 1:
+        raise ValueError(f"{name} must be a finite number below 1; got {shown(slope)}")
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation of two linear pieces: t where a neuron is active, slope * t where it is not.
+
+    All that trains, exports and explains networks knows an activation by this alone. So an entry in `ACTIVATIONS`, a
+    dictionary of activations by name, is a new one.
+
+    Parameters
+    ----------
+    slope : float or None, default=0.0
+        Slope where a neuron is not active; None is the `negative_slope` of the architecture.
+    constrained : bool, default=True
+        Whether a neuron is active where its own t is positive, which makes the activation max(t, slope * t) for a slope
+        below 1 and confines the blocks of the program to cones. If not, something else decides, such as a gate.
+
+    Raises
+    ------
+    ValueError
+        If the slope is not a finite number below 1, or 1 for a constrained activation, which would be linear.
+
+    Examples
+    --------
+    >>> from convexnn.model import ACTIVATIONS, Activation
+    >>> ACTIVATIONS["relu"] == Activation(slope=0.0), ACTIVATIONS["abs"] == Activation(slope=-1.0)
+    (True, True)
+    """
+
+    slope: float | None = 0.0
+    constrained: bool = True
+
+    def __post_init__(self):
+        if self.slope is not None and (self.constrained or self.slope != 1):
+            check_slope("slope", self.slope)
+        check_flag("constrained", self.constrained)
+
+
+# What networks are made of: an entry added here is known to all of the package. "threshold" has steps for pieces.
+ACTIVATIONS = {
+    "relu": Activation(),
+    "gated_relu": Activation(constrained=False),
+    "leaky_relu": Activation(None),
+    "abs": Activation(-1.0),
+    "linear": Activation(1.0, constrained=False),
+    "threshold": Activation(constrained=False),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +201,7 @@ class Architecture:
     ----------
     activation : {"relu", "gated_relu", "leaky_relu", "abs", "linear", "threshold"}, default="relu"
         ReLU (t)_+; t 1[x.g >= 0] with a fixed gate g for each neuron; max(t, s t) for s = `negative_slope`; |t|; t;
-        or 1[t >= 0].
+        or 1[t >= 0]. Or another name in `convexnn.model.ACTIVATIONS`, to which yours can be added.
     hidden_bias : {"penalized", "none", "free"}, default="penalized"
         Whether neurons have a bias, penalised like their weights or free, as in scikit-learn's networks.
     fit_intercept : bool, default=True
@@ -195,9 +250,7 @@ class Architecture:
         check_choice("output_penalty", self.output_penalty, OUTPUT_PENALTIES)
         check_flag("fit_intercept", self.fit_intercept)
         check_flag("skip", self.skip)
-        slope = self.negative_slope
-        if isinstance(slope, bool) or not isinstance(slope, Real) or not -np.inf < slope < 1:
-            raise ValueError(f"negative_slope must be a finite number below 1; got {shown(slope)}")
+        check_slope("negative_slope", self.negative_slope)
         free = self.hidden_bias == "free"
         if free and not self.fit_intercept:
             raise ValueError('fit_intercept must be True with hidden_bias="free", which includes a free output bias')
@@ -225,12 +278,12 @@ class Architecture:
     @property
     def slope(self) -> float:
         """Slope of the activation where it is not active."""
-        return {"leaky_relu": float(self.negative_slope), "abs": -1.0, "linear": 1.0}.get(self.activation, 0.0)
+        return slope_of(self.activation, self.negative_slope)
 
     @property
     def constrained(self) -> bool:
         """Whether blocks are confined to cones: the activation depends on the weights that it is applied to."""
-        return self.activation in ("relu", "leaky_relu", "abs")
+        return ACTIVATIONS[self.activation].constrained
 
     @property
     def signs(self) -> tuple[float, ...]:
@@ -336,6 +389,12 @@ class Architecture:
         first = int(self.fit_intercept)
         intercept = beta[0] if self.fit_intercept else np.zeros(beta.shape[1])
         return intercept.copy(), beta[first : first + n_features].copy() if self.skip else None
+
+
+def slope_of(activation: str, negative_slope: float) -> float:
+    """Return the slope of an activation where it is not active."""
+    slope = ACTIVATIONS[activation].slope
+    return float(negative_slope if slope is None else slope)
 
 
 def check_hidden_norm(norm: str | float, names: tuple[str, ...] = ("l2", "l1")) -> str | float:

@@ -39,6 +39,5 @@ def _absolute(network):
     changed = {name: None if getattr(network, name) is None else np.abs(getattr(network, name)) for name in names}
     if network.gates is not None:
         changed |= {"activation": "relu", "gates": None}
-    if network.activation == "leaky_relu":
-        changed["W2"] = changed["W2"] * max(1.0, abs(network.negative_slope))
+    changed["W2"] = changed["W2"] * max(1.0, abs(network.slope))
     return replace(network, **changed)

@@ -5,8 +5,8 @@ from .conv_network import ConvNetwork
 from .conversion import as_network
 from .explanation import Explanation, explain
 from .export import to_mlp, to_onnx, to_torch
-from .minimal import minimal_network
-from .network import Network, merge_parallel
+from .minimal import merge_parallel, minimal_network
+from .network import Network
 from .persistence import load, save
 from .polynomial_network import PolynomialNetwork
 from .recovery import recover

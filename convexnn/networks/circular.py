@@ -17,14 +17,9 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from ..geometry.fourier import (
-    check_shape,
-    spectra,
-)
-from ..losses.piecewise import Loss, Squared
-from ..utils.validation import check_array, check_choice, check_positive
+from ..geometry.fourier import check_shape, spectra
+from .base import BaseNetwork
 
 __all__ = ["CIRCULAR_ACTIVATIONS", "CircularNetwork"]
 
@@ -34,7 +29,7 @@ FILTER_TOL = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class CircularNetwork:
+class CircularNetwork(BaseNetwork):
     """A three-layer circular network f(x) = sum_j act(x circ(u_j) w_j) a_j + b2.
 
     Parameters
@@ -82,129 +77,17 @@ class CircularNetwork:
     output_penalty: str = "weight_decay"
 
     def __post_init__(self):
-        check_choice("activation", self.activation, CIRCULAR_ACTIVATIONS)
-        check_choice("output_penalty", self.output_penalty, ("weight_decay", "l1"))
         object.__setattr__(self, "shape", check_shape(self.shape))
-        for name in ("U", "W1", "W2", "b2", "gates"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
-        if self.W1.ndim != 2 or self.W2.ndim != 2:
-            raise ValueError(
-                "W1 must have shape (n_features, n_neurons) and W2 (n_neurons, n_outputs); "
-                f"got {self.W1.shape} and {self.W2.shape}"
-            )
-        d, m, c = prod(self.shape), self.W1.shape[1], self.W2.shape[1]
-        if (self.activation == "gated_relu") != (self.gates is not None):
-            raise ValueError('gates must be given for activation "gated_relu", and for no other')
-        wanted = {"U": (d, m), "W1": (d, m), "W2": (m, c), "b2": (c,), "gates": (d + 1, m)}
-        for name, shape in wanted.items():
-            value = getattr(self, name)
-            if value is not None and value.shape != shape:
-                raise ValueError(
-                    f"{name} must have shape {shape} to fit shape {self.shape} and W1 {self.W1.shape}; "
-                    f"got {value.shape}"
-                )
+        self._check_parts(CIRCULAR_ACTIVATIONS, prod(self.shape))
         longest = np.linalg.norm(self.U, axis=0).max(initial=0.0)
         if not longest <= 1 + FILTER_TOL:
-            raise ValueError(f"U must have columns of length at most 1; got one of length {longest}")
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons, each with a filter of its own."""
-        return self.W1.shape[1]
+            raise ValueError(f"U must have columns of norm at most 1; got one of norm {longest}")
 
     def effective(self) -> np.ndarray:
-        """Return the weights that act on the inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_features, n_neurons)
-            The columns circ(u_j) w_j.
-        """
+        """Return the weights that act on the inputs, the columns circ(u_j) w_j, shape (n_features, n_neurons)."""
         axes = tuple(range(len(self.shape)))
         spectrum = spectra(self.U, self.shape) * spectra(self.W1, self.shape)
         return np.fft.ifftn(spectrum, axes=axes).real.reshape(self.W1.shape)
 
-    def hidden(self, X: ArrayLike) -> np.ndarray:
-        """Return the activations of the neurons.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs, each in the C order of `shape`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_neurons)
-            Activations act(x circ(u_j) w_j).
-
-        Raises
-        ------
-        ValueError
-            If X is not finite or has another number of features.
-        """
-        X = check_array(X, input_name="X")
-        if X.shape[1] != len(self.W1):
-            raise ValueError(f"X must have {len(self.W1)} features, as the network; got {X.shape[1]}")
-        T = X @ self.effective()
-        if self.activation == "relu":
-            return np.maximum(T, 0.0, out=T)
-        return T if self.gates is None else T * (X @ self.gates[:-1] + self.gates[-1] >= 0)
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Predict the outputs of inputs.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs, each in the C order of `shape`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), or (n_samples, n_outputs) for several outputs
-            Predictions.
-
-        Raises
-        ------
-        ValueError
-            If X is not finite or has another number of features.
-        """
-        Z = self.hidden(X) @ self.W2 + self.b2
-        return Z[:, 0] if Z.shape[1] == 1 else Z
-
-    def weight_decay(self) -> float:
-        """Return 1/2 sum_j (|w_j|^2 + |a_j|^2); the filters u_j have a bounded length and no decay."""
-        sizes = np.linalg.norm(self.W2, 1 if self.output_penalty == "l1" else 2, axis=1)
-        return 0.5 * float(np.sum(self.W1**2) + np.sum(sizes**2))
-
-    def objective(self, X: ArrayLike, y: ArrayLike, alpha: float, loss: Loss | None = None) -> float:
-        """Compute the training objective L(f(X)) + alpha times the weight decay.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs, each in the C order of `shape`.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets, as the loss takes them.
-        alpha : float
-            Regularisation strength, above 0.
-        loss : object or None, default=None
-            A loss of `convexnn.losses`; None is the squared one, 1/2 |f(X) - y|^2.
-
-        Returns
-        -------
-        float
-            The objective; with the squared loss in the squared unit of y.
-
-        Raises
-        ------
-        ValueError
-            If X and y do not fit the network and one another.
-        """
-        alpha, Z = check_positive("alpha", alpha), self.predict(X)
-        Z = Z.reshape(len(Z), -1)
-        y = check_array(y, input_name="y", ensure_2d=False)
-        if y.shape not in {Z.shape, (len(Z),)} or y.size != Z.size:
-            raise ValueError(f"y must have shape {Z.shape} to fit X and the network; got {y.shape}")
-        loss = Squared() if loss is None else loss
-        return loss.value(y.reshape(Z.shape), Z) + alpha * self.weight_decay()
+    def _hidden(self, X):
+        return self._activate(X @ self.effective(), X)

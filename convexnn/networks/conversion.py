@@ -106,7 +106,7 @@ def _from_sklearn(model):
         raise ValueError(f"model must have one hidden layer; got hidden_layer_sizes={model.hidden_layer_sizes!r}")
     if model.activation != "relu":
         raise ValueError(f'model must have activation "relu"; got {model.activation!r}')
-    outputs = ("identity",) if isinstance(model, MLPRegressor) else ("log_loss", "softmax")
+    outputs = ("identity",) if isinstance(model, MLPRegressor) else ("logistic", "softmax")
     if model.out_activation_ not in outputs:
         raise ValueError(f"model must have out_activation_ {' or '.join(outputs)}; got {model.out_activation_!r}")
     (W1, W2), (b1, b2) = model.coefs_, model.intercepts_

@@ -260,7 +260,7 @@ def _dense(network, X):
     else:
         rounding = WALL_TOL * (np.abs(X) @ np.abs(network.W1) + np.abs(network.b1))
         active = _active(T, rounding, _direction(X.shape[1]) @ network.W1)
-    slopes = _slopes(active, network.activation, network.negative_slope)
+    slopes = np.where(active, 1.0, network.slope)
     coefficients = np.stack([(slopes * a) @ network.W1.T for a in W2.T], axis=2)
     offsets = (slopes * network.b1) @ W2
     codes = active[:, :0] if network.activation == "linear" else active
@@ -279,7 +279,7 @@ def _convolutional(network, X):
     else:
         rounding = WALL_TOL * (np.abs(P) @ np.abs(network.W1) + np.abs(network.b1))
         active = _active(T, rounding, patches.extract(_direction(X.shape[1])[None]) @ network.W1)
-    slopes = _slopes(active, network.activation, network.negative_slope)
+    slopes = np.where(active, 1.0, network.slope)
     codes = active[:, :0] if linear else active
     if patches.pooling == "mean":
         slopes = slopes / patches.n_patches
@@ -317,11 +317,6 @@ def _direction(n_features):
 def _active(T, rounding, ahead):
     """Return which neurons are active; on its wall, a neuron counts as active if it is so a little further `ahead`."""
     return np.where(np.abs(T) <= rounding, ahead > 0, T > 0)
-
-
-def _slopes(active, activation, negative_slope):
-    below = {"leaky_relu": negative_slope, "abs": -1.0, "linear": 1.0}.get(activation, 0.0)
-    return np.where(active, 1.0, below)
 
 
 def _count_regions(codes):

@@ -18,8 +18,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from ..utils.files import replacing
 from ..utils.validation import check_choice
+from .base import THRESHOLD_TOL
 from .conv_network import ConvNetwork
-from .network import THRESHOLD_TOL
 from .onnx_graph import onnx_model
 from .trained import split_pipeline, trained_model, two_layers
 
@@ -73,14 +73,12 @@ def to_torch(model: object) -> "torch.nn.Module":
     torch = _optional("torch", "torch")
     steps, model = split_pipeline(model)
     network, scaler = _exported(model)[1], steps[0][1] if steps else None
-    plain = {"relu": [torch.nn.ReLU()], "leaky_relu": [], "linear": []}
-    unlike = isinstance(network, ConvNetwork) or network.skip is not None or network.activation not in plain
-    if unlike or scaler is not None:
+    unlike = isinstance(network, ConvNetwork) or network.skip is not None
+    if unlike or scaler is not None or network.activation in ("gated_relu", "threshold"):
         return _graph_module(torch, network, scaler)
-    bias = None if network.hidden_bias == "none" else network.b1
-    layers = [_layer(torch, network.W1, bias), *plain[network.activation], _layer(torch, network.W2, network.b2)]
-    if network.activation == "leaky_relu":
-        layers.insert(1, torch.nn.LeakyReLU(network.negative_slope))
+    bias, slope = None if network.hidden_bias == "none" else network.b1, network.slope
+    pieces = {0.0: [torch.nn.ReLU()], 1.0: []}.get(slope, [torch.nn.LeakyReLU(slope)])
+    layers = [_layer(torch, network.W1, bias), *pieces, _layer(torch, network.W2, network.b2)]
     return torch.nn.Sequential(*layers)
 
 
@@ -249,10 +247,10 @@ def _graph_module(torch, network, scaler=None):
         rounding, of_biases = (torch.fx.Proxy(graph.get_attr(name)) for name in ("rounding", "rounding_of_biases"))
         lengths = torch.sqrt((rows**2).sum(1, keepdim=True))
         hidden = (t >= -(lengths * rounding + of_biases)).type_as(t)
-    elif network.activation == "leaky_relu":
-        hidden = torch.nn.functional.leaky_relu(t, network.negative_slope)
+    elif network.slope in (0.0, 1.0):
+        hidden = t if network.slope else torch.relu(t)
     else:
-        hidden = {"relu": torch.relu, "abs": torch.abs, "linear": lambda t: t}[network.activation](t)
+        hidden = torch.nn.functional.leaky_relu(t, network.slope)
     if convolutional:
         hidden = _pooled(hidden.flatten(2), network.patches.pooling)
     outputs = apply("output", _layer(torch, network.W2.reshape(-1, len(network.b2)), network.b2), hidden)

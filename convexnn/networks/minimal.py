@@ -1,4 +1,8 @@
-"""Networks with no more neurons than samples, by linear algebra.
+"""Fewer neurons: those that are parallel, too small to matter, or more than the samples need.
+
+Parallel neurons of the same sign are one neuron: they add up to |u_1| + |u_2| = |u_1 + u_2|, for u = w |a|.
+
+Of more neurons than samples, those that linear algebra spares go:
 
     F s = f,  s >= 0,  minimise d's        F[:, j] = h_j a_j' / (|h_j| |a_j|),  s_j = |h_j| |a_j|,  d_j = |w_j| / |h_j|
 
@@ -24,17 +28,72 @@ from numpy.typing import ArrayLike
 from scipy.linalg import qr, solve_triangular
 from scipy.linalg.blas import dger
 
-from .network import Network, merge_parallel
+from .base import column_norms
+from .network import Network
 
-__all__ = ["minimal_network"]
+__all__ = ["merge_parallel", "minimal_network", "prune"]
 
 EPS = np.finfo(np.float64).eps
+# Relative difference of every weight, up to scale, below which two neurons are parallel.
+PARALLEL_TOL = 1e-10
 # Largest change of the fit and rise of the weight decay, relative to them, for which a neuron is dropped.
 FIT_TOL, DECAY_TOL = 1e-9, 1e-12
 # Entries of a null vector below it, relative to the largest, count as zero.
 PIVOT_TOL = 1e-12
 # The basis is chosen anew when a null vector has larger entries, after REFACTOR exchanges or more.
 GROWTH, REFACTOR = 1e3, 32
+
+
+def merge_parallel(network: Network) -> Network:
+    """Merge parallel neurons of the same sign into one; f does not change, and weight decay never grows.
+
+    Parameters
+    ----------
+    network : Network
+        Any network. Neurons with gates or thresholds are left as they are: two gates do not add up to one.
+
+    Returns
+    -------
+    Network
+        Balanced (|w_j| = |a_j|, and |w_j| counts penalised biases only) where neurons were merged, the others
+        untouched. Merged constants, free biases with w_j = 0, keep the first one's a_j.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import Network
+    >>> from convexnn.networks import merge_parallel
+    >>> net = Network(np.array([[1.0, 3.0, -1.0]]), np.zeros(3), np.array([[1.0], [1.0], [2.0]]), np.zeros(1))
+    >>> merged = merge_parallel(net)
+    >>> merged.n_neurons, net.predict([[2.0], [-1.0]]), merged.predict([[2.0], [-1.0]]).round(12)
+    (2, array([8., 2.]), array([8., 2.]))
+    """
+    if network.activation in ("gated_relu", "threshold") or network.n_neurons < 2:
+        return network
+    hidden = np.vstack([network.W1, network.b1])
+    norms, sizes = np.linalg.norm(hidden, axis=0), network.output_sizes()
+    alive = norms * sizes > 0
+    if not alive.all():
+        return merge_parallel(_select(network, hidden, network.W2, alive))
+    directions = np.vstack([hidden / norms, (network.W2 / sizes[:, None]).T])
+    leader = np.arange(network.n_neurons)
+    for j in range(1, network.n_neurons):
+        others, own = directions[:, :j], directions[:, [j]]
+        # weight by weight: a small weight may belong to a feature of large values
+        same = (np.abs(others - own) <= PARALLEL_TOL * np.maximum(np.abs(others), np.abs(own))).all(axis=0)
+        close = np.flatnonzero(same & (leader[:j] == np.arange(j)))
+        if len(close):
+            leader[j] = close[0]
+    W2 = network.W2.copy()
+    for j in np.flatnonzero(np.bincount(leader, minlength=len(leader)) > 1):
+        group = leader == j
+        vector = hidden[:, group] @ sizes[group]
+        charged = vector[:-1] if network.hidden_bias == "free" else vector
+        norm = column_norms(charged[:, None], network.hidden_norm)[0]
+        root = np.sqrt(norm) if norm > 0 else sizes[j]  # the weights of a constant are zero
+        hidden[:, j] = vector / root
+        W2[j] *= root / sizes[j]
+    return _select(network, hidden, W2, leader == np.arange(network.n_neurons))
 
 
 def minimal_network(network: Network, X: ArrayLike) -> Network:
@@ -119,10 +178,27 @@ def minimal_network(network: Network, X: ArrayLike) -> Network:
     )
 
 
+def prune(sizes, objective, slack=1e-10, *, spare=True):
+    """Return which entries of `sizes` to keep: those above the largest threshold that the objective allows.
+
+    `objective(kept)` may grow by a fraction `slack` of its value where all are kept. Thresholds are powers of ten of
+    the largest size, which is kept where `spare` is true.
+    """
+    limit = (1 + slack) * objective(sizes > 0)
+    for threshold in sizes.max(initial=0.0) * 10.0 ** -np.arange(int(spare), 13):
+        if objective(sizes > threshold) <= limit:
+            return sizes > threshold
+    return sizes > 0
+
+
 def _lengths(columns):
     """Return the norms of columns, computed without underflow in their squares."""
     largest = np.abs(columns).max(axis=0, initial=0.0)
     return largest * np.linalg.norm(columns / np.where(largest > 0, largest, 1.0), axis=0)
+
+
+def _select(network, hidden, W2, keep):
+    return replace(network, W1=hidden[:-1, keep], b1=hidden[-1, keep], W2=W2[keep])
 
 
 def _purify(F, s, d):

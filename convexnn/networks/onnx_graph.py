@@ -11,8 +11,8 @@ from importlib.metadata import version
 
 import numpy as np
 
+from .base import THRESHOLD_TOL
 from .conv_network import ConvNetwork
-from .network import THRESHOLD_TOL
 
 __all__ = ["onnx_model"]
 
@@ -117,10 +117,9 @@ def _activation(graph, network, inputs, t):
         wall = graph.add("Mul", graph.add("Sqrt", squares), -THRESHOLD_TOL * lengths)
         wall = graph.add("Add", wall, -THRESHOLD_TOL * np.abs(network.b1))
         return graph.add("Cast", graph.add("GreaterOrEqual", t, wall), to=graph.type)
-    if network.activation == "leaky_relu":
-        return graph.add("Max", t, graph.add("Mul", t, np.array(float(network.negative_slope))))
-    kind = {"relu": "Relu", "abs": "Abs", "linear": None}[network.activation]
-    return graph.add(kind, t) if kind else t
+    if network.slope in (0.0, 1.0):
+        return t if network.slope else graph.add("Relu", t)
+    return graph.add("Max", t, graph.add("Mul", t, np.array(network.slope)))
 
 
 def _prediction(graph, Z, c):

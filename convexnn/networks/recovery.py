@@ -21,7 +21,8 @@ from ..model.patchwise import DirectedDesign
 from ..model.penalties import Nuclear
 from .circular import CircularNetwork
 from .conv_network import ConvNetwork
-from .network import Network, merge_parallel
+from .minimal import merge_parallel
+from .network import Network
 
 __all__ = ["recover"]
 
@@ -73,22 +74,14 @@ def recover(solution: Any) -> Network | ConvNetwork | CircularNetwork:
     if architecture.patches is not None:
         if architecture.patches.pooling == "none":
             W2 = W2.reshape(len(W2), architecture.patches.n_patches, program.Y.shape[1]).transpose(1, 0, 2)
-        return _convolutional(program, weights, W2, intercept, gates)
+        kind = (architecture.activation, architecture.negative_slope, gates)
+        penalty = (architecture.hidden_bias, architecture.output_penalty)
+        return ConvNetwork(*weights, W2, intercept, architecture.patches, *kind, *penalty)
     if architecture.hidden_norm == "circular":
-        return _circular(program, weights[0], W2, intercept, gates)
-    network = Network(
-        *weights,
-        W2,
-        intercept,
-        architecture.activation,
-        skip,
-        architecture.hidden_bias,
-        gates,
-        architecture.negative_slope,
-        architecture.hidden_norm,
-        architecture.output_penalty,
-    )
-    return merge_parallel(network)
+        return _circular(architecture, weights[0], W2, intercept, gates)
+    kind = (architecture.activation, skip, architecture.hidden_bias, gates, architecture.negative_slope)
+    norms = (architecture.hidden_norm, architecture.output_penalty)
+    return merge_parallel(Network(*weights, W2, intercept, *kind, *norms))
 
 
 def _columns(program, W):
@@ -131,27 +124,10 @@ def _matrices(program, W):
     return active[rows], left[rows, :, place].T * roots, right[rows, place] * roots[:, None], constant
 
 
-def _convolutional(program, weights, W2, intercept, gates):
-    architecture = program.architecture
-    slope = architecture.slope if architecture.constrained else 0.0
-    return ConvNetwork(
-        *weights,
-        W2,
-        intercept,
-        architecture.patches,
-        architecture.activation,
-        slope,
-        gates,
-        architecture.hidden_bias,
-        architecture.output_penalty,
-    )
-
-
-def _circular(program, W1, W2, intercept, gates):
+def _circular(architecture, W1, W2, intercept, gates):
     """Return the circular network of neurons with weights q / sqrt|q|; parallel neurons are merged before the split."""
-    architecture, biases = program.architecture, np.zeros(W1.shape[1])
     kind = (architecture.activation, None, "none", gates)
-    merged = merge_parallel(Network(W1, biases, W2, intercept, *kind))
+    merged = merge_parallel(Network(W1, np.zeros(W1.shape[1]), W2, intercept, *kind))
     U, W1, sizes = split_circular(merged.W1 * merged.output_sizes(), architecture.circular_shape)
     W2 = np.sign(merged.W2) * sizes[:, None]
     kind = (architecture.circular_shape, architecture.activation, merged.gates, architecture.output_penalty)

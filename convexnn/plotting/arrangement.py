@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from ..geometry.arrangements import count_arrangements
 from ..geometry.enumeration import distinct_walls
-from ..networks.network import Network, activate
+from ..networks.network import Network
 from ..utils.validation import check_count
 from .neurons import feature_names, fitted_model, neuron_groups, neuron_sizes, output_names
 from .style import DARK, GREY, blend, class_colors, counted, plain, short, single_axes
@@ -357,7 +357,8 @@ def _dual_curve(estimator, network, rows):
     # half a step off the axes: the norm of free biases is zero there
     angles = np.sort(np.append(bounds, (np.arange(N_ANGLES) + 0.5) * 2 * np.pi / N_ANGLES))
     units = np.array([np.cos(angles), np.sin(angles)])
-    values = dual.T @ activate(rows @ units, network.activation, network.negative_slope)
+    T = rows @ units
+    values = dual.T @ np.maximum(T, network.slope * T)
     values = np.linalg.norm(values, np.inf if network.output_penalty == "l1" else 2, axis=0)
     split = len(network.W1)
     biases = units[split] if split < 2 else np.zeros(len(angles))

@@ -223,7 +223,7 @@ def check_network(solution, X, y, logistic=False):
     Z = network.predict(X)
     assert np.allclose(Z, solution.Z[:, 0], atol=1e-9)
     loss = np.logaddexp(0.0, -y * Z).sum() if logistic else 0.5 * ((Z - y) ** 2).sum()
-    decay = network.weight_decay(program.architecture.hidden_bias)
+    decay = network.weight_decay()
     objective = solution.certificate.objective
     assert abs(loss + program.alpha * decay - objective) <= 1e-8 * objective
 

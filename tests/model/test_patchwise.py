@@ -82,7 +82,7 @@ def test_against_the_formula(loss, activation, hidden_bias):
     network = recover(solution)
     assert network.W2.shape == (K, network.n_neurons, c)
     assert np.allclose(network.predict(X), solution.Z, atol=1e-10)
-    value = loss.value(Y, network.predict(X)) + 0.3 * network.weight_decay(hidden_bias)
+    value = loss.value(Y, network.predict(X)) + 0.3 * network.weight_decay()
     assert np.isclose(value, solution.certificate.objective, rtol=1e-10)
 
 

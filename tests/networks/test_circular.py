@@ -207,8 +207,8 @@ def test_no_neurons_leave_the_output_bias():
     ("change", "message"),
     [
         ({"U": np.ones((4, 4))}, r"U must have shape \(5, 4\)"),
-        ({"U": np.eye(5)[:, :4] * 1.001}, "U must have columns of length at most 1"),
-        ({"U": np.full((5, 4), np.nan)}, "U must have columns of length at most 1"),
+        ({"U": np.eye(5)[:, :4] * 1.001}, "U must have columns of norm at most 1"),
+        ({"U": np.full((5, 4), np.nan)}, "U must have columns of norm at most 1"),
         ({"W1": np.ones(5)}, "W1 must have shape"),
         ({"W2": np.ones((3, 1))}, r"W2 must have shape \(4, 1\)"),
         ({"b2": np.ones(2)}, r"b2 must have shape \(1,\)"),

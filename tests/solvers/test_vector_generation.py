@@ -100,7 +100,7 @@ def test_patches():
     assert solution.converged
     network = recover(solution)
     assert np.allclose(network.predict(X), solution.Z, atol=1e-9)
-    value = 0.5 * np.sum((network.predict(X) - Y) ** 2) + 0.3 * network.weight_decay("none")
+    value = 0.5 * np.sum((network.predict(X) - Y) ** 2) + 0.3 * network.weight_decay()
     assert np.isclose(value, solution.certificate.objective, rtol=1e-9)
     rows = np.stack([X[:, k : k + 2] for k in range(3)], axis=1)
     assert best_of_restarts(NetworkProblem(rows, Y, 0.3, 10), 2, 0)[0] >= value * (1 - 1e-6)
