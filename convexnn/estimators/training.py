@@ -166,7 +166,7 @@ class Training:
         model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max
         model.arrangements_ = samples.patterns_of_all(program.design.arrangements)
         model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
-        model.status_, model.tol_ = status, tol
+        model.status_, model.tol_ = str(status), tol
         model.dual_ = np.zeros((len(self.kept), solution.dual.shape[1]))
         model.dual_[self.kept] = samples.dual_of_all(solution.dual, self.weights)
 
