@@ -19,11 +19,15 @@ from convexnn.pricing.alpha_max import alpha_max_over_all, kappa_at_zero
 from convexnn.pricing.zero_dual import dual_at_zero
 from convexnn.solvers import solve_generation, solve_given, solve_reference
 from convexnn.solvers.vector_generation import solve_vector_generation
-from convexnn.special import minimum_norm_interpolation
-from convexnn.special.adversarial import robust_margin_bound, solve_adversarial
-from convexnn.special.kernel import solve_gated_ridge
-from convexnn.special.polynomial import polynomial_kappa, solve_polynomial
-from convexnn.special.spline import solve_spline
+from convexnn.special import (
+    minimum_norm_interpolation,
+    robust_margin_bound,
+    solve_adversarial,
+    solve_gated_ridge,
+    solve_polynomial,
+    solve_spline,
+)
+from convexnn.special.polynomial import polynomial_kappa
 
 from .formulation_cases import LABELS
 from .formulation_references import adversarial, loss_value, polynomial, ridge, threshold_samples
@@ -175,13 +179,13 @@ def _interpolation(case, X, Y, weight):
         return Outcome(*_proved(result.certificate), norm), result
 
     known = solve("all", "cvxpy", REFERENCE_TOL)[1]
-    alpha = PENALTY_PART / np.abs(known.V).max()
+    alpha = PENALTY_PART / np.abs(known.dual).max()
     return Posed(
         1.0,
         lambda: solve("all", "cvxpy", REFERENCE_TOL)[0],
         lambda: solve("all", "auto", TOL, time_limit=SECONDS)[0],
         (lambda: solve("adaptive", "auto", TOL, time_limit=SECONDS)[0]) if case.generated else None,
-        _oracle_options(case, X, Y, weight, known.program) | {"loss": "absolute_error", "alpha": alpha},
+        _oracle_options(case, X, Y, weight, known.solution.program) | {"loss": "absolute_error", "alpha": alpha},
         1.0 / alpha,
     )
 
@@ -204,8 +208,8 @@ def _ridge(case, X, Y, weight):
 
     def solve():
         solution = solve_gated_ridge(program)
-        fit = recover(solution).predict(X).reshape(Y.shape)
-        network = loss_value(case.loss, Y, fit, weight, DELTA, QUANTILE) + 0.5 * np.sum(solution.W**2)
+        fit = solution.network.predict(X).reshape(Y.shape)
+        network = loss_value(case.loss, Y, fit, weight, DELTA, QUANTILE) + 0.5 * np.sum(solution.solution.W**2)
         return Outcome(*_proved(solution.certificate), network)
 
     patterns = program.design.arrangements.patterns()
@@ -239,7 +243,7 @@ def _adversarial(case, X, Y, weight):
 
     def solve():
         solution = solve_adversarial(program, RADIUS, case.loss, tol=TOL)
-        network = recover(solution)
+        network = solution.network
         margins = robust_margin_bound(network, X, Y, RADIUS)[:, None]
         value = loss_value(case.loss, np.ones_like(margins), margins, None, DELTA, QUANTILE)
         return Outcome(*_proved(solution.certificate), value + program.alpha * network.weight_decay())

@@ -14,7 +14,6 @@ import numpy as np
 from convexnn import Architecture, ConvexReLURegressor
 from convexnn.geometry import Arrangements
 from convexnn.model import build_program
-from convexnn.networks import recover
 from convexnn.special.kernel import gated_kernel, solve_gated_ridge
 
 DIMENSION, SIZES, GATES = 10, (25, 50, 100, 200), (10, 100, 1000, 10000)
@@ -66,7 +65,7 @@ def network(n, alpha):
 
 def gated_ridge(n, alpha):
     program = build_program(X[:n], y[:n], 1000 * alpha, 1000, architecture=Architecture("gated_relu"), random_state=0)
-    return recover(solve_gated_ridge(program)).predict(X_new)
+    return solve_gated_ridge(program).network.predict(X_new)
 
 
 def tangent_ridge(n, alpha):

@@ -31,7 +31,7 @@ from ..pricing.alpha_max import alpha_max_over_all, kappa_at_zero
 from ..solvers import WARM_STARTED, get_solver, solve_generation
 from ..solvers.uncertified import solve_uncertified
 from ..solvers.vector_generation import solve_vector_generation
-from ..special.one_feature import is_spline, solve_one_feature
+from ..special.spline import is_spline, solve_one_feature
 from ..utils.deadline import affords, remaining, within
 from ..utils.quiet import ignoring, warn
 from ..utils.validation import check_array, check_choice, check_count, check_size, check_sizes, shown

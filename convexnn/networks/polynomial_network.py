@@ -30,7 +30,7 @@ class PolynomialNetwork(BaseNetwork):
     Examples
     --------
     >>> import numpy as np
-    >>> from convexnn.special.polynomial import PolynomialNetwork
+    >>> from convexnn.networks.polynomial_network import PolynomialNetwork
     >>> net = PolynomialNetwork(np.array([[1.0], [0.0]]), np.array([[2.0]]), np.zeros(1), (1.0, 0.0, 0.0))
     >>> net.predict([[3.0, 5.0]]), net.penalty()
     (array([18.]), 2.0)

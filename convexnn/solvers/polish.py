@@ -7,6 +7,8 @@ small ones are dropped and the split ones added, as long as the objective stays 
 
 import numpy as np
 
+from ..networks.minimal import prune
+
 __all__ = ["polish"]
 
 # Relative growth of the objective that polishing may cost in each of its two steps.
@@ -23,18 +25,8 @@ def polish(program, W, beta):
     blocks = np.flatnonzero(W.any(axis=(1, 2)))
     W = W.copy()
     W[blocks] = program.cones.project(W[blocks], blocks)
-    return _merge(program, _prune(program, W, beta), beta)
-
-
-def _prune(program, W, beta):
-    """Drop the blocks below the largest threshold that leaves the objective as it is."""
-    norms = program.penalty.block_norms(W)
-    limit = (1 + SLACK) * program.objective(W, beta)
-    for threshold in norms.max(initial=0.0) * 10.0 ** -np.arange(1, 13):
-        kept = W * (norms > threshold)[:, None, :]
-        if program.objective(kept, beta) <= limit:
-            return kept
-    return W
+    kept = prune(program.penalty.block_norms(W), lambda kept: program.objective(W * kept[:, None, :], beta), SLACK)
+    return _merge(program, W * kept[:, None, :], beta)
 
 
 def _merge(program, W, beta):

@@ -8,47 +8,30 @@ the certificate is computed from a dual feasible point made of the polished fit 
 constraint on Z, whichever proves more. The solver's own opinion of its accuracy is not used.
 """
 
-import logging
 import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from ..model.architecture import BIAS_UNIT
 from ..model.cones import make_cones
 from ..model.program import Program, Solution
-from ..model.summary import summary
+from ..model.summary import Status
 from ..pricing.proof import certified
-from ..utils.deadline import (
-    TimeIsUp,
-    affords,
-    aside,
-    breakable,
-    check,
-    end_now,
-    interrupted,
-    plain_interrupts,
-    remaining,
-    within,
-)
-from ..utils.progress import Progress
-from ..utils.quiet import solve_quietly, warn
+from ..utils.deadline import TimeIsUp, affords, aside, check, is_up, remaining
+from ..utils.quiet import solve_quietly
 from ..utils.validation import check_count, check_positive
+from .monitor import run_watched
 from .polish import polish
 
-__all__ = ["ReferenceProgram", "build_reference_program", "solve_reference"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["ReferenceProgram", "build_reference_program", "solve_cvxpy", "solve_reference"]
 
 # Names that each solver gives to its accuracy, iteration limit and time limit in seconds.
 OPTION_NAMES = {
     "CLARABEL": (("tol_gap_rel", "tol_feas"), "max_iter", "time_limit"),
     "SCS": (("eps_abs", "eps_rel"), "max_iters", "time_limit_secs"),
 }
-
-
 # Exponential cones may make a solver fail at the accuracy it is asked for: it is asked again, for shorter steps, then
 # for less accuracy.
 SHORTER_STEPS, LOOSER = {"CLARABEL": {"max_step_fraction": 0.9}}, (1e2, 1e4)
@@ -203,43 +186,54 @@ def solve_reference(
     (0.065711, 'global')
     """
     program.require_patterns()
-    options, progress = _solver_options(solver, tol, max_iter, time_limit), Progress(verbose)
+    _check_options(solver, max_iter, time_limit)
     _check_size(program)
-    start = time.perf_counter()
-    W, beta, certificate, dual, status, n_iter = within(time_limit, _run, program, solver, options, verbose == 2)
-    seconds = time.perf_counter() - start
-    converged = certificate.gap <= tol
-    status = "solved" if converged else status
-    record = {"time": seconds, "n_blocks": int(np.count_nonzero(W.any(axis=1)))}
-    record |= {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap", "scope")}
-    progress.update(record)
-    facts = {"alpha": program.alpha, "time": seconds, "n_neurons": record["n_blocks"]}
-    progress.close(summary(certificate, tol, status, **facts))
-    if not converged:
-        warn(
-            f"{solver} ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}; "
-            "the best feasible network found is kept",
-            ConvergenceWarning,
-        )
-    logger.info("%s: %s after %d iterations and %.2f s; %s", solver, status, n_iter, seconds, certificate)
-    Z = program.predict(W, beta)
-    return Solution(program, W, beta, Z, certificate, n_iter, converged, status, [record], dual)
+    accuracy, n_iter = min(1e-10, 1e-2 * check_positive("tol", tol)), 0
+
+    def iterate(monitor):
+        nonlocal n_iter
+        certificate, V = certified(program, *program.zero())
+        monitor.bound(certificate.lower_bound, V)
+        if certificate.gap > 1e-12:
+            n_iter = _solve(program, monitor, solver, accuracy, max_iter, verbose == 2)
+        monitor.record(np.count_nonzero(monitor.W.any(axis=1)))
+
+    limits = {"tol": tol, "max_iter": None, "time_limit": time_limit, "callback": None, "verbose": verbose}
+    # a bound of scope "global" is charged for rounding by `certified`
+    return run_watched(
+        iterate, program, **limits, scope=program.scope, finish=lambda found: replace(found, n_iter=n_iter)
+    )
 
 
-def _run(program, solver, options, verbose):
-    """Return W, beta, their certificate and its dual vector, the status, and the number of iterations."""
-    W, beta = program.zero()
-    (certificate, dual), status, n_iter = certified(program, W, beta), "the zero network is optimal", 0
-    if certificate.gap <= 1e-12:
-        return W, beta, certificate, dual, status, n_iter
-    try:
-        with breakable(), plain_interrupts():
-            return _solve(program, solver, options, verbose, (W, beta, certificate, dual))
-    except TimeIsUp:
-        return W, beta, certificate, dual, "interrupted" if interrupted() else "user_limit", n_iter
-    except KeyboardInterrupt:  # the solver gives no point before it ends
-        end_now()
-        return W, beta, certificate, dual, "interrupted", n_iter
+def solve_cvxpy(problem, solver="CLARABEL", accuracy=1e-10, *, max_iter=None, verbose=False):
+    """Solve a problem of cvxpy in most of the time that is left; return the Status of what is not solved then.
+
+    Its variables may have no values where a limit stopped the solver. Raise RuntimeError where it fails, even when it
+    is asked again, and TimeIsUp, in a `breakable` block, where the time is up before it ends.
+    """
+    import cvxpy as cp
+
+    options, limit = {}, np.inf
+    if solver in OPTION_NAMES:
+        tolerances, iterations, seconds = OPTION_NAMES[solver]
+        options = dict.fromkeys(tolerances, accuracy) | ({} if max_iter is None else {iterations: max_iter})
+        options |= {"tol_gap_abs": 1e-4 * accuracy} if solver == "CLARABEL" else {}
+        if np.isfinite(remaining()):
+            aside(problem.get_problem_data, solver)  # which is kept, and takes its part of the time
+            options[seconds] = limit = max(SOLVER_PART * remaining(), 1e-6)
+    attempts, start = _attempts(solver, options), time.perf_counter()
+    for attempt in attempts:
+        try:
+            aside(solve_quietly, problem, solver=solver, verbose=verbose, **attempt)
+            break
+        except cp.SolverError as error:
+            if attempt is attempts[-1]:
+                raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
+    if problem.status == cp.USER_LIMIT:
+        return Status.TIME_LIMIT if time.perf_counter() - start >= limit else Status.MAX_ITER
+    if any(variable.value is None for variable in problem.variables()):
+        raise RuntimeError(f"{solver} failed on the convex program: status {problem.status!r}; {ADVICE}")
+    return Status.NO_PROGRESS
 
 
 def _n_nonzeros(program):
@@ -257,25 +251,8 @@ def _check_size(program):
         )
 
 
-def _solve_by_cvxpy(problem, solver, options, verbose):
-    """Solve the problem by the first of `_attempts` that does not fail; raise RuntimeError where all fail."""
-    import cvxpy as cp
-
-    attempts = _attempts(solver, options)
-    for attempt in attempts:
-        try:
-            aside(solve_quietly, problem, solver=solver, verbose=verbose, **attempt)
-            break
-        except cp.SolverError as error:
-            if attempt is attempts[-1]:
-                raise RuntimeError(f"{solver} failed on the convex program ({error}); {ADVICE}") from error
-
-
-def _solver_options(solver, tol, max_iter, time_limit):
-    """Return the tolerance and the limits as options of a solver, none if it is not in `OPTION_NAMES`.
-
-    Raise ValueError where it is not installed, or where limits are given that it does not take.
-    """
+def _check_options(solver, max_iter, time_limit):
+    """Raise ValueError where a solver is not installed, or does not take the limits that are given."""
     import cvxpy as cp
 
     installed = cp.installed_solvers()
@@ -283,29 +260,18 @@ def _solver_options(solver, tol, max_iter, time_limit):
         raise ValueError(
             f"solver must be one of the installed solvers of cvxpy, {', '.join(installed)}; got {solver!r}"
         )
-    accuracy = min(1e-10, 1e-2 * check_positive("tol", tol))
-    limits = {"max_iter": max_iter, "time_limit": time_limit}
-    if solver not in OPTION_NAMES:
-        for name, value in limits.items():
-            if value is not None:
-                raise ValueError(f"{name} must be None for solver {solver!r}: only {', '.join(OPTION_NAMES)} take it")
-        return {}
-    tolerances, iterations, seconds = OPTION_NAMES[solver]
-    options = dict.fromkeys(tolerances, accuracy) | ({"tol_gap_abs": 1e-4 * accuracy} if solver == "CLARABEL" else {})
-    if max_iter is not None:
-        options[iterations] = check_count("max_iter", max_iter)
-    if time_limit is not None:
-        options[seconds] = check_positive("time_limit", time_limit)
-    return options
+    for name, value, check_limit in (("max_iter", max_iter, check_count), ("time_limit", time_limit, check_positive)):
+        if value is not None and solver not in OPTION_NAMES:
+            raise ValueError(f"{name} must be None for solver {solver!r}: only {', '.join(OPTION_NAMES)} take it")
+        if value is not None:
+            check_limit(name, value)
 
 
-def _solve(program, solver, options, verbose, best):
-    """Solve for what the best free fit leaves of y, in units of the data; `best` is the zero network, certified."""
-    import cvxpy as cp
-
-    unit_y, centred, offset, free_map = 1.0, program, np.zeros_like(best[1]), np.eye(len(best[1]))
+def _solve(program, monitor, solver, accuracy, max_iter, verbose):
+    """Solve for what the best free fit leaves of y, in units of the data; return the solver's number of iterations."""
+    unit_y, centred, offset, free_map = 1.0, program, np.zeros_like(monitor.beta), np.eye(len(monitor.beta))
     if program.loss.translation_invariant:
-        centred, offset, free_map = program.centred(best[1]), best[1], program.free_basis[1]
+        centred, offset, free_map = program.centred(monitor.beta), monitor.beta, program.free_basis[1]
     if program.loss.degree is not None:
         unit_y = np.sqrt(np.mean(centred.Y**2)) or 1.0
     centred, unit_weight = centred.in_weights()
@@ -313,19 +279,17 @@ def _solve(program, solver, options, verbose, best):
     centred = _with_bias_in_units(centred, unit_b)
     unit_x = np.sqrt(np.mean(np.sum(centred.design.X**2, axis=1))) or 1.0
     check()
-    reference = build_reference_program(centred.rescaled(unit_x, unit_y))
-    if solver in OPTION_NAMES and np.isfinite(remaining()):
-        aside(reference.problem.get_problem_data, solver)  # which is kept, and takes its part of the time
-        options = options | {OPTION_NAMES[solver][2]: SOLVER_PART * remaining()}
-    _solve_by_cvxpy(reference.problem, solver, options, verbose)
-    status, stats = reference.problem.status, reference.problem.solver_stats
-    n_iter = max(1, int(getattr(stats, "num_iters", None) or 1))
-    values = {name: variable.value for name, variable in reference.variables.items()}
-    if any(value is None for value in values.values()):
-        if status != cp.USER_LIMIT:
-            raise RuntimeError(f"{solver} failed on the convex program: status {status!r}; {ADVICE}")
-        return *best, status, n_iter
+    try:
+        reference = build_reference_program(centred.rescaled(unit_x, unit_y))
+    except TimeIsUp:
+        monitor.status = None if is_up() else Status.TIME_LIMIT  # it is too short to write the program out
+        raise
+    monitor.status = solve_cvxpy(reference.problem, solver, accuracy, max_iter=max_iter, verbose=verbose)
+    n_iter = max(1, int(getattr(reference.problem.solver_stats, "num_iters", None) or 1))
+    if reference.variables["Z"].value is None:
+        return n_iter
     n_outputs, n_columns = program.Y.shape[1], program.block_shape[2]
+    values = {name: variable.value for name, variable in reference.variables.items()}
     rows = np.concatenate([values[name] for name in values if name[0] in "UV"])
     W = rows.reshape(n_columns, -1, rows.shape[1]).transpose(1, 2, 0) * (unit_y / unit_x)
     W[:, -1] *= unit_b
@@ -336,11 +300,10 @@ def _solve(program, solver, options, verbose, best):
     unit_v = unit_weight * (1.0 if program.loss.degree is None else unit_y ** (program.loss.degree - 1))
     V = reference.constraints["fit"].dual_value.reshape(-1, n_outputs) * unit_v
     certificate, dual = certified(program, W, beta, V)
-    if certificate.objective > best[2].objective:
-        if best[2].lower_bound > certificate.lower_bound:
-            certificate, dual = best[2:]
-        W, beta, certificate = best[0], best[1], certificate.of(best[2].objective)
-    return W, beta, certificate, dual, status, n_iter
+    blocks = np.flatnonzero(W.any(axis=(1, 2)))
+    monitor.offer(W[blocks], blocks, beta)
+    monitor.bound(certificate.lower_bound, dual)
+    return n_iter
 
 
 def _with_bias_in_units(program, unit):

@@ -10,6 +10,9 @@ network recovered, and the optimum an upper bound of that of robust training, wh
 bound of it: certificates are of this program, over the given patterns. A perturbation leaves the constant column of
 penalised hidden biases alone: |.|_1 then goes over the other coordinates.
 
+How much of its margins any network keeps is known from above by an ascent, `robust_loss`, and from below by
+`robust_margin_bound`, in which a neuron that may change its pattern is replaced by a line below its term.
+
 The dual has 0 <= q_k <= 1, H_k with |H_k|_inf <= radius q_k, and mu_b >= 0 for each block: with S_r(t) the soft
 threshold at r of the perturbed coordinates,
 
@@ -19,78 +22,34 @@ threshold at r of the perturbed coordinates,
 References
 ----------
 Y. Bai, T. Gautam and S. Sojoudi (2022), Efficient global optimization of two-layer ReLU networks: quadratic-time
-algorithms and adversarial training, SIAM Journal on Mathematics of Data Science 5(2).
+algorithms and adversarial training, SIAM Journal on Mathematics of Data Science 5(2). H. Zhang, T.-W. Weng, P.-Y. Chen,
+C.-J. Hsieh and L. Daniel (2018), Efficient neural network robustness certification with general activation functions,
+NeurIPS (the bound of margins).
 """
 
-from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import linprog, minimize_scalar
 from scipy.special import xlogy
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 
 from ..model.certificate import Certificate, uncontradicted
-from ..model.program import Program
-from ..utils.quiet import solve_quietly, warn
-from ..utils.validation import check_choice, check_positive
-from .robustness import MARGIN_LOSSES, check_radius, margin_loss, robust_loss, robust_margin_bound
+from ..model.program import Program, Solution
+from ..networks.minimal import prune
+from ..networks.network import Network
+from ..networks.recovery import recover
+from ..solvers.reference import solve_cvxpy
+from ..utils.validation import check_array, check_choice, check_count, check_numeric, check_positive
+from .results import SpecialResult, conclude
 
-__all__ = ["AdversarialSolution", "robust_loss", "robust_margin_bound", "solve_adversarial"]
+__all__ = ["robust_loss", "robust_margin_bound", "solve_adversarial"]
 
-# Relative growth of the objective that dropping small blocks may cost.
-SLACK = 1e-10
-
-
-@dataclass(frozen=True, eq=False)
-class AdversarialSolution:
-    """A feasible point of the adversarial program; `recover` makes its network.
-
-    Parameters
-    ----------
-    program : Program
-        The program, whose own loss is not used.
-    radius : float
-        The radius of the perturbations in the l_inf norm, in units of X.
-    W : ndarray of shape (n_blocks, n_hidden_features, 1)
-        Blocks, each in its cone.
-    beta : ndarray of shape (n_free, 1)
-        Coefficients of the free columns.
-    Z : ndarray of shape (n_samples, 1)
-        Predictions.
-    margins : ndarray of shape (n_samples,)
-        The least margins m_k within the radius.
-    certificate : Certificate
-        The objective and a lower bound of the optimum of this program, scope "sampled".
-    converged : bool
-        Whether the relative gap is at most the tolerance asked for.
-    status : str
-        What the solver said.
-
-    Examples
-    --------
-    >>> from convexnn.model import build_program
-    >>> from convexnn.networks import recover
-    >>> from convexnn.special.adversarial import solve_adversarial
-    >>> program = build_program([[-1.0], [1.0], [2.0]], [1.0, -1.0, -1.0], 0.01, "all")
-    >>> solution = solve_adversarial(program, 0.1)
-    >>> round(float(solution.margins.min()), 3), recover(solution).activation
-    (1.0, 'relu')
-    """
-
-    program: Program
-    radius: float
-    W: np.ndarray
-    beta: np.ndarray
-    Z: np.ndarray
-    margins: np.ndarray
-    certificate: Certificate
-    converged: bool
-    status: str
+MARGIN_LOSSES = ("hinge", "log_loss")
 
 
-def solve_adversarial(
-    program: Program, radius: float, loss: str = "hinge", *, tol: float = 1e-6
-) -> AdversarialSolution:
+def solve_adversarial(program: Program, radius: float, loss: str = "hinge", *, tol: float = 1e-6) -> SpecialResult:
     """Train a ReLU network against perturbations of the inputs, through cvxpy and CLARABEL.
 
     Parameters
@@ -107,8 +66,9 @@ def solve_adversarial(
 
     Returns
     -------
-    AdversarialSolution
-        A point that is feasible up to rounding.
+    SpecialResult
+        The network, whose least margins within the radius are its `robust_margin_bound`; a certificate of the program,
+        scope "sampled"; and its `solution`, feasible up to rounding.
 
     Raises
     ------
@@ -132,22 +92,132 @@ def solve_adversarial(
     True
     """
     check_choice("loss", loss, MARGIN_LOSSES)
-    radius, tol = check_radius(radius), check_positive("tol", tol)
+    radius, tol = _check_radius(radius), check_positive("tol", tol)
     _check_program(program)
     W, beta, duals, status = _solve(program, radius, loss)
-    W = _pruned(program, radius, loss, _in_cones(program, radius, W), beta)
-    Z = program.predict(W, beta)
-    bound = _lower_bound(program, radius, loss, *duals)
-    objective = _objective(program, radius, loss, W, beta)
+    W = _in_cones(program, radius, W)
+    norms = np.linalg.norm(W, axis=1, keepdims=True)
+    kept = prune(norms, lambda kept: _objective(program, radius, loss, np.where(kept, W, 0.0), beta), spare=False)
+    W = np.where(kept, W, 0.0)
+    objective, bound = _objective(program, radius, loss, W, beta), _lower_bound(program, radius, loss, *duals)
     certificate = Certificate(objective, uncontradicted(objective, bound), "sampled")
-    converged = certificate.gap <= tol
-    if not converged:
-        warn(
-            f"CLARABEL ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above {tol=:.2e}",
-            ConvergenceWarning,
-        )
-    margins = _margins(program, radius, W, beta)
-    return AdversarialSolution(program, radius, W, beta, Z, margins, certificate, converged, status)
+    solution = Solution(program, W, beta, program.predict(W, beta), certificate, 1, certificate.gap <= tol, status)
+    return conclude(recover(solution), certificate, tol, status, solution=solution)
+
+
+def robust_loss(
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    radius: float,
+    loss: str = "hinge",
+    *,
+    n_steps: int = 40,
+    n_restarts: int = 4,
+    random_state: int | np.random.RandomState | None = None,
+) -> float:
+    """Estimate the largest loss within a radius from below, by projected gradient ascent.
+
+    Every input found is within the radius, so the true robust loss is at least what is returned.
+
+    Parameters
+    ----------
+    network : Network
+        A network of activation "relu" and one output.
+    X : array-like of shape (n_samples, n_features)
+        Inputs.
+    y : array-like of shape (n_samples,) or (n_samples, 1)
+        Labels -1 and 1.
+    radius : float
+        The radius of the perturbations in the l_inf norm, in units of X, at least 0.
+    loss : {"hinge", "log_loss"}, default="hinge"
+        The loss of the margins.
+    n_steps : int, default=40
+        Steps of an ascent, along the signs of the gradient.
+    n_restarts : int, default=4
+        Ascents from random points, besides the one from X.
+    random_state : int, RandomState instance or None, default=None
+        Source of the random points.
+
+    Returns
+    -------
+    float
+        The sum of losses at the worst inputs found.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import Network
+    >>> from convexnn.special.adversarial import robust_loss
+    >>> net = Network(np.array([[1.0]]), np.zeros(1), np.array([[1.0]]), np.zeros(1))
+    >>> round(robust_loss(net, [[1.0]], [1.0], 0.25, random_state=0), 9)  # 1 - f(x) at x = 0.75
+    0.25
+    """
+    X, y, radius = _check_data(network, X, y, radius)
+    check_choice("loss", loss, MARGIN_LOSSES)
+    n_steps, n_restarts = check_count("n_steps", n_steps), check_count("n_restarts", n_restarts, least=0)
+    rng = check_random_state(random_state)
+    worst = y * network.predict(X)
+    for restart in range(n_restarts + 1):
+        point = X + (rng.uniform(-radius, radius, X.shape) if restart else 0.0)
+        for step in range(n_steps):
+            active = (point @ network.W1 + network.b1 > 0) * network.W2[:, 0]
+            gradient = active @ network.W1.T + (0.0 if network.skip is None else network.skip[:, 0])
+            # full steps reach the corners, where a linear margin is least; shorter ones settle between
+            length = 2.0 * radius * (1.0 - step / n_steps)
+            point = np.clip(point - length * y[:, None] * np.sign(gradient), X - radius, X + radius)
+            worst = np.minimum(worst, y * network.predict(point))
+    return float(_margin_loss(loss, worst).sum())
+
+
+def robust_margin_bound(network: Network, X: ArrayLike, y: ArrayLike, radius: float) -> np.ndarray:
+    """Bound the margins y_k f(x) from below over |x - x_k|_inf <= radius.
+
+    Each neuron is replaced by a line that is below its part in the margin: a neuron that does not change its pattern is
+    one itself, so the bound is exact where none does, as at solutions of `solve_adversarial`.
+
+    Parameters
+    ----------
+    network : Network
+        A network of activation "relu" and one output.
+    X : array-like of shape (n_samples, n_features)
+        Inputs.
+    y : array-like of shape (n_samples,) or (n_samples, 1)
+        Labels -1 and 1.
+    radius : float
+        The radius of the perturbations in the l_inf norm, in units of X, at least 0.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Lower bounds of the least margins.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convexnn import Network
+    >>> from convexnn.special.adversarial import robust_margin_bound
+    >>> net = Network(np.array([[1.0]]), np.zeros(1), np.array([[1.0]]), np.zeros(1))
+    >>> robust_margin_bound(net, [[1.0]], [1.0], 0.25)
+    array([0.75])
+    """
+    X, y, radius = _check_data(network, X, y, radius)
+    T = X @ network.W1 + network.b1
+    reach = radius * np.abs(network.W1).sum(axis=0)
+    low, high = T - reach, T + reach
+    effect = y[:, None] * network.W2[:, 0]
+    across = (low < 0) & (high > 0)
+    width = np.where(across, high - low, 1.0)
+    # above: the chord from (low, 0) to (high, high); below: t or 0, whichever is closer
+    above = np.where(across, high / width, low >= 0)
+    slope = np.where(effect < 0, above, T > 0)
+    offset = np.where(across & (effect < 0), -above * low, 0.0)
+    gradient = (effect * slope) @ network.W1.T
+    constant = np.sum(effect * (slope * T + offset), axis=1) + y * network.b2[0]
+    if network.skip is not None:
+        gradient = gradient + y[:, None] * network.skip[:, 0]
+        constant = constant + y * (X @ network.skip[:, 0])
+    return constant - radius * np.abs(gradient).sum(axis=1)
 
 
 def _check_program(program):
@@ -180,7 +250,7 @@ def _margins(program, radius, W, beta):
 
 def _objective(program, radius, loss, W, beta):
     return float(
-        margin_loss(loss, _margins(program, radius, W, beta)).sum() + program.alpha * np.linalg.norm(W, axis=1).sum()
+        _margin_loss(loss, _margins(program, radius, W, beta)).sum() + program.alpha * np.linalg.norm(W, axis=1).sum()
     )
 
 
@@ -209,12 +279,10 @@ def _solve(program, radius, loss):
     norms = sum(cp.sum(cp.norm(block, 2, axis=1)) for block in blocks)
     extra = [beta == 0] if program.free.shape[1] == 0 else []
     problem = cp.Problem(cp.Minimize(cp.sum(losses) + program.alpha * norms), [fit, gradient, *cones, *bounds, *extra])
-    solve_quietly(problem, solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10)
-    if z.value is None:
-        raise RuntimeError(f"CLARABEL failed on the adversarial program: status {problem.status!r}")
+    status = solve_cvxpy(problem)
     W = np.concatenate([block.value for block in blocks])[:, :, None]
     duals = fit.dual_value, gradient.dual_value, np.hstack([cone.dual_value for cone in cones]).T
-    return W, beta.value[: program.free.shape[1], None], duals, problem.status
+    return W, beta.value[: program.free.shape[1], None], duals, status
 
 
 def _in_cones(program, radius, W):
@@ -254,17 +322,6 @@ def _inside(A, radius, moved):
     return w, float(np.min(A @ w) - radius * np.abs(w[moved]).sum())
 
 
-def _pruned(program, radius, loss, W, beta):
-    """Drop the small blocks that the objective does not need."""
-    norms = np.linalg.norm(W, axis=1, keepdims=True)
-    limit = (1 + SLACK) * _objective(program, radius, loss, W, beta)
-    for threshold in norms.max() * 10.0 ** -np.arange(13):
-        kept = np.where(norms > threshold, W, 0.0)
-        if _objective(program, radius, loss, kept, beta) <= limit:
-            return kept
-    return W
-
-
 def _lower_bound(program, radius, loss, v, H, mu):
     """Return the dual value of the solver's dual variables, made feasible and scaled to the best multiple."""
     design, y, moved = program.design, program.Y[:, 0], _moved(program)
@@ -298,3 +355,26 @@ def _lower_bound(program, radius, loss, v, H, mu):
 
     inner = minimize_scalar(lambda t: -dual(t), bounds=(0.0, limit), method="bounded", options={"xatol": 1e-12 * limit})
     return max(dual(limit), dual(inner.x))
+
+
+def _margin_loss(loss, margins):
+    """Return the loss of each margin m = y f(x): (1 - m)_+ for "hinge", log(1 + exp(-m)) for "log_loss"."""
+    return np.maximum(1.0 - margins, 0.0) if loss == "hinge" else np.logaddexp(0.0, -margins)
+
+
+def _check_radius(radius):
+    """Return a radius as a float; raise TypeError or ValueError where it is not a number of at least 0."""
+    zero = isinstance(radius, Real) and not isinstance(radius, (bool, np.bool_)) and radius == 0
+    return 0.0 if zero else check_positive("radius", radius)
+
+
+def _check_data(network, X, y, radius):
+    if network.activation != "relu" or network.W2.shape[1] != 1:
+        raise ValueError(
+            f'network must have activation "relu" and one output; got {network.activation!r}, {network.W2.shape[1]}'
+        )
+    check_numeric("y", y)
+    X, y = check_array(X, input_name="X"), np.ravel(y)
+    if len(y) != len(X) or not np.isin(y, (-1.0, 1.0)).all():
+        raise ValueError(f"y must have labels -1 and 1, one for each of the {len(X)} rows of X")
+    return X, y.astype(np.float64), _check_radius(radius)

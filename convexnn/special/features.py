@@ -33,16 +33,15 @@ from ..geometry.arrangements import Arrangements
 from ..losses.piecewise import LOSSES, Loss, make_loss
 from ..model.architecture import Architecture
 from ..model.building import build_program
-from ..model.certificate import Certificate
 from ..model.simplify import Simplified
 from ..model.summary import Status
-from ..networks.network import Network
 from ..networks.recovery import recover
 from ..solvers.monitor import run_watched
 from ..utils.validation import check_array, check_choice, check_count, check_flag, check_verbose
 from .feature_points import InteriorPoints, dual_norm
+from .results import SpecialResult
 
-__all__ = ["FeatureSparseResult", "feature_sparse_network"]
+__all__ = ["feature_sparse_network"]
 
 # The first stage has this part of the largest alpha, each after it this part of that before; the gap that ends a stage.
 STAGE_PART, STAGE_GAP = 0.1, 0.1
@@ -50,63 +49,14 @@ STAGE_PART, STAGE_GAP = 0.1, 0.1
 PATIENCE = 25
 
 
-@dataclass(frozen=True, eq=False)
-class FeatureSparseResult:
-    """A gated network of few features, and what is proved about it.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FeatureSparseResult(SpecialResult):
+    """The result of `feature_sparse_network`, and what is known of each feature."""
 
-    Parameters
-    ----------
-    network : Network
-        The network; rows of `W1` of features that are not selected are zero. Its own weight decay is not the penalty.
-    certificate : Certificate
-        The objective L(Z) + alpha sum_k |U_k| and a lower bound of it over the given gates (scope "sampled").
-    selected : ndarray of bool, shape (n_features,)
-        Which features have an effect.
-    feature_norms : ndarray of shape (n_features,)
-        Norm of all coefficients of each feature, over gates and outputs.
-    bias_norm : float
-        The same for the hidden biases, 0 without.
-    alpha : float
-        Strength of the penalty.
-    alpha_max : float
-        The least alpha at which nothing is selected (for losses with kinks, an upper bound of it).
-    history : list of dict
-        One record an iteration: time (s), objective, lower_bound, gap, scope, n_blocks (gates in use) and n_working
-        (groups selected).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.special import feature_sparse_network
-    >>> X = np.random.default_rng(0).standard_normal((50, 3))
-    >>> result = feature_sparse_network(X, np.abs(X[:, 1]), 20.0, random_state=0)
-    >>> int(result.feature_norms.argmax()), bool(result.alpha < result.alpha_max)
-    (1, True)
-    """
-
-    network: Network
-    certificate: Certificate
     selected: np.ndarray
     feature_norms: np.ndarray
     bias_norm: float
-    alpha: float
     alpha_max: float
-    history: list
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Predict the outputs of inputs.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), or (n_samples, n_outputs) for several outputs
-            Predictions, those of the network.
-        """
-        return self.network.predict(X)
 
 
 def feature_sparse_network(
@@ -164,8 +114,13 @@ def feature_sparse_network(
 
     Returns
     -------
-    FeatureSparseResult
-        The network, its features and its certificate.
+    SpecialResult
+        The network, in whose `W1` rows of features that are not selected are zero; a certificate of the objective
+        L(Z) + alpha sum_k |U_k|, which is not that of the network's own weight decay, over the given gates (scope
+        "sampled"); and of its own `selected` (bool, shape (n_features,)), which features have an effect;
+        `feature_norms`, the norm of all coefficients of each, over gates and outputs; `bias_norm`, that of the hidden
+        biases, 0 without; and `alpha_max`, the least alpha at which nothing is selected, for losses with non-smooth
+        points an upper bound of it. Records have n_blocks (gates in use) and n_working (groups selected).
 
     Raises
     ------
@@ -206,8 +161,20 @@ def feature_sparse_network(
     network = recover(replace(solution, program=gated))
     d = len(network.W1)
     network = replace(network, W1=network.W1 * selected[:d, None])  # singular vectors have rounding there
-    found = network, solution.certificate, selected[:d], norms[:d], float(norms[d:].sum())
-    return FeatureSparseResult(*found, program.alpha, largest, solution.history)
+    return FeatureSparseResult(
+        network,
+        solution.certificate,
+        solution.converged,
+        solution.status,
+        solution.n_iter,
+        solution.dual,
+        solution.history,
+        solution,
+        selected=selected[:d],
+        feature_norms=norms[:d],
+        bias_norm=float(norms[d:].sum()),
+        alpha_max=largest,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,7 @@ image restoration, Multiscale Modeling and Simulation 4(2).
 """
 
 import time
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,25 +36,24 @@ from ..model.building import build_program
 from ..model.certificate import Certificate, uncontradicted
 from ..model.cones import FreeCones
 from ..model.penalties import Nuclear
-from ..model.program import Program, Solution
+from ..model.program import Solution
 from ..model.reach import ADVICE, check_reachable
 from ..model.simplify import Simplified
 from ..model.summary import Status, summary
-from ..networks.circular import CircularNetwork
-from ..networks.conv_network import ConvNetwork
-from ..networks.network import Network
 from ..networks.recovery import recover
 from ..pricing.alpha_max import alpha_max_over_all, kappa_at_zero
 from ..pricing.groups import cone_rows
 from ..pricing.proof import certified
 from ..solvers import build_reference_program, get_solver, solve_generation
 from ..solvers.polish import polish
-from ..utils.deadline import TimeIsUp, aside, breakable, check, is_up, plain_interrupts, remaining, within
+from ..solvers.reference import solve_cvxpy
+from ..utils.deadline import check, interrupted, is_up, until_up, within
 from ..utils.progress import Progress
-from ..utils.quiet import ignoring, solve_quietly, warn
+from ..utils.quiet import ignoring
 from ..utils.validation import check_choice, check_positive, check_verbose
+from .results import SpecialResult, conclude
 
-__all__ = ["Interpolation", "minimum_norm_interpolation"]
+__all__ = ["minimum_norm_interpolation"]
 
 # The first mu and the least, as parts of alpha_max; its factor where a step leaves more than SLOW of the residual.
 FIRST_MU, LEAST_MU, MU_FACTOR, SLOW, MAX_STEPS = 1e-2, 1e-9, 0.1, 0.1, 40
@@ -71,49 +69,6 @@ TIGHT_TOL, OUTSIDE_TOL, ZERO_TOL = 1e-9, 1e-13, 1e-10
 RANK_TOL = 1e-12
 
 
-@dataclass(frozen=True, eq=False)
-class Interpolation:
-    """A network that fits the targets exactly, and what is proved about its norm.
-
-    Parameters
-    ----------
-    network : Network, ConvNetwork or CircularNetwork
-        The network; its weight decay is the objective.
-    certificate : Certificate
-        Objective sum_j |w_j| |a_j| of the network, and a lower bound of that of networks that fit the targets.
-    residual : float
-        |f(X) - Y| / |Y|: rounding.
-    program : Program
-        The program over the patterns that were given, or found; its loss and its alpha are not used.
-    W, beta : ndarray of shapes (n_blocks, n_features, n_outputs) and (n_free, n_outputs)
-        Its blocks, in their cones, and the coefficients of its free columns.
-    V : ndarray of shape (n_samples, n_outputs)
-        The dual vector, kappa(V) <= 1 up to the accuracy of the solution.
-    history : list of dict
-        One record a step: time (s), mu, residual of the step, objective of the best exact fit so far (inf before there
-        is one), lower_bound, gap, scope.
-
-    Examples
-    --------
-    >>> from convexnn import Architecture
-    >>> from convexnn.special import minimum_norm_interpolation
-    >>> result = minimum_norm_interpolation([[1.0], [2.0]], [1.0, 2.0], Architecture(hidden_bias="none"))
-    >>> result.network.predict([[1.0], [2.0], [3.0]]).round(6)
-    array([1., 2., 3.])
-    >>> result.residual < 1e-12, bool(result.certificate.gap < 1e-6)
-    (True, True)
-    """
-
-    network: Network | ConvNetwork | CircularNetwork
-    certificate: Certificate
-    residual: float
-    program: Program
-    W: np.ndarray
-    beta: np.ndarray
-    V: np.ndarray
-    history: list
-
-
 def minimum_norm_interpolation(
     X: ArrayLike,
     y: ArrayLike,
@@ -126,7 +81,7 @@ def minimum_norm_interpolation(
     time_limit: float | None = None,
     random_state: int | np.random.RandomState | None = None,
     verbose: int | bool = 0,
-) -> Interpolation:
+) -> SpecialResult:
     """Find the network of least norm sum_j |w_j| |a_j| among those that fit the targets exactly.
 
     It is the limit of the best networks as alpha goes to 0. Output biases and skips are free.
@@ -157,8 +112,11 @@ def minimum_norm_interpolation(
 
     Returns
     -------
-    Interpolation
-        The network and its certificate; without neurons where the free part alone fits y.
+    SpecialResult
+        The network, without neurons where the free part alone fits y; the certificate of its norm; the dual vector V,
+        kappa(V) <= 1 up to the accuracy of the solution; a record a step, with mu, the residual of the step and the
+        objective of the best exact fit so far (inf before there is one); and the `solution` over the patterns that were
+        given or found, in whose program the loss and alpha are not used.
 
     Raises
     ------
@@ -197,7 +155,7 @@ def _interpolate(X, y, arrangements, architecture, solver, scope, tol, rng, verb
         if run.best is None:
             check_reachable(program)
             # the best exact fit so far is kept
-            with suppress(KeyboardInterrupt, TimeIsUp), breakable(), plain_interrupts():
+            with until_up():
                 _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
         return run.result()
 
@@ -270,18 +228,14 @@ class _Run:
             )
         program, W, beta = self.best
         Z, known = program.predict(W, beta), self.certify(self.objective)
-        network = recover(Solution(program, W, beta, Z, known, len(self.history), True, ""))
+        solution = Solution(program, W, beta, Z, known, len(self.history), True, "", self.history, self.V)
+        network = recover(solution)
         certificate = self.certify(network.weight_decay())
-        status = Status.SOLVED if certificate.reaches(self.tol) else Status.NO_PROGRESS
+        limit = Status.INTERRUPTED if interrupted() else Status.TIME_LIMIT
+        status = limit if is_up() else Status.NO_PROGRESS
         self.progress.close(summary(certificate, self.tol, status, n_neurons=network.n_neurons))
-        if not certificate.reaches(self.tol):
-            warn(
-                f"stopped after {len(self.history)} steps at a relative gap of {certificate.gap:.2e}, above "
-                f'tol={self.tol:.2e} (scope "{certificate.scope}"); the fit is exact',
-                ConvergenceWarning,
-            )
-        error = float(np.linalg.norm(Z - self.Y) / self.size)
-        return Interpolation(network, certificate, error, program, W, beta, self.V, self.history)
+        known = {"n_iter": len(self.history), "dual": self.V, "history": self.history, "solution": solution}
+        return conclude(network, certificate, self.tol, status, **known)
 
 
 def _iterate(run, solver, scope, rng):
@@ -324,13 +278,8 @@ def _solve_whole(run):
     written = build_reference_program(scaled)  # whose squared loss vanishes where Z = Y
     fit = written.variables["Z"] == (scaled.Y[:, 0] if n_outputs == 1 else scaled.Y)
     problem = cp.Problem(written.problem.objective, [*written.problem.constraints, fit])
-    aside(problem.get_problem_data, "CLARABEL")  # which is kept, and takes its part of the time
-    limit = {"time_limit": remaining()} if np.isfinite(remaining()) else {}
-    tight = {"tol_gap_rel": 1e-11, "tol_gap_abs": 1e-13, "tol_feas": 1e-11}
-    aside(solve_quietly, problem, solver="CLARABEL", **tight, **limit)
+    solve_cvxpy(problem, accuracy=1e-11)
     check()
-    if fit.dual_value is None:
-        raise RuntimeError(f"CLARABEL failed: status {problem.status!r}")
     rows = np.concatenate([variable.value for name, variable in written.variables.items() if name[0] in "UV"])
     W = rows.reshape(n_outputs, -1, rows.shape[1]).transpose(1, 2, 0)
     W, beta = simplified.restore(W, scaled.free_basis[0].T @ (scaled.Y - scaled.design.matvec(W)))

@@ -18,71 +18,24 @@ C. E. Rasmussen and C. K. I. Williams (2006), Gaussian processes for machine lea
 Ergen (2020), Neural networks are convex regularizers, ICML.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
-from sklearn.exceptions import ConvergenceWarning
 
 from ..geometry.arrangements import BLOCK_ENTRIES, Arrangements, pattern_bits
 from ..model.certificate import Certificate, uncontradicted
-from ..model.program import Program
-from ..utils.quiet import warn
+from ..model.program import Program, Solution
+from ..model.summary import Status
+from ..networks.recovery import recover
 from ..utils.validation import check_array, check_count, check_positive
+from .results import SpecialResult, conclude
 
-__all__ = ["GatedRidgeSolution", "gated_kernel", "solve_gated_ridge"]
+__all__ = ["gated_kernel", "solve_gated_ridge"]
 
 # Halvings of a Newton step before it is given up.
 MAX_HALVINGS = 40
 # Second derivatives that are all above this part of the largest one can be divided by.
 CURVED = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class GatedRidgeSolution:
-    """The optimum of a gated network with a ridge penalty.
-
-    `recover` makes a network of it that predicts the same; every pattern has a neuron.
-
-    Parameters
-    ----------
-    program : Program
-        The program; its penalty is not used.
-    W : ndarray of shape (n_arrangements, n_hidden_features, n_outputs)
-        The blocks u_i.
-    beta : ndarray of shape (n_free, n_outputs)
-        Coefficients of the free columns.
-    V : ndarray of shape (n_samples, n_outputs)
-        The dual vector: predictions are `gated_kernel(new, arrangements, rows) @ V / alpha` and the free columns.
-    Z : ndarray of shape (n_samples, n_outputs)
-        Predictions.
-    certificate : Certificate
-        The objective L(Z) + alpha/2 |W|^2 and the dual value of V, over the given patterns (scope "sampled").
-    n_iter : int
-        Steps of Newton's method.
-    converged : bool
-        Whether the relative gap is at most the tolerance asked for.
-
-    Examples
-    --------
-    >>> from convexnn import Architecture
-    >>> from convexnn.model import build_program
-    >>> from convexnn.special.kernel import solve_gated_ridge
-    >>> gated = Architecture("gated_relu", hidden_bias="none", fit_intercept=False)
-    >>> solution = solve_gated_ridge(build_program([[1.0], [2.0]], [1.0, 2.0], 1.0, [[1.0]], gated))
-    >>> solution.W.round(6), solution.n_iter
-    (array([[[0.833333]]]), 1)
-    """
-
-    program: Program
-    W: np.ndarray
-    beta: np.ndarray
-    V: np.ndarray
-    Z: np.ndarray
-    certificate: Certificate
-    n_iter: int
-    converged: bool
 
 
 def gated_kernel(X: ArrayLike, arrangements: Arrangements, X2: ArrayLike | None = None) -> np.ndarray:
@@ -138,7 +91,7 @@ def gated_kernel(X: ArrayLike, arrangements: Arrangements, X2: ArrayLike | None 
     return (X @ (X if X2 is None else X2).T) * counts
 
 
-def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 100) -> GatedRidgeSolution:
+def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 100) -> SpecialResult:
     """Minimise L(Z) + alpha/2 sum_i |u_i|^2 over gated networks with given gates.
 
     Parameters
@@ -153,8 +106,10 @@ def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 10
 
     Returns
     -------
-    GatedRidgeSolution
-        The blocks and the certificate.
+    SpecialResult
+        The network, with a neuron for every pattern; the certificate of L(Z) + alpha/2 |W|^2, scope "sampled"; the
+        `dual` V, of which predictions are `gated_kernel(new, arrangements, rows) @ V / alpha` and the free columns; and
+        the blocks u_i, `solution.W`.
 
     Raises
     ------
@@ -191,12 +146,9 @@ def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 10
         if best[0].gap <= tol and not (improved and other[0].gap > 1e-14):
             break
     certificate, W, beta, V, Z = best
-    if certificate.gap > tol:
-        warn(
-            f"Newton's method ended after {n_iter} steps at a relative gap of {certificate.gap:.2e}, above {tol=:.2e}",
-            ConvergenceWarning,
-        )
-    return GatedRidgeSolution(program, W, beta, V, Z, certificate, n_iter, certificate.gap <= tol)
+    status = Status.MAX_ITER if n_iter == max_iter else Status.NO_PROGRESS
+    solution = Solution(program, W, beta, Z, certificate, n_iter, certificate.gap <= tol, status, dual=V)
+    return conclude(recover(solution), certificate, tol, status, n_iter=n_iter, dual=V, solution=solution)
 
 
 def _check_program(program):

@@ -25,59 +25,20 @@ B. Bartan and M. Pilanci (2021), Neural spectrahedra and semidefinite lifts, arX
 (2003), On cones of nonnegative quadratic functions, Mathematics of Operations Research 28(2), 246-267.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_consistent_length
 
-from ..losses.piecewise import Loss
-from ..model.certificate import Certificate, uncontradicted
-from ..model.free_columns import FreeColumns, proved_value
+from ..losses.base import Loss
+from ..model.summary import Status
+from ..networks.minimal import prune
 from ..networks.polynomial_network import PolynomialNetwork
-from ..utils.deadline import remaining, within
-from ..utils.quiet import solve_quietly, warn
-from ..utils.validation import check_array, check_flag, check_positive, check_size, shown
+from ..solvers.reference import solve_cvxpy
+from ..utils.deadline import within
+from ..utils.validation import check_flag, check_positive, shown
+from .results import LossDual, SpecialResult, check_problem, conclude
 
-__all__ = ["PolynomialNetwork", "PolynomialSolution", "polynomial_kappa", "rank_one_split", "solve_polynomial"]
-
-# Objective and bound below this part of the loss of zero are both zero, up to rounding.
-ROUNDING = (100 * np.finfo(float).eps) ** 2
-# Relative growth of the objective that dropping small neurons may cost.
-SLACK = 1e-10
-
-
-@dataclass(frozen=True, eq=False)
-class PolynomialSolution:
-    """A network of polynomial activation and what is proved about it.
-
-    Parameters
-    ----------
-    network : PolynomialNetwork
-        The network.
-    certificate : Certificate
-        Objective and lower bound, of scope "global".
-    status : str
-        "solved", or what the solver said.
-    converged : bool
-        Whether the relative gap is at most the tolerance asked for.
-
-    Examples
-    --------
-    >>> from convexnn.losses import Squared
-    >>> from convexnn.special.polynomial import solve_polynomial
-    >>> X, y = [[-1.0], [0.0], [2.0]], [1.0, 0.0, 4.0]  # x^2
-    >>> solution = solve_polynomial(X, y, 1e-3, Squared(), (1.0, 0.0, 0.0))
-    >>> solution.network.predict([[3.0]]).round(2), solution.certificate.scope
-    (array([9.]), 'global')
-    """
-
-    network: PolynomialNetwork
-    certificate: Certificate
-    status: str
-    converged: bool
+__all__ = ["polynomial_kappa", "rank_one_split", "solve_polynomial"]
 
 
 def solve_polynomial(
@@ -89,7 +50,7 @@ def solve_polynomial(
     fit_intercept: bool = True,
     tol: float = 1e-6,
     time_limit: float | None = None,
-) -> PolynomialSolution:
+) -> SpecialResult:
     """Train a network of polynomial activation to global optimality, through cvxpy and CLARABEL.
 
     Parameters
@@ -109,19 +70,19 @@ def solve_polynomial(
     tol : float, default=1e-6
         Compared with the relative gap of the certificate.
     time_limit : float or None, default=None
-        Limit in seconds of the solver's run.
+        Limit in seconds.
 
     Returns
     -------
-    PolynomialSolution
-        The network and its certificate; the network without neurons where that is better.
+    SpecialResult
+        A `PolynomialNetwork`, without neurons where that is better, and a certificate over all networks.
 
     Raises
     ------
     ValueError, TypeError
         If an argument is not as described.
     RuntimeError
-        If the solver fails without a time limit.
+        If the solver fails.
 
     Warns
     -----
@@ -136,94 +97,49 @@ def solve_polynomial(
     >>> round(solution.certificate.objective, 6)  # 1/2 (5 a - 3)^2 + a at a = 14 / 25
     0.58
     """
-    X = check_array(X, input_name="X")
-    Y = check_array(np.reshape(Y, (len(Y), -1)), input_name="Y")
-    check_consistent_length(X, Y)
-    alpha, tol = check_size("alpha", alpha), check_positive("tol", tol)
-    basis = np.full((len(Y), 1), len(Y) ** -0.5)[:, : int(check_flag("fit_intercept", fit_intercept))]
+    X, Y, alpha, tol = check_problem(X, Y, alpha, tol)
+    free = np.ones((len(Y), int(check_flag("fit_intercept", fit_intercept))))
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     coefficients = _check_coefficients(coefficients)
-    free = basis @ loss.fit_free(Y, basis, np.zeros_like(Y))
-    network = PolynomialNetwork(np.zeros((X.shape[1], 0)), np.zeros((0, Y.shape[1])), free[0], coefficients)
-    certificate, status = _certify(network, X, Y, alpha, loss, basis, []), "the network without neurons is optimal"
+
+    def kappa(V):
+        return polynomial_kappa(X, V, coefficients)
+
+    steepness = np.linalg.norm(_largest_responses(X, coefficients))
+    dual = LossDual(loss, Y, alpha, free, free / np.sqrt(len(Y)), kappa, float(steepness))
+    best = _network(np.zeros((X.shape[1], 0)), np.zeros((0, Y.shape[1])), coefficients, X, dual)
+    candidates, status = [-loss.grad(Y, best.outputs(X))], Status.NO_PROGRESS
+    certificate, V = dual.certify(best.objective(X, Y, alpha, loss), candidates)
     if certificate.gap > min(tol, 1e-12):
-        trained, V, status = within(time_limit, _solve, X, Y, alpha, loss, coefficients, basis)
+        trained, own, status = within(time_limit, _solve, X, dual, coefficients)
         if trained is not None:
-            other = _certify(trained, X, Y, alpha, loss, basis, [V])
-            bound = max(certificate.lower_bound, other.lower_bound)
-            if other.objective < certificate.objective:
-                network, certificate = trained, other
-            bound = uncontradicted(certificate.objective, bound, certificate.negligible)
-            certificate = Certificate(certificate.objective, bound, "global", certificate.negligible)
-    converged = certificate.gap <= tol
-    if not converged:
-        warn(
-            f"CLARABEL ended with status {status!r} at a relative gap of {certificate.gap:.2e}, above tol={tol:.2e}",
-            ConvergenceWarning,
-        )
-    return PolynomialSolution(network, certificate, "solved" if converged else status, converged)
+            candidates += [-loss.grad(Y, trained.outputs(X)), own]
+            best = min(best, trained, key=lambda network: network.objective(X, Y, alpha, loss))
+            certificate, V = dual.certify(best.objective(X, Y, alpha, loss), candidates)
+    return conclude(best, certificate, tol, status, dual=V)
 
 
 def polynomial_kappa(X: np.ndarray, V: np.ndarray, coefficients: tuple[float, float, float]) -> float:
     """Bound max over |w| = 1 and columns v of V of |v'act(X w)|, by the dual of the trust-region problem.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Inputs.
-    V : ndarray of shape (n_samples, n_outputs)
-        Dual vectors.
-    coefficients : tuple of float
-        (a, b, c) of act(t) = a t^2 + b t + c.
-
-    Returns
-    -------
-    float
-        The maximum, never below it: the rounding errors of the products and of the eigenvalues are added.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.special.polynomial import polynomial_kappa
-    >>> round(polynomial_kappa(np.array([[1.0, 2.0]]), np.array([[3.0]]), (1.0, 0.0, 0.0)), 9)  # 3 |x|^2
-    15.0
+    The rounding errors of the products and of the eigenvalues are added.
     """
-    (a, b, c), eps, largest, lengths = coefficients, np.finfo(float).eps, 0.0, np.linalg.norm(X, axis=1)
+    (a, b, c), eps, largest, most = coefficients, np.finfo(float).eps, 0.0, _largest_responses(X, coefficients)
     for v in V.T:
         values, vectors = np.linalg.eigh(a * (X.T @ (v[:, None] * X)))
         q = 0.5 * b * (vectors.T @ (X.T @ v))
         s = c * v.sum()
-        sizes = np.abs(v) @ (abs(a) * lengths**2 + abs(b) * lengths + abs(c))
-        rounding = 8 * (len(values) + np.sqrt(len(X))) * eps * sizes
+        rounding = 8 * (len(values) + np.sqrt(len(X))) * eps * (np.abs(v) @ most)
         largest = max(largest, rounding + _largest_value(values, q) + s, rounding + _largest_value(-values, q) - s)
     return float(largest)
 
 
 def rank_one_split(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split a positive semidefinite Z = [[Z1, Z2], [Z2', Z4]] with tr Z1 = Z4 into p p' with |u| = |t|, p = (u, t).
+    """Return W (d, n_neurons) of columns of length one and sizes > 0 with Z = sum_j sizes_j (w_j, 1) (w_j, 1)'.
 
-    Start from the eigenvectors. While one has g = |u|^2 - t^2 above zero and another below, the pair is rotated, which
+    Z (d + 1, d + 1) = [[Z1, Z2], [Z2', Z4]] is positive semidefinite with tr Z1 = Z4, up to rounding. Start from the
+    eigenvectors p = (u, t). While one has g = |u|^2 - t^2 above zero and another below, the pair is rotated, which
     keeps the sum of their p p', so that g of one of them becomes zero (Sturm and Zhang, 2003, proposition 3).
-
-    Parameters
-    ----------
-    Z : ndarray of shape (d + 1, d + 1)
-        Positive semidefinite, tr Z1 = Z4; violations of the size of rounding are absorbed.
-
-    Returns
-    -------
-    W : ndarray of shape (d, n_neurons)
-        The u / t, of length one.
-    sizes : ndarray of shape (n_neurons,)
-        The t^2: Z = sum_j sizes_j (w_j, 1) (w_j, 1)'.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.special.polynomial import rank_one_split
-    >>> W, sizes = rank_one_split(np.diag([1.0, 1.0, 2.0]))
-    >>> np.allclose((W * sizes) @ W.T, np.eye(2)), round(float(sizes.sum()), 9)
-    (True, 2.0)
     """
     values, vectors = np.linalg.eigh(Z)
     P = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, values > len(Z) * np.finfo(float).eps * max(values[-1], 0.0)]
@@ -269,26 +185,17 @@ def _check_coefficients(coefficients):
     return tuple(values.tolist())
 
 
-def _certify(network, X, Y, alpha, loss, basis, candidates):
-    """Return the certificate of a network, its bound the best of -grad L at its fit and of other dual vectors."""
-    Z, (a, b, c), sizes = network.outputs(X), network.coefficients, np.linalg.norm(X, axis=1)
-    free, bound = FreeColumns(np.ones_like(Y[:, : basis.shape[1]])), 0.0
-    steepness = float(np.linalg.norm(abs(a) * sizes**2 + abs(b) * sizes + abs(c))) / alpha
-    for V in [-loss.grad(Y, Z), *candidates]:
-        V = loss.project_dual(Y, V, basis)
-        norm = polynomial_kappa(X, V, network.coefficients)
-        scale = loss.best_scale(Y, V, alpha / norm if norm > 0 else np.inf)
-        bound = max(bound, proved_value(loss, Y, free, scale * V, steepness))
-    rounding = loss.value(Y, np.zeros_like(Y)) * ROUNDING
-    objective = network.objective(X, Y, alpha, loss)
-    return Certificate(objective, uncontradicted(objective, bound, rounding), "global", rounding)
+def _largest_responses(X, coefficients):
+    """Return a bound of |act(x.w)| over |w| = 1 for each sample."""
+    (a, b, c), lengths = np.abs(coefficients), np.linalg.norm(X, axis=1)
+    return (a * lengths + b) * lengths + c
 
 
-def _solve(X, Y, alpha, loss, coefficients, basis):
+def _solve(X, dual, coefficients):
     """Solve the semidefinite program; return the network (None if there is no point), a dual vector and the status."""
     import cvxpy as cp
 
-    (a, b, c), n_outputs = coefficients, Y.shape[1]
+    (a, b, c), Y, n_outputs = coefficients, dual.Y, dual.Y.shape[1]
     rows = X if b == 0 else np.column_stack([X, np.ones(len(X))])
     M = rows[:, :, None] * rows[:, None, :]
     if b == 0:
@@ -300,23 +207,18 @@ def _solve(X, Y, alpha, loss, coefficients, basis):
     unit = np.sqrt(np.mean(np.sum(M**2, axis=(1, 2)))) or 1.0
     M = M.reshape(len(X), -1) / unit
     blocks = [[cp.Variable((rows.shape[1],) * 2, PSD=True) for _ in range(n_outputs)] for _ in "+-"]
-    Z, beta = cp.Variable(Y.shape), cp.Variable((basis.shape[1], n_outputs))
+    Z, beta = cp.Variable(Y.shape), cp.Variable((1, n_outputs))
     fits = [M @ cp.vec(plus - minus, order="C") for plus, minus in zip(*blocks, strict=True)]
-    fit = Z - cp.vstack(fits).T - (basis @ beta if basis.shape[1] else 0.0) == 0
+    fit = Z - cp.vstack(fits).T - (dual.basis @ beta if dual.basis.shape[1] else 0.0) == 0
     every = [block for sign in blocks for block in sign]
     ties = [] if b == 0 else [cp.trace(block) == 2 * block[-1, -1] for block in every]
     penalty = sum(cp.trace(block) if b == 0 else block[-1, -1] for block in every)
-    problem = cp.Problem(cp.Minimize(loss.to_cvxpy(Y, Z) + alpha / unit * penalty), [fit, *ties])
-    problem.get_problem_data("CLARABEL")  # which is kept, and takes its part of the time
-    options = {"time_limit": max(remaining(), 1e-6)} if np.isfinite(remaining()) else {}
-    solve_quietly(problem, solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10, **options)
-    if every[0].value is None:
-        if problem.status != cp.USER_LIMIT:
-            raise RuntimeError(f"CLARABEL failed on the semidefinite program: status {problem.status!r}")
-        return None, None, problem.status
+    problem = cp.Problem(cp.Minimize(dual.loss.to_cvxpy(Y, Z) + dual.alpha / unit * penalty), [fit, *ties])
+    status = solve_cvxpy(problem)
+    if Z.value is None:
+        return None, None, status
     pairs = [_neurons(plus.value / unit, minus.value / unit, b == 0) for plus, minus in zip(*blocks, strict=True)]
-    network = _assemble(pairs, coefficients, X, Y, alpha, loss, basis)
-    return network, fit.dual_value, problem.status
+    return _assemble(pairs, coefficients, X, dual), fit.dual_value, status
 
 
 def _neurons(plus, minus, symmetric):
@@ -339,25 +241,22 @@ def _balanced(Z):
     return scale[:, None] * Z * scale
 
 
-def _assemble(pairs, coefficients, X, Y, alpha, loss, basis):
+def _assemble(pairs, coefficients, X, dual):
     """Put the neurons of all outputs into one network, without those that the objective does not need."""
-    W1 = np.hstack([W for W, _ in pairs])
-    W2 = np.zeros((W1.shape[1], Y.shape[1]))
-    outputs = np.repeat(np.arange(len(pairs)), [len(sizes) for _, sizes in pairs])
-    W2[np.arange(len(W2)), outputs] = np.concatenate([sizes for _, sizes in pairs])
+    W1, sizes = np.hstack([W for W, _ in pairs]), np.concatenate([sizes for _, sizes in pairs])
+    W2 = np.zeros((len(sizes), len(pairs)))
+    W2[np.arange(len(sizes)), np.repeat(np.arange(len(pairs)), [len(own) for _, own in pairs])] = sizes
 
     def network(kept):
-        bare = PolynomialNetwork(W1[:, kept], W2[kept], np.zeros(Y.shape[1]), coefficients)
-        if basis.shape[1] == 0:
-            return bare
-        free = loss.fit_free(Y, basis, bare.outputs(X)) / np.sqrt(len(Y))
-        return PolynomialNetwork(bare.W1, bare.W2, free[0], coefficients)
+        return _network(W1[:, kept], W2[kept], coefficients, X, dual)
 
-    sizes = np.abs(W2).sum(axis=1)
-    best = network(sizes > 0)
-    limit = best.objective(X, Y, alpha, loss) * (1 + SLACK)
-    for threshold in sizes.max(initial=0.0) * 10.0 ** -np.arange(2, 13):
-        smaller = network(sizes > threshold)
-        if smaller.objective(X, Y, alpha, loss) <= limit:
-            return smaller
-    return best
+    return network(prune(np.abs(sizes), lambda kept: network(kept).objective(X, dual.Y, dual.alpha, dual.loss)))
+
+
+def _network(W1, W2, coefficients, X, dual):
+    """Return the network of these weights with the best output bias, if it has one."""
+    bare = PolynomialNetwork(W1, W2, np.zeros(W2.shape[1]), coefficients)
+    if dual.basis.shape[1] == 0:
+        return bare
+    free = dual.basis @ dual.loss.fit_free(dual.Y, dual.basis, bare.outputs(X))
+    return PolynomialNetwork(W1, W2, free[0], coefficients)

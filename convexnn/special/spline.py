@@ -26,79 +26,43 @@ P. Savarese, I. Evron, D. Soudry and N. Srebro (2019), How do infinite width bou
 space?, COLT. C. L. Lawson and R. J. Hanson (1974), Solving least squares problems, chapter 23.
 """
 
-from dataclasses import dataclass
+import time
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_consistent_length
 
-from ..losses.piecewise import Loss, Squared
-from ..model.certificate import Certificate, uncontradicted
-from ..model.free_columns import FreeColumns, proved_value
+from ..geometry.arrangements import Arrangements, unique_bits
+from ..losses.base import Loss
+from ..losses.piecewise import Squared
+from ..model.free_columns import proved_value
+from ..model.program import Solution
+from ..model.summary import summary
+from ..networks.minimal import prune
 from ..networks.network import Network
-from ..utils.quiet import solve_quietly, warn
-from ..utils.validation import check_array, check_flag, check_positive, check_size
+from ..solvers.generation import solve_generation
+from ..solvers.reference import solve_cvxpy
+from ..utils.progress import Progress
+from ..utils.quiet import ignoring
+from ..utils.validation import check_flag
+from .results import LossDual, SpecialResult, check_problem, conclude
 from .spline_fit import fit_squared_outputs, responses, spline_objective, split_spline
 
-__all__ = ["SplineSolution", "solve_spline"]
+__all__ = ["is_spline", "solve_one_feature", "solve_spline"]
 
 # Polishing of smooth losses: Newton steps, and the least second derivative beside the largest.
 MAX_NEWTON, LEAST_CURVATURE = 20, 1e-6
-# Objective and bound below this part of the loss of zero are both zero, up to rounding.
-ROUNDING = (100 * np.finfo(float).eps) ** 2
 # Relative growth of the objective that dropping small kinks of an interior-point solution may cost.
 SLACK = 1e-11
-
-
-@dataclass(frozen=True, eq=False)
-class SplineSolution:
-    """A linear spline and what is proved about it.
-
-    Parameters
-    ----------
-    knots : ndarray of shape (n_knots,)
-        The knots t_j, distinct values of x in rising order.
-    right, left : ndarray of shape (n_knots, n_outputs)
-        Coefficients of (x - t_j)_+ and of (t_j - x)_+.
-    constant, slope : ndarray of shape (n_outputs,)
-        The free constant, and the free slope: None without a skip.
-    Z, V : ndarray of shape (n_samples, n_outputs)
-        Predictions f(x), and the dual vector that proves the lower bound.
-    certificate : Certificate
-        Objective and lower bound, of scope "global".
-    network : Network
-        The network, hidden_bias "free"; its weight decay is the penalty.
-    converged : bool
-        Whether the relative gap is at most the tolerance asked for.
-    status : str
-        "solved", or how the solver ended.
-
-    Examples
-    --------
-    >>> from convexnn.losses import Squared
-    >>> from convexnn.special.spline import solve_spline
-    >>> solution = solve_spline([0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 1.0, 2.0], 0.01, Squared())
-    >>> solution.knots, solution.network.n_neurons
-    (array([0., 1.]), 2)
-    """
-
-    knots: np.ndarray
-    right: np.ndarray
-    left: np.ndarray
-    constant: np.ndarray
-    slope: np.ndarray | None
-    Z: np.ndarray
-    V: np.ndarray
-    certificate: Certificate
-    network: Network
-    converged: bool
-    status: str
+# Changes of slope, relative to that of the targets over the range of the feature, that are rounding.
+ROUNDING = 1e-13
 
 
 def solve_spline(
     x: ArrayLike, Y: ArrayLike, alpha: float, loss: Loss, skip: bool = False, tol: float = 1e-9
-) -> SplineSolution:
+) -> SpecialResult:
     """Fit the network of one feature and free hidden biases that is optimal among all widths.
 
     Parameters
@@ -118,8 +82,9 @@ def solve_spline(
 
     Returns
     -------
-    SplineSolution
-        The spline, its network and its certificate.
+    SpecialResult
+        The network, with hidden_bias "free" and the knots -b1 / W1[0]; its certificate, over all networks; and the
+        dual vector that proves it.
 
     Raises
     ------
@@ -138,29 +103,64 @@ def solve_spline(
     >>> from convexnn.losses import Squared
     >>> from convexnn.special.spline import solve_spline
     >>> solution = solve_spline([0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 1.0, 2.0], 0.01, Squared())
-    >>> solution.Z[:, 0].round(3), solution.certificate.scope
+    >>> solution.network.predict([[0.0], [1.0], [2.0], [3.0]]).round(3), solution.certificate.scope
     (array([0.   , 0.005, 1.   , 1.995]), 'global')
+    >>> (-solution.network.b1 / solution.network.W1[0]).tolist()  # its knots
+    [0.0, 1.0]
     """
-    x = check_array(np.reshape(x, (len(x), -1)), input_name="x")
+    x, Y, alpha, tol = check_problem(np.reshape(x, (len(x), -1)), Y, alpha, tol, "x")
     if x.shape[1] != 1:
         raise ValueError(f"x must have one feature, shape (n_samples,) or (n_samples, 1); got shape {x.shape}")
-    Y = check_array(np.reshape(Y, (len(Y), -1)), input_name="Y")
-    check_consistent_length(x, Y)
-    alpha, skip, tol = check_size("alpha", alpha), check_flag("skip", skip), check_positive("tol", tol)
-    x, unit = x[:, 0], np.ptp(x) or 1.0  # in x / unit the kinks are in units of 1 / unit, and so is alpha
+    x, skip, unit = x[:, 0], check_flag("skip", skip), np.ptp(x) or 1.0
+    # in x / unit the kinks are in units of 1 / unit, and so is alpha
     scaled, first, place = np.unique((x - x.min()) / unit, return_index=True, return_inverse=True)
+    candidates = []
     if len(scaled) == 1:
         basis = _free_basis(x, False)
-        nodes, theta, candidates, status = [0], (basis @ loss.fit_free(Y, basis))[:1], [], "optimal"
+        nodes, theta = [0], (basis @ loss.fit_free(Y, basis))[:1]
     elif isinstance(loss, Squared):
-        weights, candidates = loss.grad(Y, Y + 1.0), []  # the loss is 1/2 sum of weights (z - y)^2
-        nodes, theta, status = fit_squared_outputs(scaled, place, Y, weights, alpha / unit, skip)
+        weights = loss.grad(Y, Y + 1.0)  # the loss is 1/2 sum of weights (z - y)^2
+        nodes, theta = fit_squared_outputs(scaled, place, Y, weights, alpha / unit, skip)
     else:
-        nodes, theta, candidates, status = _fit_general(scaled, place, Y, loss, alpha / unit, skip)
-    solution = _certified(x, Y, alpha, loss, skip, tol, x[first[nodes]], theta, candidates, status)
+        nodes, theta, candidates = _fit_general(scaled, place, Y, loss, alpha / unit, skip)
+    nodes = x[first[nodes]]
+    right, left, slope = map(np.array, zip(*[split_spline(nodes, values, skip) for values in theta.T], strict=True))
+    Z = np.column_stack([np.interp(x, nodes, values) for values in theta.T])
+    columns, steepness = np.column_stack([np.ones(len(x)), x])[:, : 1 + skip], np.ptp(x) * np.sqrt(len(x))
+    dual = LossDual(loss, Y, alpha, columns, _free_basis(x, skip), partial(_kappa, x), steepness)
+    objective = loss.value(Y, Z) + alpha * float(np.abs(right).sum() + np.abs(left).sum())
+    certificate, V = dual.certify(objective, [-loss.grad(Y, Z), *candidates])
+    constant = theta[0] - left @ (nodes - nodes[0]) - slope * nodes[0]
+    network = _network(nodes, right.T, left.T, constant, slope if skip else None)
+    return conclude(network, certificate, tol, dual=V)
+
+
+def is_spline(program):
+    """Return whether `solve_one_feature` solves a program: one feature, free hidden biases, ReLUs, squared loss.
+
+    Several outputs must have separate penalties (not `coupled`). The patterns are not looked at.
+    """
+    architecture = program.architecture
+    plain = architecture.activation == "relu" and architecture.hidden_bias == "free" and architecture.patches is None
+    return plain and program.design.X.shape[1] == 2 and isinstance(program.loss, Squared) and not program.coupled
+
+
+def solve_one_feature(program, *, tol=1e-6, verbose=0, **options):
+    """Solve the problem of a program for which `is_spline` holds over all activation patterns, whatever its own.
+
+    Where rounding keeps the spline from being proved (an alpha so small that it goes through all points), also run
+    `solve_generation`, which takes the `options`, and return the better solution. The scope of the spline is "global".
+    """
+    with Progress(verbose) as progress:
+        solution = _as_spline(program, tol)
+        (record,) = solution.history
+        progress.update(record)
+        facts = {"alpha": program.alpha, "time": record["time"], "n_neurons": record["n_blocks"]}
+        progress.close(summary(solution.certificate, tol, solution.status, **facts))
     if not solution.converged:
-        message = f"the spline has a relative gap of {solution.certificate.gap:.2e}, above {tol=:.2e} ({status})"
-        warn(message, ConvergenceWarning)
+        other = solve_generation(program, tol=tol, verbose=verbose, **options)
+        if not solution.certificate.objective < other.certificate.objective:
+            return other
     return solution
 
 
@@ -190,50 +190,51 @@ def _fit_general(x, place, Y, loss, alpha, skip):
         sizes = cp.maximum(sizes, 0.5 * (sizes + cp.abs(slopes[0] + slopes[-1])))
     constraints = [fit, cp.multiply(np.diff(x)[:, None], slopes) == theta[1:] - theta[:-1]]
     problem = cp.Problem(cp.Minimize(loss.to_cvxpy(Y, Z) + alpha * cp.sum(sizes)), constraints)
-    solve_quietly(problem, solver="CLARABEL", tol_gap_rel=1e-10, tol_gap_abs=1e-12, tol_feas=1e-10)
-    if theta.value is None:
-        raise RuntimeError(f"CLARABEL failed on the spline: status {problem.status!r}")
-    args, nodes, kinks = (x, place, Y, loss, alpha, skip), np.arange(len(x)), np.diff(slopes.value, axis=0)
-    value, kinks = spline_objective(*args, nodes, theta.value), np.abs(kinks).max(axis=1)
-    for threshold in kinks.max(initial=0.0) * 10.0 ** -np.arange(2, 13):
-        kept = np.concatenate([[0], 1 + np.flatnonzero(kinks > threshold), [len(x) - 1]])
-        if spline_objective(*args, kept, theta.value[kept]) <= (1 + SLACK) * value:
-            nodes = kept
-            break
+    solve_cvxpy(problem)
+    args, kinks = (x, place, Y, loss, alpha, skip), np.abs(np.diff(slopes.value, axis=0)).max(axis=1)
+
+    def nodes_of(kept):
+        return np.concatenate([[0], 1 + np.flatnonzero(kept), [len(x) - 1]])
+
+    def objective(kept):
+        return spline_objective(*args, nodes_of(kept), theta.value[nodes_of(kept)])
+
+    nodes = nodes_of(prune(kinks, objective, SLACK))
     values = theta.value[nodes]
     for _ in range(MAX_NEWTON if loss.smooth and loss.separable else 0):
         fits = np.column_stack([np.interp(x, x[nodes], column) for column in values.T])[place]
         H = np.maximum(loss.curvature(Y, fits), LEAST_CURVATURE * loss.smoothness)
-        trial = fit_squared_outputs(x, place, fits - loss.grad(Y, fits) / H, H, alpha, skip)[:2]
+        trial = fit_squared_outputs(x, place, fits - loss.grad(Y, fits) / H, H, alpha, skip)
         if not spline_objective(*args, *trial) < spline_objective(*args, nodes, values):
             break
         nodes, values = trial
-    return nodes, values, [fit.dual_value], problem.status
+    return nodes, values, [fit.dual_value]
 
 
-def _certified(x, Y, alpha, loss, skip, tol, nodes, theta, candidates, status):
-    """Turn the values at the nodes into coefficients and a network, and bound the optimum from below."""
-    right, left, slope = map(np.array, zip(*[split_spline(nodes, values, skip) for values in theta.T], strict=True))
-    used = (right != 0).any(axis=0) | (left != 0).any(axis=0)
-    knots, constant = nodes[used], theta[0] - left @ (nodes - nodes[0]) - slope * nodes[0]
-    right, left = right[:, used].T, left[:, used].T
-    Z = np.column_stack([np.interp(x, nodes, values) for values in theta.T])
-    basis, best = _free_basis(x, skip), (-np.inf, None)
-    free = FreeColumns(np.column_stack([np.ones(len(x)), x])[:, : 1 + skip])
-    steepness = np.ptp(x) * np.sqrt(len(x)) / alpha
-    for V in [-loss.grad(Y, Z), *candidates]:
-        V = loss.project_dual(Y, V, basis)
-        norm = _kappa(x, V)
-        V = loss.best_scale(Y, V, alpha / norm if norm > 0 else np.inf) * V
-        best = max(best, (proved_value(loss, Y, free, V, steepness), V), key=lambda pair: pair[0])
-    objective = loss.value(Y, Z) + alpha * float(np.abs(right).sum() + np.abs(left).sum())
-    rounding = loss.value(Y, np.zeros_like(Y)) * ROUNDING
-    bound = uncontradicted(objective, float(best[0]), rounding)
-    certificate = Certificate(objective, bound, "global", rounding)
-    slope = slope if skip else None
-    network, converged = _network(knots, right, left, constant, slope), certificate.gap <= tol
-    status = "solved" if converged else status
-    return SplineSolution(knots, right, left, constant, slope, Z, best[1], certificate, network, converged, status)
+def _as_spline(program, tol):
+    """Fit the spline and return it as a solution over the patterns of its kinks."""
+    start = time.perf_counter()
+    x, unit = program.design.X[:, 0], program.design.X[0, 1]  # its column of biases is constant
+    with ignoring(ConvergenceWarning):
+        spline = solve_spline(x, program.Y, program.alpha, program.loss, program.architecture.skip, tol)
+    w, b, A = spline.network.W1[0], spline.network.b1, spline.network.W2
+    kept = np.abs(w) * np.abs(A).sum(axis=1) > ROUNDING * np.abs(program.Y).max() / (np.ptp(x) or 1.0)
+    w, b, (_, outputs), a = w[kept], b[kept], np.nonzero(A[kept]), A[kept].sum(axis=1)
+    bits, _, index = unique_bits(np.packbits(w[:, None] * x + b[:, None] >= 0, axis=1))
+    over = program.over(Arrangements(bits, np.zeros((len(bits), 0)), len(x)))
+    W = np.zeros(over.block_shape)
+    U = np.abs(a)[:, None] * np.column_stack([w, b / unit])
+    np.add.at(W, (index + len(bits) * (a < 0), slice(None), outputs), U)
+    Q, M = over.free_basis
+    beta = M @ over.loss.fit_free(over.Y, Q, over.design.matvec(W))
+    steepness = np.ptp(x) * np.sqrt(len(x)) / program.alpha  # x is centred, and the free columns are not
+    bound = proved_value(program.loss, program.Y, program.free_columns, spline.dual, steepness)
+    known = replace(spline.certificate, lower_bound=min(spline.certificate.lower_bound, bound))
+    certificate = known.of(over.objective(W, beta))
+    record = {"time": time.perf_counter() - start, "n_blocks": int(np.count_nonzero(W.any(axis=(1, 2))))}
+    record |= {name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap", "scope")}
+    Z, converged = over.predict(W, beta), certificate.gap <= tol
+    return Solution(over, W, beta, Z, certificate, 1, converged, spline.status, [record], spline.dual).trimmed()
 
 
 def _network(knots, right, left, constant, slope):

@@ -27,19 +27,19 @@ EXCESS_TOL = 1e-11
 
 def fit_squared_outputs(
     x: np.ndarray, place: np.ndarray, Y: np.ndarray, weights: np.ndarray, alpha: float, skip: bool
-) -> tuple[np.ndarray, np.ndarray, str]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Minimise 1/2 sum weights (f - Y)^2 + alpha R(f), each output alone, with all splines on the union of their nodes.
 
     x (n_values,) has the sorted distinct values of the feature, `place` (n_samples,) the index in x of each sample; the
-    weights, shaped like Y, are positive. Returns nodes (n_nodes,), indices of x that include its ends, the values theta
-    (n_nodes, n_outputs) there, and the status, "optimal" or "no more progress".
+    weights, shaped like Y, are positive. Returns nodes (n_nodes,), indices of x that include its ends, and the values
+    theta (n_nodes, n_outputs) there.
     """
     mass = [np.bincount(place, w) for w in weights.T]
     means = [np.bincount(place, w * y) / m for y, w, m in zip(Y.T, weights.T, mass, strict=True)]
     fits = [_fit_squared(x, y, m, alpha, skip) for y, m in zip(means, mass, strict=True)]
-    nodes = np.unique(np.concatenate([inner for inner, _, _ in fits]))
-    theta = np.column_stack([np.interp(x[nodes], x[inner], values) for inner, values, _ in fits])
-    return nodes, theta, "optimal" if all(optimal for _, _, optimal in fits) else "no more progress"
+    nodes = np.unique(np.concatenate([inner for inner, _ in fits]))
+    theta = np.column_stack([np.interp(x[nodes], x[inner], values) for inner, values in fits])
+    return nodes, theta
 
 
 def spline_objective(
@@ -117,7 +117,7 @@ def _fit_squared(x, y, w, alpha, skip):
     for _ in range(50 * len(x) + 100):
         new, signs = _violators(state, data, single)
         if len(new) == 0:
-            return _nodes(state, x), state.theta + mean, True
+            break
         knots, signs = np.append(state.knots, new), np.append(state.signs, signs)
         order, start = np.argsort(knots), _nodes(state, x)
         trial = state._replace(knots=knots[order], signs=signs[order])
@@ -127,7 +127,7 @@ def _fit_squared(x, y, w, alpha, skip):
         if single and value == before:
             break
         state, single = (trial, False) if value < before else (state, True)
-    return _nodes(state, x), state.theta + mean, False
+    return _nodes(state, x), state.theta + mean
 
 
 def _nodes(state, x):
@@ -194,9 +194,8 @@ def _target(state, nodes, data):
     x, y, w, alpha, _ = data
     widths = np.diff(nodes)
     signs = np.concatenate([[0.0], state.signs, [0.0]])
-    of_kinks = (
-        signs[:-1] - signs[1:]
-    )  # sum_i sign_i k_i in terms of the slopes; -diff(. / widths) in those of the values
+    # sum_i sign_i k_i in terms of the slopes; -diff(. / widths) in those of the values
+    of_kinks = signs[:-1] - signs[1:]
     of_ends = state.side * (np.eye(1, len(widths))[0] + np.eye(1, len(widths))[0, ::-1])
     penalty = 0.5 * (of_kinks + of_ends) if state.regime == "steep" else of_kinks
     hats = _hats(nodes, x)

@@ -178,7 +178,7 @@ def test_limits_keep_a_feasible_network_and_its_bound(limit):
     X, y, alpha = random_problem(2)
     program = build_program(X, y, alpha, "all", Architecture())
     optimum = textbook_optimum(X, y, alpha, Architecture())
-    with pytest.warns(ConvergenceWarning, match=r"CLARABEL ended with status 'user_limit' at a relative gap of"):
+    with pytest.warns(ConvergenceWarning, match=f"stopped at {next(iter(limit))} at a relative gap of"):
         solution = solve_reference(program, **limit)
     assert not solution.converged
     certificate = solution.certificate
@@ -196,7 +196,7 @@ def test_an_interrupt_keeps_the_zero_network_and_its_bound(monkeypatch):
     X, y, alpha = random_problem(2)
     optimum = textbook_optimum(X, y, alpha, Architecture())
     monkeypatch.setattr(cp.Problem, "solve", interrupt)
-    with pytest.warns(ConvergenceWarning, match="'interrupted'"):
+    with pytest.warns(ConvergenceWarning, match="interrupted at"):
         solution = solve_reference(build_program(X, y, alpha, "all"))
     assert not solution.W.any()
     assert solution.certificate.lower_bound <= optimum <= solution.certificate.objective

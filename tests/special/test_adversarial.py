@@ -10,9 +10,14 @@ from convexnn.losses import Hinge, Logistic
 from convexnn.model.architecture import Architecture
 from convexnn.model.building import build_program
 from convexnn.networks.network import Network
-from convexnn.networks.recovery import recover
-from convexnn.special.adversarial import _lower_bound, robust_loss, robust_margin_bound, solve_adversarial
-from convexnn.special.robustness import check_radius
+from convexnn.special.adversarial import (
+    _check_radius,
+    _lower_bound,
+    _margins,
+    robust_loss,
+    robust_margin_bound,
+    solve_adversarial,
+)
 
 TIGHT = {"solver": "CLARABEL", "tol_gap_rel": 1e-9, "tol_gap_abs": 1e-12, "tol_feas": 1e-9}
 
@@ -71,9 +76,9 @@ def test_the_objective_is_the_robust_one_of_the_network(loss, hidden_bias, seed)
     for radius in (0.0, 0.03, 0.15):
         program = program_of(X, y, hidden_bias=hidden_bias)
         solution = solve_adversarial(program, radius, loss, tol=1e-4)
-        network = recover(solution)
+        network = solution.network
         margins = robust_margin_bound(network, X, y, radius)
-        assert np.allclose(margins, solution.margins, atol=1e-9)
+        assert np.allclose(margins, _margins(program, radius, solution.solution.W, solution.solution.beta), atol=1e-9)
         losses = np.maximum(1 - margins, 0) if loss == "hinge" else np.logaddexp(0, -margins)
         robust = losses.sum()
         assert robust + 0.05 * network.weight_decay() == pytest.approx(solution.certificate.objective, rel=1e-9)
@@ -92,7 +97,9 @@ def test_radius_zero_is_plain_training(name, loss):
     X, y, _ = data(seed=3)
     program = program_of(X, y, loss=loss)
     solution = solve_adversarial(program, 0, name)
-    assert solution.certificate.objective == pytest.approx(program.objective(solution.W, solution.beta), rel=1e-9)
+    assert solution.certificate.objective == pytest.approx(
+        program.objective(solution.solution.W, solution.solution.beta), rel=1e-9
+    )
     U, V = cp.Variable(program.block_shape[:2]), cp.Variable()
     n_patterns = len(program.design.arrangements)
     patterns = program.design.arrangements.patterns()
@@ -131,7 +138,7 @@ def test_any_dual_variables_give_a_bound(loss, fit_intercept):
 def test_blocks_are_in_their_cones():
     X, y, _ = data(seed=4)
     program, radius = program_of(X, y, hidden_bias="none"), 0.04
-    W = solve_adversarial(program, radius).W[:, :, 0]
+    W = solve_adversarial(program, radius).solution.W[:, :, 0]
     blocks = np.flatnonzero(W.any(axis=1))
     assert len(blocks)
     signs = 2.0 * program.design.arrangements.patterns(program.design.pattern_index(blocks)) - 1
@@ -176,15 +183,15 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="labels"):
         solve_adversarial(program_of(X, y + 1.0), 0.1)
     with pytest.raises(ValueError, match="labels"):
-        robust_margin_bound(recover(solve_adversarial(program, 0.1)), X, y + 1.0, 0.1)
+        robust_margin_bound(solve_adversarial(program, 0.1).network, X, y + 1.0, 0.1)
 
 
 @pytest.mark.parametrize("zero", [0, 0.0, np.int64(0), np.float32(0)])
 def test_a_radius_of_zero_is_one_in_every_type(zero):
-    assert check_radius(zero) == 0.0
+    assert _check_radius(zero) == 0.0
 
 
 @pytest.mark.parametrize(("wrong", "error"), [(False, TypeError), (np.bool_(False), TypeError), (-0.1, ValueError)])
 def test_what_is_no_radius_is_refused(wrong, error):
     with pytest.raises(error, match="radius must be"):
-        check_radius(wrong)
+        _check_radius(wrong)

@@ -10,7 +10,7 @@ from sklearn.linear_model import Lasso
 
 from convexnn.geometry import Arrangements, enumerate_arrangements
 from convexnn.losses import Huber, Loss, Quantile, Squared
-from convexnn.special import FeatureSparseResult, feature_sparse_network
+from convexnn.special import SpecialResult, feature_sparse_network
 from convexnn.special.feature_points import InteriorPoints
 
 LABELS = ("log_loss", "hinge", "squared_hinge")
@@ -85,7 +85,7 @@ def value_of_network(result, X, Y, loss, groups=None):
     penalty = sum(np.sqrt(np.sum(U[:, own == k] ** 2)) for k in np.unique(own))
     assert np.allclose(np.sqrt(np.sum(U**2, axis=(0, 2))), [*result.feature_norms, result.bias_norm], atol=1e-9)
     Z = network.predict(X).reshape(Y.shape)
-    return FORMULAS[loss](Y, cp.Constant(Z)).value + result.alpha * penalty
+    return FORMULAS[loss](Y, cp.Constant(Z)).value + result.solution.program.alpha * penalty
 
 
 @pytest.mark.parametrize("part", [0.5, 0.1, 1e-3])
@@ -100,7 +100,7 @@ def test_the_optimum_is_that_of_the_formula(loss, options, part):
     result = feature_sparse_network(X, Y, alpha, tol=1e-8, **options)
     best = optimum(X, Y, alpha, loss, cells.patterns(), hidden_bias, options.get("fit_intercept", True), groups)
     certificate = result.certificate
-    assert isinstance(result, FeatureSparseResult)
+    assert isinstance(result, SpecialResult)
     assert certificate.gap <= 1e-8
     assert certificate.scope == "sampled"
     assert certificate.objective == pytest.approx(best, rel=1e-6)
@@ -143,7 +143,6 @@ def test_features_that_matter_are_selected(loss):
     assert all(a["objective"] >= b["objective"] for a, b in itertools.pairwise(records))
     assert all(a["lower_bound"] <= b["lower_bound"] for a, b in itertools.pairwise(records))
     assert not result.network.W1[~result.selected].any()
-    assert np.array_equal(result.predict(X), result.network.predict(X))
     # the gates see all features, the neurons the selected ones: on the same side of the gates nothing else matters
     assert np.array_equal(result.network.gates[:-1] != 0, np.ones((10, result.network.n_neurons), bool))
 
@@ -178,7 +177,7 @@ def test_linear_networks_are_the_lasso():
         result = feature_sparse_network(X, Y, alpha, gates=np.zeros((1, 6)), hidden_bias="none", tol=1e-9)
         assert result.certificate.objective == pytest.approx(best, rel=1e-8)
         assert np.allclose(result.feature_norms, np.abs(lasso.coef_), atol=1e-4)
-        assert np.allclose(result.predict(X), lasso.predict(X), atol=1e-3)
+        assert np.allclose(result.network.predict(X), lasso.predict(X), atol=1e-3)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "log_loss"])
@@ -200,7 +199,7 @@ def test_losses_are_given_by_name_or_as_they_are():
     )
     assert small.certificate.objective < named.certificate.objective
     tilted = feature_sparse_network(X, Y, 0.2, loss=Quantile(0.9), gates=9, random_state=0)
-    assert np.mean(tilted.predict(X) >= Y[:, 0] - 1e-6) > 0.8
+    assert np.mean(tilted.network.predict(X) >= Y[:, 0] - 1e-6) > 0.8
     weights = np.linspace(0.5, 2.0, 20)
     own = feature_sparse_network(X, Y, 0.2, loss=Squared(sample_weight=weights), gates=9, random_state=0)
     given = feature_sparse_network(X, Y, 0.2, sample_weight=weights, gates=9, random_state=0)

@@ -8,7 +8,6 @@ from convexnn.geometry.arrangements import Arrangements, sample_arrangements
 from convexnn.losses import Hinge, Huber, Logistic, Squared, SquaredHinge
 from convexnn.model.architecture import Architecture
 from convexnn.model.building import build_program
-from convexnn.networks.recovery import recover
 from convexnn.special.kernel import gated_kernel, solve_gated_ridge
 
 
@@ -65,9 +64,9 @@ def test_squared_loss_solves_the_normal_equations(n_gates, hidden_bias, fit_inte
     ridge = np.diag(np.repeat([0.7, 0.0], [wide(program).shape[1], program.free.shape[1]]))
     theta = np.linalg.solve(columns.T @ (w[:, None] * columns) + ridge, columns.T @ (w[:, None] * Y))
     blocks = theta[: len(theta) - program.free.shape[1]]
-    assert np.allclose(solution.W.reshape(-1, 2), blocks, rtol=1e-8, atol=1e-10)
-    assert np.allclose(solution.beta, theta[len(blocks) :], rtol=1e-8, atol=1e-10)
-    assert np.allclose(solution.Z, columns @ theta)
+    assert np.allclose(solution.solution.W.reshape(-1, 2), blocks, rtol=1e-8, atol=1e-10)
+    assert np.allclose(solution.solution.beta, theta[len(blocks) :], rtol=1e-8, atol=1e-10)
+    assert np.allclose(solution.solution.Z, columns @ theta)
     value = 0.5 * np.sum(w[:, None] * (columns @ theta - Y) ** 2) + 0.35 * np.sum(blocks**2)
     assert solution.certificate.objective == pytest.approx(value, rel=1e-12)
     assert solution.certificate.gap < 1e-12
@@ -99,7 +98,7 @@ def test_the_bound_is_a_bound_before_the_end():
     Y = np.where(Y > 0, 1.0, -1.0)
     program = gated(X, Y, 0.1, loss=Logistic())
     best = solve_gated_ridge(program).certificate.objective
-    with pytest.warns(UserWarning, match="Newton's method ended after 1"):
+    with pytest.warns(UserWarning, match="stopped at max_iter"):
         early = solve_gated_ridge(program, max_iter=1)
     assert not early.converged
     assert early.certificate.lower_bound <= best <= early.certificate.objective
@@ -108,7 +107,7 @@ def test_the_bound_is_a_bound_before_the_end():
 def test_small_alpha_interpolates():
     X, Y, _ = data(n=10)
     solution = solve_gated_ridge(gated(X, Y, 1e-15, 8))
-    assert np.allclose(solution.Z, Y, atol=1e-8)
+    assert np.allclose(solution.solution.Z, Y, atol=1e-8)
     assert solution.certificate.lower_bound <= solution.certificate.objective * (1 + 1e-9)
 
 
@@ -116,13 +115,13 @@ def test_network_and_kernel_predict_the_same():
     X, Y, rng = data()
     program = gated(X, Y, 0.5, fit_intercept=True, skip=True)
     solution = solve_gated_ridge(program)
-    network = recover(solution)
+    network = solution.network
     assert network.n_neurons == 7
-    assert np.allclose(network.predict(X), solution.Z[:, 0], atol=1e-10)
+    assert np.allclose(network.predict(X), solution.solution.Z[:, 0], atol=1e-10)
     new = rng.standard_normal((5, 3))
     rows = program.architecture.hidden_rows(new)
     kernel = gated_kernel(rows, program.design.arrangements, program.design.X)
-    expected = kernel @ solution.V / 0.5 + program.architecture.free_columns(new) @ solution.beta
+    expected = kernel @ solution.dual / 0.5 + program.architecture.free_columns(new) @ solution.solution.beta
     assert np.allclose(network.predict(new), expected[:, 0], atol=1e-10)
 
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import ConvexReLURegressor
-from convexnn.special import one_feature
+from convexnn.special import spline
 
 KINDS = {
     "plain": {},
@@ -78,12 +78,12 @@ def test_every_solver_says_solved_where_it_is(parameters, n_features):
 
 def test_generation_takes_over_where_the_spline_fails(monkeypatch):
     """A spline that is not proved is not kept."""
-    solve_spline = one_feature.solve_spline
+    solve_spline = spline.solve_spline
 
     def wrong(x, Y, *args):
         return solve_spline(x, Y + x[:, None] ** 2, *args)
 
-    monkeypatch.setattr(one_feature, "solve_spline", wrong)
+    monkeypatch.setattr(spline, "solve_spline", wrong)
     model, *_ = fit("plain", "auto")
     other, *_ = fit("plain", "generation")
     assert model.certificate_.objective == other.certificate_.objective

@@ -5,7 +5,8 @@ import pytest
 from scipy.optimize import minimize
 
 from convexnn.losses import Absolute, Hinge, Huber, Logistic, Squared
-from convexnn.special.polynomial import PolynomialNetwork, polynomial_kappa, rank_one_split, solve_polynomial
+from convexnn.networks.polynomial_network import PolynomialNetwork
+from convexnn.special.polynomial import polynomial_kappa, rank_one_split, solve_polynomial
 
 RELU_LIKE, QUADRATIC = (0.09, 0.5, 0.47), (1.0, 0.0, 0.0)
 

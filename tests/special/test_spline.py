@@ -32,20 +32,18 @@ def lasso(x, Y, alpha, loss, skip):
 
 
 def check(solution, x, Y, alpha, loss, skip):
-    """Coefficients, network, objective and certificate belong together."""
-    right, left = np.maximum(x[:, None] - solution.knots, 0), np.maximum(solution.knots - x[:, None], 0)
-    fit = solution.constant + right @ solution.right + left @ solution.left
-    if skip:
-        fit = fit + x[:, None] * solution.slope
-    assert np.allclose(fit, solution.Z, atol=1e-9)
-    assert np.allclose(solution.network.predict(x[:, None]).reshape(fit.shape), fit, atol=1e-9)
-    penalty = np.abs(solution.right).sum() + np.abs(solution.left).sum()
-    assert solution.network.weight_decay() == pytest.approx(penalty, rel=1e-12, abs=1e-15)
+    """Network, objective and certificate belong together."""
+    network = solution.network
+    fit = network.predict(x[:, None]).reshape(Y.shape)
+    assert np.isin(np.round(-network.b1 / network.W1[0], 9), np.round(x, 9)).all()
+    penalty = np.sum(np.abs(network.W1[0])[:, None] * np.abs(network.W2))
+    assert network.weight_decay() == pytest.approx(penalty, rel=1e-12, abs=1e-15)
+    assert (network.skip is not None) == skip
     assert solution.network.hidden_bias == "free"
     certificate = solution.certificate
     assert certificate.objective == pytest.approx(loss.value(Y, fit) + alpha * penalty, rel=1e-9)
     assert certificate.scope == "global"
-    V = solution.V
+    V = solution.dual
     assert np.allclose(V.sum(axis=0), 0, atol=1e-9 * (1 + np.abs(V).sum()))
     knots = np.linspace(x.min() - 1, x.max() + 1, 5001)
     for responses in (np.maximum(x[:, None] - knots, 0), np.maximum(knots - x[:, None], 0)):
@@ -97,9 +95,10 @@ def test_several_outputs_are_fitted_one_by_one():
 def test_a_case_by_hand():
     """f = (0, s, s + s + k) with s, k >= 0 costs alpha (s + k); y = (0, 0, 1): s = alpha, s + k = 1 - 2 alpha."""
     solution = solve_spline([0.0, 1.0, 2.0], [0.0, 0.0, 1.0], 0.1, Squared())
-    assert solution.knots.tolist() == [0.0, 1.0]
-    assert solution.right[:, 0] == pytest.approx([0.1, 0.7], rel=1e-12)
-    assert not solution.left.any()
+    network = solution.network
+    assert (-network.b1 / network.W1[0]).tolist() == [0.0, 1.0]
+    assert network.W1[0] * network.W2[:, 0] == pytest.approx([0.1, 0.7], rel=1e-12)
+    assert (network.W1 > 0).all()
     assert solution.certificate.objective == pytest.approx(0.1 - 0.1**2, rel=1e-12)
 
 
@@ -124,7 +123,7 @@ def test_many_samples():
     y = np.sin(3 * x) + 0.3 * rng.standard_normal(len(x))
     solution = solve_spline(x, y, 1.0, Squared())
     assert solution.certificate.gap <= 1e-9
-    assert 20 < len(solution.knots) < 200
+    assert 20 < solution.network.n_neurons < 200
 
 
 def test_kappa_is_the_maximum_over_all_knots():
@@ -154,7 +153,7 @@ def test_the_split_is_the_cheapest(seed):
 def test_degenerate_features():
     for loss in (Squared(), Huber()):
         constant = solve_spline([2.0, 2.0, 2.0], [0.0, 1.0, 5.0], 0.1, Squared())
-        assert constant.Z[:, 0] == pytest.approx([2.0] * 3)
+        assert constant.network.predict([[2.0]] * 3) == pytest.approx([2.0] * 3)
         assert constant.certificate.gap < 1e-12
         two = solve_spline([0.0, 1.0, 1.0], [0.0, 1.0, 1.0], 1e-3, loss, tol=1e-6)
         assert two.certificate.objective == pytest.approx(
