@@ -20,10 +20,10 @@ from ..geometry.arrangements import Arrangements
 from ..model.architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES, Architecture
 from ..model.samples import checked_inputs
 from ..model.summary import summary
+from ..networks.conversion import trained_model
 from ..networks.explanation import Explanation, explain
 from ..networks.export import to_mlp, to_onnx, to_torch
 from ..networks.persistence import save
-from ..networks.trained import trained_model
 from ..utils.deadline import despite_interrupt, plain_interrupts, within
 from ..utils.validation import check_numeric
 from .training import Training

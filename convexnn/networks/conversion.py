@@ -1,9 +1,9 @@
-"""Networks of other libraries as a `Network`, to certify or to compare.
+"""The network in what a user hands over: an estimator, a pipeline, a network, or a network of another library.
 
     as_network(model).predict(X) = the outputs of the model: predictions, or logits of a classifier
 
-Only the weights are taken over, and which of them weight decay includes; how the model was trained does not matter.
-torch is never imported: its modules are recognised by the names of their classes.
+Of other libraries only the weights are taken over, and which of them weight decay includes; how the model was trained
+does not matter. torch is never imported: its modules are recognised by the names of their classes.
 """
 
 from copy import deepcopy
@@ -15,13 +15,17 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from ..utils.validation import check_array
+from .circular import CircularNetwork
+from .conv_network import ConvNetwork
 from .network import Network
 
-__all__ = ["as_network"]
+__all__ = ["NETWORKS", "as_network", "split_pipeline", "trained_model", "two_layers"]
 
+NETWORKS = (Network, ConvNetwork, CircularNetwork)
 ACCEPTED = (
     "a Network, a fitted estimator of convexnn, a fitted MLPRegressor or MLPClassifier of scikit-learn, "
     "arrays (W1, b1, W2, b2), or a torch module of Linear, ReLU and Linear"
@@ -80,7 +84,7 @@ def as_network(model: Any, hidden_bias: str | None = None) -> Network:
     elif _is_torch_module(model):
         network = _from_torch(model)
     else:
-        raise _refusal(model)
+        raise _refusal(model, ACCEPTED)
     for name in ("W1", "b1", "W2", "b2", "skip", "gates"):
         weights = getattr(network, name)
         if weights is not None and not np.isfinite(weights).all():
@@ -88,16 +92,52 @@ def as_network(model: Any, hidden_bias: str | None = None) -> Network:
     return network if hidden_bias is None else replace(network, hidden_bias=hidden_bias)
 
 
-def _refusal(model):
-    name = type(model).__name__
+def trained_model(model: object) -> tuple:
+    """Return the fitted estimator in `model` (its `estimator_` if it has one; None for a network), and its network.
+
+    Raise NotFittedError if the estimator is not fitted, TypeError for anything else, such as a Pipeline.
+    """
+    if isinstance(model, NETWORKS):
+        return None, model
+    estimator = getattr(model, "estimator_", model)
+    network = getattr(estimator, "network_", None)
+    if isinstance(network, NETWORKS):
+        return estimator, network
+    raise _refusal(model, "a fitted estimator of convexnn or a network")
+
+
+def split_pipeline(model: object) -> tuple:
+    """Return (steps, estimator) of a Pipeline of a StandardScaler and an estimator; ([], model) of any other model.
+
+    Raise TypeError for other pipelines, NotFittedError if the scaler is not fitted.
+    """
+    if not isinstance(model, Pipeline):
+        return [], model
+    if len(model.steps) != 2 or type(model.steps[0][1]) is not StandardScaler:
+        raise TypeError("model must not be a Pipeline, but for one of a StandardScaler and an estimator of convexnn")
+    check_is_fitted(model.steps[0][1])
+    return model.steps, model.steps[1][1]
+
+
+def two_layers(network: Network | ConvNetwork | CircularNetwork) -> Network | ConvNetwork:
+    """Return a circular network as a two-layer one with the weights circ(u_j) w_j; return others as they are."""
+    if not isinstance(network, CircularNetwork):
+        return network
+    W1, b1 = network.effective(), np.zeros(network.n_neurons)
+    kind = {"hidden_bias": "none", "gates": network.gates, "output_penalty": network.output_penalty}
+    return Network(W1, b1, network.W2, network.b2, network.activation, **kind)
+
+
+def _refusal(model, accepted):
+    """Return the error that says why a model is not one of those that are accepted."""
     if isinstance(model, type):
-        return TypeError(f"model must be {ACCEPTED}; got the class {model.__name__}")
+        return TypeError(f"model must be {accepted}; got the class {model.__name__}")
     if isinstance(model, Pipeline):
         return TypeError("model must not be a Pipeline: pass its last step, and X as the steps before it transform it")
     own = any(kind.__module__.split(".")[0] == "convexnn" for kind in type(model).__mro__)
     if own and isinstance(model, BaseEstimator):
-        return NotFittedError(f"model must be fitted; this {name} is not")
-    return TypeError(f"model must be {ACCEPTED}; got an object of type {name}")
+        return NotFittedError(f"model must be fitted; this {type(model).__name__} is not")
+    return TypeError(f"model must be {accepted}; got an object of type {type(model).__name__}")
 
 
 def _from_sklearn(model):
@@ -116,17 +156,9 @@ def _from_sklearn(model):
 def _from_arrays(arrays):
     if len(arrays) != 4:
         raise ValueError(f"arrays must be four, (W1, b1, W2, b2); got {len(arrays)}")
+    options = {"ensure_2d": False, "ensure_min_samples": 0, "ensure_min_features": 0, "ensure_all_finite": False}
     W1, b1, W2, b2 = (
-        None
-        if array is None
-        else check_array(
-            array,
-            ensure_2d=False,
-            ensure_min_samples=0,
-            ensure_min_features=0,
-            ensure_all_finite=False,
-            input_name=name,
-        )
+        None if array is None else check_array(array, input_name=name, **options)
         for name, array in zip(("W1", "b1", "W2", "b2"), arrays, strict=True)
     )
     if W1 is None or W2 is None:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from .conv_network import ConvNetwork
-from .trained import trained_model, two_layers
+from .conversion import trained_model, two_layers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,16 +113,8 @@ class Explanation:
     def to_frame(self) -> "pd.DataFrame":
         """Return the sums over neurons as a table: a row for each prediction.
 
-        Returns
-        -------
-        pandas.DataFrame
-            Columns neuron_0, neuron_1, ..., intercept, skip (where there is one) and prediction, which is the sum of
-            the others. Rows are samples, or samples and outputs where there are several.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
+        Columns are neuron_0, neuron_1, ..., intercept, skip (where there is one) and prediction, which is the sum of
+        the others. Rows are samples, or samples and outputs where there are several.
         """
         parts = self.contributions.transpose(1, 0, 2)
         table = {f"neuron_{j}": part.ravel() for j, part in enumerate(parts)}
@@ -134,18 +125,7 @@ class Explanation:
         return _pandas().DataFrame(table, index=self._index())
 
     def coefficients_frame(self) -> "pd.DataFrame":
-        """Return the local linear models as a table: a row for each prediction.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A column for each feature, then offset and region. Rows as in `to_frame`.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
+        """Return the local linear models as a table: features, offset and region by columns, rows as in `to_frame`."""
         n, d, c = self.coefficients.shape
         values = self.coefficients.transpose(0, 2, 1).reshape(n * c, d)
         frame = _pandas().DataFrame(values, index=self._index(), columns=self.feature_names)
@@ -225,12 +205,11 @@ def explain(model: object, X: Any) -> Explanation:
     """
     estimator, network = trained_model(model)
     rows = X if estimator is None else estimator._checked(X)
-    predictions = network.predict(rows).reshape(len(rows), -1)
+    predictions = network.outputs(rows)
     rows, kind = np.asarray(rows, dtype=np.float64), two_layers(network)
-    parts = _convolutional if isinstance(kind, ConvNetwork) else _dense
-    contributions, coefficients, offsets, codes = parts(kind, rows)
-    skip = getattr(kind, "skip", None)
+    contributions, coefficients, offsets, codes = _local_models(kind, rows)
     regions, sizes = _count_regions(codes)
+    skip, dual = kind.skip, getattr(estimator, "dual_", None)
     return Explanation(
         predictions,
         contributions + 0.0,  # -0.0 of neurons that are off is 0.0
@@ -240,65 +219,58 @@ def explain(model: object, X: Any) -> Explanation:
         offsets + network.b2,
         regions,
         sizes,
-        getattr(estimator, "dual_", None),
-        _feature_names(estimator, rows.shape[1]),
-        _output_names(estimator, predictions.shape[1]),
-        _sample_names(X),
+        dual,
+        *_names(estimator, X, rows.shape[1], predictions.shape[1]),
         network.activation,
     )
 
 
-def _dense(network, X):
-    """Return contributions, coefficients, offsets and region codes, without the skip and the output biases."""
-    T, W2 = X @ network.W1 + network.b1, network.W2
-    if network.activation == "threshold":
-        hidden = network.hidden(X)
-        nothing = np.zeros((len(X), X.shape[1], W2.shape[1]))
-        return hidden[:, :, None] * W2, nothing, hidden @ W2, hidden.astype(bool)
-    if network.activation == "gated_relu":
-        active = X @ network.gates[:-1] + network.gates[-1] >= 0
-    else:
-        rounding = WALL_TOL * (np.abs(X) @ np.abs(network.W1) + np.abs(network.b1))
-        active = _active(T, rounding, _direction(X.shape[1]) @ network.W1)
-    slopes = np.where(active, 1.0, network.slope)
-    coefficients = np.stack([(slopes * a) @ network.W1.T for a in W2.T], axis=2)
-    offsets = (slopes * network.b1) @ W2
-    codes = active[:, :0] if network.activation == "linear" else active
-    return (slopes * T)[:, :, None] * W2, coefficients, offsets, codes
+def _local_models(network, X):
+    """Return contributions, coefficients, offsets and region codes, without the skip and the output biases.
 
-
-def _convolutional(network, X):
-    """Return what `_dense` returns; slopes are (n_samples, n_patches, n_filters)."""
-    patches, linear = network.patches, network.activation == "linear"
-    P = patches.extract(X)
-    T = P @ network.W1 + network.b1
-    if network.activation == "gated_relu":
-        active = P @ network.gates[:-1] + network.gates[-1] >= 0
-    elif linear:
+    A dense network has one patch, the input. Values, slopes and constants are (n_samples, n_patches, n_neurons), with
+    values = slopes * weights + constants.
+    """
+    patches, W1, b1 = getattr(network, "patches", None), network.W1, network.b1
+    ahead = np.random.default_rng(0).uniform(0.5, 1.5, (1, X.shape[1]))  # a direction parallel to no wall
+    P, ahead = (X[:, None], ahead[:, None]) if patches is None else (patches.extract(X), patches.extract(ahead))
+    n, K, h = P.shape
+    rows = P.reshape(n * K, h)
+    T = rows @ W1 + b1
+    if network.gates is not None:
+        active = rows @ network.gates[:-1] + network.gates[-1] >= 0
+    elif network.activation == "threshold":
+        active = network.hidden(X) > 0
+    elif network.slope == 1.0:
         active = np.ones(T.shape, dtype=bool)
+    else:  # on its wall a neuron counts as active if it is so a little further ahead
+        on_wall = np.abs(T) <= WALL_TOL * (np.abs(rows) @ np.abs(W1) + np.abs(b1))
+        active = np.where(on_wall, np.tile(ahead[0] @ W1 > 0, (n, 1)), T > 0)
+    active, T = active.reshape(n, K, -1), T.reshape(n, K, -1)
+    if network.activation == "threshold":
+        slopes, values = np.zeros(T.shape), active.astype(float)
+        constants = values
     else:
-        rounding = WALL_TOL * (np.abs(P) @ np.abs(network.W1) + np.abs(network.b1))
-        active = _active(T, rounding, patches.extract(_direction(X.shape[1])[None]) @ network.W1)
-    slopes = np.where(active, 1.0, network.slope)
-    codes = active[:, :0] if linear else active
-    if patches.pooling == "mean":
-        slopes = slopes / patches.n_patches
-    elif patches.pooling == "max":
-        largest = (slopes * T).argmax(axis=1)[:, None]
-        slope, side = (np.take_along_axis(values, largest, axis=1) for values in (slopes, active))
+        slopes = np.where(active, 1.0, network.slope)
+        values, constants = slopes * T, slopes * b1
+    codes = active[:, :, :0] if network.slope == 1.0 else active
+    if patches is not None and patches.pooling == "mean":
+        slopes, values, constants = slopes / K, values / K, constants / K
+    elif patches is not None and patches.pooling == "max":
+        largest = values.argmax(axis=1)[:, None]
+        slope, side = (np.take_along_axis(array, largest, axis=1) for array in (slopes, active))
         # which patch is the largest, and on which side, unless the filter is off: then no patch matters
         codes = np.where(slope != 0, 1 + 2 * largest + side, 0)
-        slopes = np.zeros_like(slopes)
-        np.put_along_axis(slopes, largest, slope, axis=1)
-    apart = patches.pooling == "none"
-    W2 = network.W2 if apart else np.broadcast_to(network.W2, (patches.n_patches, *network.W2.shape))
-    contributions = np.einsum("nkj,kjc->njc", slopes * T, W2, optimize=True)
-    offsets = np.einsum("nkj,kjc->nc", slopes * network.b1, W2, optimize=True)
-    # gradients in the patches, then in the features that stand at their places
-    places = _places(patches)
-    gradients = (((slopes * a) @ network.W1.T).reshape(len(X), -1) for a in np.moveaxis(W2, 2, 0))
-    coefficients = np.stack([(places @ gradient.T).T for gradient in gradients], axis=2)
-    return contributions, coefficients, offsets, codes
+        chosen = np.arange(K)[:, None] == largest
+        slopes, values, constants = chosen * slopes, chosen * values, chosen * constants
+    W2 = network.W2 if network.W2.ndim == 3 else np.broadcast_to(network.W2, (K, *network.W2.shape))
+    contributions = np.einsum("nkj,kjc->njc", values, W2, optimize=True)
+    offsets = np.einsum("nkj,kjc->nc", constants, W2, optimize=True)
+    gradients = [((slopes * a).reshape(n * K, -1) @ W1.T).reshape(n, K * h) for a in np.moveaxis(W2, 2, 0)]
+    if patches is not None:  # gradients in the patches, then in the features that stand at their places
+        places = _places(patches)
+        gradients = [(places @ gradient.T).T for gradient in gradients]
+    return contributions, np.stack(gradients, axis=2), offsets, codes
 
 
 def _places(patches):
@@ -307,16 +279,6 @@ def _places(patches):
     (places,) = np.nonzero(features)  # zero is padding
     shape = (patches.n_features, len(features))
     return csr_array((np.ones(len(places)), (features[places].astype(int) - 1, places)), shape=shape)
-
-
-def _direction(n_features):
-    """Return a direction parallel to no wall; samples on a wall count to the side to which it points."""
-    return np.random.default_rng(0).uniform(0.5, 1.5, n_features)
-
-
-def _active(T, rounding, ahead):
-    """Return which neurons are active; on its wall, a neuron counts as active if it is so a little further `ahead`."""
-    return np.where(np.abs(T) <= rounding, ahead > 0, T > 0)
 
 
 def _count_regions(codes):
@@ -328,26 +290,19 @@ def _count_regions(codes):
         keys.view(f"V{keys.shape[1]}").ravel(), return_index=True, return_inverse=True, return_counts=True
     )[1:]
     order = np.lexsort((first, -sizes))
-    ranks = np.empty(len(order), dtype=int)
-    ranks[order] = np.arange(len(order))
-    return ranks[place], sizes[order]
+    return np.argsort(order)[place], sizes[order]
 
 
-def _sample_names(X):
-    index = getattr(X, "index", None)  # of lists this is a method
-    return np.arange(len(X)) if index is None or callable(index) else np.asarray(index)
-
-
-def _feature_names(estimator, n_features):
-    names = getattr(estimator, "feature_names_in_", None)
-    return np.array([f"x{i}" for i in range(n_features)], dtype=object) if names is None else names.copy()
-
-
-def _output_names(estimator, n_outputs):
-    classes = getattr(estimator, "classes_", None)
+def _names(estimator, X, n_features, n_outputs):
+    """Return the names of features, outputs and samples."""
+    features, classes = (getattr(estimator, name, None) for name in ("feature_names_in_", "classes_"))
+    if features is None:
+        features = np.array([f"x{i}" for i in range(n_features)], dtype=object)
     if classes is None:
-        return np.array([f"y{i}" for i in range(n_outputs)], dtype=object)
-    return classes[-n_outputs:].copy()
+        classes = np.array([f"y{i}" for i in range(n_outputs)], dtype=object)
+    index = getattr(X, "index", None)  # of lists this is a method
+    samples = np.arange(len(X)) if index is None or callable(index) else np.asarray(index)
+    return features.copy(), classes[-n_outputs:].copy(), samples
 
 
 def _largest(names, values):

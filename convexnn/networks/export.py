@@ -20,8 +20,8 @@ from ..utils.files import replacing
 from ..utils.validation import check_choice
 from .base import THRESHOLD_TOL
 from .conv_network import ConvNetwork
+from .conversion import split_pipeline, trained_model, two_layers
 from .onnx_graph import onnx_model
-from .trained import split_pipeline, trained_model, two_layers
 
 if TYPE_CHECKING:
     import torch

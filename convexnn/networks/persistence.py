@@ -29,9 +29,9 @@ from ..model.certificate import Certificate
 from ..utils.files import read_arrays, replacing
 from .circular import CircularNetwork
 from .conv_network import ConvNetwork
+from .conversion import NETWORKS, split_pipeline, trained_model
 from .intact import check_estimator, check_network, check_scaler
 from .network import Network
-from .trained import NETWORKS, split_pipeline, trained_model
 
 __all__ = ["load", "persistent", "save"]
 

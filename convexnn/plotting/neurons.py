@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..networks.circular import CircularNetwork
+from ..networks.conversion import trained_model
 from ..networks.network import Network
-from ..networks.trained import trained_model
 from .style import CYCLE, GREY, NEGATIVE, POSITIVE, short
 
 __all__ = [
