@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..model.architecture import BIAS_UNIT
-from ..model.cones import make_cones
 from ..model.program import Program, Solution
+from ..model.simplify import Simplified
 from ..model.summary import Status
 from ..pricing.proof import certified
 from ..utils.deadline import TimeIsUp, affords, aside, check, is_up, remaining
@@ -73,6 +72,14 @@ class ReferenceProgram:
     problem: Any
     variables: dict
     constraints: dict
+
+    def point(self, simplified: Simplified) -> tuple[np.ndarray, np.ndarray]:
+        """Return W and beta of the whole program, where the problem is that of a simplified one, and solved."""
+        program, Z = simplified.program, self.variables["Z"].value
+        rows = np.concatenate([variable.value for name, variable in self.variables.items() if name[0] in "UV"])
+        W = rows.reshape(program.block_shape[2], -1, rows.shape[1]).transpose(1, 2, 0)
+        fit = Z.reshape(program.Y.shape) - program.design.matvec(W)
+        return simplified.restore(W, program.free_basis[0].T @ fit)
 
 
 def build_reference_program(program: Program) -> ReferenceProgram:
@@ -269,49 +276,23 @@ def _check_options(solver, max_iter, time_limit):
 
 def _solve(program, monitor, solver, accuracy, max_iter, verbose):
     """Solve for what the best free fit leaves of y, in units of the data; return the solver's number of iterations."""
-    unit_y, centred, offset, free_map = 1.0, program, np.zeros_like(monitor.beta), np.eye(len(monitor.beta))
-    if program.loss.translation_invariant:
-        centred, offset, free_map = program.centred(monitor.beta), monitor.beta, program.free_basis[1]
-    if program.loss.degree is not None:
-        unit_y = np.sqrt(np.mean(centred.Y**2)) or 1.0
-    centred, unit_weight = centred.in_weights()
-    unit_b = BIAS_UNIT if program.architecture.hidden_bias == "free" else 1.0
-    centred = _with_bias_in_units(centred, unit_b)
-    unit_x = np.sqrt(np.mean(np.sum(centred.design.X**2, axis=1))) or 1.0
+    simplified = Simplified(program, monitor.beta, tol=1.0)  # free biases, which cost nothing, in any unit
     check()
     try:
-        reference = build_reference_program(centred.rescaled(unit_x, unit_y))
+        reference = build_reference_program(simplified.program)
     except TimeIsUp:
         monitor.status = None if is_up() else Status.TIME_LIMIT  # it is too short to write the program out
         raise
     monitor.status = solve_cvxpy(reference.problem, solver, accuracy, max_iter=max_iter, verbose=verbose)
-    n_iter = max(1, int(getattr(reference.problem.solver_stats, "num_iters", None) or 1))
-    if reference.variables["Z"].value is None:
-        return n_iter
-    n_outputs, n_columns = program.Y.shape[1], program.block_shape[2]
-    values = {name: variable.value for name, variable in reference.variables.items()}
-    rows = np.concatenate([values[name] for name in values if name[0] in "UV"])
-    W = rows.reshape(n_columns, -1, rows.shape[1]).transpose(1, 2, 0) * (unit_y / unit_x)
-    W[:, -1] *= unit_b
-    beta = offset
-    if "beta" in values:
-        beta = beta + free_map @ values["beta"].reshape(-1, n_outputs) * unit_y
-    W = polish(program, W, beta)
-    unit_v = unit_weight * (1.0 if program.loss.degree is None else unit_y ** (program.loss.degree - 1))
-    V = reference.constraints["fit"].dual_value.reshape(-1, n_outputs) * unit_v
-    certificate, dual = certified(program, W, beta, V)
-    blocks = np.flatnonzero(W.any(axis=(1, 2)))
-    monitor.offer(W[blocks], blocks, beta)
-    monitor.bound(certificate.lower_bound, dual)
-    return n_iter
-
-
-def _with_bias_in_units(program, unit):
-    """Return the program with the last column of X times `unit`: a free bias may be in any unit."""
-    X = program.design.X.copy()
-    X[:, -1] *= unit
-    design = replace(program.design, X=X)
-    return replace(program, design=design, cones=make_cones(design, program.architecture))
+    if reference.variables["Z"].value is not None:
+        W, beta = reference.point(simplified)
+        W = polish(program, W, beta)
+        V = simplified.restore_dual(reference.constraints["fit"].dual_value.reshape(program.Y.shape))
+        certificate, dual = certified(program, W, beta, V)
+        blocks = np.flatnonzero(W.any(axis=(1, 2)))
+        monitor.offer(W[blocks], blocks, beta)
+        monitor.bound(certificate.lower_bound, dual)
+    return max(1, int(getattr(reference.problem.solver_stats, "num_iters", None) or 1))
 
 
 def _attempts(solver, options):

@@ -31,10 +31,10 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linprog, minimize_scalar
-from scipy.special import xlogy
+from scipy.optimize import linprog
 from sklearn.utils import check_random_state
 
+from ..losses.piecewise import make_loss
 from ..model.certificate import Certificate, uncontradicted
 from ..model.program import Program, Solution
 from ..networks.minimal import prune
@@ -91,16 +91,19 @@ def solve_adversarial(program: Program, radius: float, loss: str = "hinge", *, t
     >>> plain < robust
     True
     """
-    check_choice("loss", loss, MARGIN_LOSSES)
+    loss = make_loss(check_choice("loss", loss, MARGIN_LOSSES))
     radius, tol = _check_radius(radius), check_positive("tol", tol)
     _check_program(program)
     W, beta, duals, status = _solve(program, radius, loss)
     W = _in_cones(program, radius, W)
-    norms = np.linalg.norm(W, axis=1, keepdims=True)
-    kept = prune(norms, lambda kept: _objective(program, radius, loss, np.where(kept, W, 0.0), beta), spare=False)
-    W = np.where(kept, W, 0.0)
-    objective, bound = _objective(program, radius, loss, W, beta), _lower_bound(program, radius, loss, *duals)
-    certificate = Certificate(objective, uncontradicted(objective, bound), "sampled")
+
+    def objective(kept=True):
+        margins, decay = _margins(program, radius, W * kept, beta), np.linalg.norm(W * kept, axis=1).sum()
+        return loss.value(np.ones_like(margins), margins) + program.alpha * float(decay)
+
+    W = W * prune(np.linalg.norm(W, axis=1, keepdims=True), objective, spare=False)
+    bound = uncontradicted(objective(), _lower_bound(program, radius, loss, *duals))
+    certificate = Certificate(objective(), bound, "sampled")
     solution = Solution(program, W, beta, program.predict(W, beta), certificate, 1, certificate.gap <= tol, status)
     return conclude(recover(solution), certificate, tol, status, solution=solution)
 
@@ -154,7 +157,7 @@ def robust_loss(
     0.25
     """
     X, y, radius = _check_data(network, X, y, radius)
-    check_choice("loss", loss, MARGIN_LOSSES)
+    loss = make_loss(check_choice("loss", loss, MARGIN_LOSSES))
     n_steps, n_restarts = check_count("n_steps", n_steps), check_count("n_restarts", n_restarts, least=0)
     rng = check_random_state(random_state)
     worst = y * network.predict(X)
@@ -167,7 +170,7 @@ def robust_loss(
             length = 2.0 * radius * (1.0 - step / n_steps)
             point = np.clip(point - length * y[:, None] * np.sign(gradient), X - radius, X + radius)
             worst = np.minimum(worst, y * network.predict(point))
-    return float(_margin_loss(loss, worst).sum())
+    return loss.value(np.ones((len(y), 1)), worst[:, None])
 
 
 def robust_margin_bound(network: Network, X: ArrayLike, y: ArrayLike, radius: float) -> np.ndarray:
@@ -240,18 +243,13 @@ def _moved(program):
 
 
 def _margins(program, radius, W, beta):
+    """Return the least margins m_k of blocks that are in their cones, a column of them."""
     design = program.design
     blocks = np.flatnonzero(W.any(axis=(1, 2)))
     patterns = design.arrangements.patterns(design.pattern_index(blocks)).astype(float)
     gradients = patterns.T @ (design.sign(blocks)[:, None] * W[blocks, :, 0])
-    plain = (program.Y * program.predict(W, beta))[:, 0]
-    return plain - radius * np.abs(gradients[:, _moved(program)]).sum(axis=1)
-
-
-def _objective(program, radius, loss, W, beta):
-    return float(
-        _margin_loss(loss, _margins(program, radius, W, beta)).sum() + program.alpha * np.linalg.norm(W, axis=1).sum()
-    )
+    plain = program.Y * program.predict(W, beta)
+    return plain - radius * np.abs(gradients[:, _moved(program)]).sum(axis=1, keepdims=True)
 
 
 def _solve(program, radius, loss):
@@ -263,7 +261,7 @@ def _solve(program, radius, loss):
     patterns = design.arrangements.patterns().astype(float)
     blocks = [cp.Variable((P, X.shape[1])) for _ in design.signs]
     difference = blocks[0] - blocks[1]
-    z, G, beta = cp.Variable(len(y)), cp.Variable((len(y), len(X[0, moved]))), cp.Variable(program.free.shape[1] or 1)
+    z, G, beta = (cp.Variable(shape) for shape in (len(y), X[:, moved].shape, program.free.shape[1] or 1))
     fit = cp.sum(cp.multiply(patterns.T, X @ difference.T), axis=1)
     fit = z - fit - (program.free @ beta if program.free.shape[1] else 0.0) == 0
     gradient = G - patterns.T @ difference[:, moved] == 0
@@ -273,16 +271,14 @@ def _solve(program, radius, loss):
         bounds.append(cp.norm(block[:, moved], 1, axis=1) <= size)
         reach = radius * np.ones((len(y), 1)) @ cp.reshape(size, (1, P), order="C")
         cones.append(cp.multiply(2.0 * patterns.T - 1.0, X @ block.T) - reach >= 0)
-    loss_of = cp.pos if loss == "hinge" else cp.logistic
-    shift = 1.0 if loss == "hinge" else 0.0
-    losses = loss_of(shift - cp.multiply(y, z) + radius * cp.norm(G, 1, axis=1))
+    least = loss.to_cvxpy(np.ones(len(y)), cp.multiply(y, z) - radius * cp.norm(G, 1, axis=1))
     norms = sum(cp.sum(cp.norm(block, 2, axis=1)) for block in blocks)
-    extra = [beta == 0] if program.free.shape[1] == 0 else []
-    problem = cp.Problem(cp.Minimize(cp.sum(losses) + program.alpha * norms), [fit, gradient, *cones, *bounds, *extra])
+    problem = cp.Problem(cp.Minimize(least + program.alpha * norms), [fit, gradient, *cones, *bounds])
     status = solve_cvxpy(problem)
     W = np.concatenate([block.value for block in blocks])[:, :, None]
     duals = fit.dual_value, gradient.dual_value, np.hstack([cone.dual_value for cone in cones]).T
-    return W, beta.value[: program.free.shape[1], None], duals, status
+    beta = beta.value[:, None] if program.free.shape[1] else program.zero()[1]
+    return W, beta, duals, status
 
 
 def _in_cones(program, radius, W):
@@ -323,7 +319,7 @@ def _inside(A, radius, moved):
 
 
 def _lower_bound(program, radius, loss, v, H, mu):
-    """Return the dual value of the solver's dual variables, made feasible and scaled to the best multiple."""
+    """Return the dual value of the solver's dual variables (q y, H, mu), made feasible, at their best multiple."""
     design, y, moved = program.design, program.Y[:, 0], _moved(program)
     q = np.clip(y * v, 0.0, 1.0)
     if program.free.shape[1]:  # y'q = 0: the heavier class is scaled down
@@ -345,21 +341,8 @@ def _lower_bound(program, radius, loss, v, H, mu):
     largest += 8 * np.finfo(float).eps * sizes
     if not q.any():
         return 0.0
-    limit = min(program.alpha / largest, 1.0 / q.max())
-    if loss == "hinge":
-        return float(limit * q.sum())
-
-    def dual(t):
-        p = np.clip(t * q, 0.0, 1.0)
-        return float(-np.sum(xlogy(p, p) + xlogy(1.0 - p, 1.0 - p)))
-
-    inner = minimize_scalar(lambda t: -dual(t), bounds=(0.0, limit), method="bounded", options={"xatol": 1e-12 * limit})
-    return max(dual(limit), dual(inner.x))
-
-
-def _margin_loss(loss, margins):
-    """Return the loss of each margin m = y f(x): (1 - m)_+ for "hinge", log(1 + exp(-m)) for "log_loss"."""
-    return np.maximum(1.0 - margins, 0.0) if loss == "hinge" else np.logaddexp(0.0, -margins)
+    ones, q = np.ones((len(q), 1)), q[:, None]
+    return float(-loss.conjugate(ones, -loss.best_scale(ones, q, program.alpha / largest) * q))
 
 
 def _check_radius(radius):

@@ -271,19 +271,17 @@ def _solve_whole(run):
     """Solve the program with its equality constraint in cvxpy, as one step from its dual solution."""
     import cvxpy as cp
 
-    program, n_outputs = run.program, run.Y.shape[1]
+    program = run.program
     program.require_patterns()
     simplified = Simplified(program, program.zero()[1], tol=1.0)
     scaled = simplified.program.at(1.0)
     written = build_reference_program(scaled)  # whose squared loss vanishes where Z = Y
-    fit = written.variables["Z"] == (scaled.Y[:, 0] if n_outputs == 1 else scaled.Y)
+    fit = written.variables["Z"] == scaled.Y.reshape(written.variables["Z"].shape)
     problem = cp.Problem(written.problem.objective, [*written.problem.constraints, fit])
     solve_cvxpy(problem, accuracy=1e-11)
     check()
-    rows = np.concatenate([variable.value for name, variable in written.variables.items() if name[0] in "UV"])
-    W = rows.reshape(n_outputs, -1, rows.shape[1]).transpose(1, 2, 0)
-    W, beta = simplified.restore(W, scaled.free_basis[0].T @ (scaled.Y - scaled.design.matvec(W)))
-    V = written.constraints["fit"].dual_value.reshape(-1, n_outputs) * (simplified.unit_w / simplified.unit_y)
+    W, beta = written.point(simplified)
+    V = written.constraints["fit"].dual_value.reshape(run.Y.shape) * (simplified.unit_w / simplified.unit_y)
     mu, run.V = FIRST_MU * kappa_at_zero(program), program.loss.project_dual(run.Y, V, program.free_basis[0])
     stepped = replace(program, Y=run.Y + mu * run.V, alpha=mu)
     W = polish(stepped, W, beta)
