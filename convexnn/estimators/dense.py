@@ -106,7 +106,8 @@ class ConvexReLURegressor(ConvexRegressor):
         Norm |a_j| of the output weights of a neuron, where there are several outputs: Euclidean, or l1, with which each
         output has neurons of its own.
     solver : str, default="auto"
-        "auto": `solve_generation` with "adaptive", else `solve_working_set`, or `solve_conic` unless hidden_norm="l2".
+        "auto": `solve_generation` with "adaptive", else `solve_working_set`, or `solve_conic` unless hidden_norm="l2";
+        for one feature with hidden_bias="free" and the squared loss the exact spline, in one step, whatever the limits.
         With given patterns also "newton" (`solve_working_set`), "fista" (the same with accelerated proximal gradient
         inside), "conic", "cvxpy" (the reference: the whole program in cvxpy, solved by Clarabel), or the name of an
         installed solver of cvxpy, such as "SCS".

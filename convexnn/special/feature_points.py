@@ -45,22 +45,16 @@ STEEPEST = 1e14
 
 
 def dual_norm(program, V):
-    """Return the dual norm of the penalty, max_k |(X'D_i V)_{i, j in k}|, plus its rounding, which keeps bounds valid.
-
-    The program is gated, with a penalty that sums the norms of groups of rows over all blocks. V / max(1, norm / alpha)
-    satisfies V'K_k V <= alpha^2 for all groups.
-    """
+    """Return max_k |(X'D_i V)_{i, j in k}| for a gated program and groups k of rows, rounding included."""
     rounding = np.sqrt(len(program.design.arrangements)) * program.dual_rounding(V)
     return float(program.penalty.norms(program.design.rmatvec(V)).max()) + rounding
 
 
 class InteriorPoints:
-    """Iterates of the interior-point method for the dual, and its constraints h(V) <= 0: the groups, then bounds on V.
+    """V, Z with grad L(Z) = -V (bounds aside), b of the orthonormal free columns, multipliers and slacks of h(V) <= 0.
 
-    The state is V; Z, the predictions with grad L(Z) = -V, bounds aside; b of the orthonormal free columns; the
-    multipliers, of which the first are the lam of the groups; and the slacks. The logistic loss and softmax keep to
-    their bounds by themselves. The program is as in `dual_norm`; the first V is a multiple of the dual vector at the
-    zero network, strictly inside all constraints.
+    The constraints are the groups, then the bounds of V, to which the logistic loss and softmax keep by themselves. The
+    first V is a multiple of the dual vector at the zero network, strictly inside all of them.
     """
 
     def __init__(self, program):
@@ -93,10 +87,8 @@ class InteriorPoints:
         return self.multipliers[: len(self.G)]
 
     def blocks(self):
-        """Return the blocks lam_k X'D_i V, with zero rows for groups that are not selected.
-
-        Of the lam and the slack of a group one goes to zero; where that is lam, the group is not selected.
-        """
+        """Return the blocks lam_k X'D_i V, with zero rows for groups that are not selected."""
+        # of the lam and the slack of a group one goes to zero; where that is lam, the group is not selected
         selected = self.lam / self.lam.max() >= self.slack[: len(self.G)] / self.level
         return self.program.design.rmatvec(self.V) * (self.lam * selected)[self.members][:, None]
 
@@ -112,10 +104,7 @@ class InteriorPoints:
         self.multipliers = np.append(self.lam / part, self.multipliers[m:])
 
     def advance(self):
-        """Take a step of Mehrotra's method in place; return whether it moved.
-
-        It does not where the factor fails, or the step is not finite or too short.
-        """
+        """Take a step of Mehrotra's method in place; return whether it moved: not if rounding spoils it."""
         hessian = self._curvature()
         ratios = np.bincount(self._bounds, (self.multipliers / self.slack)[len(self.G) :], self.V.size)
         try:
@@ -173,10 +162,7 @@ class InteriorPoints:
         return 1.0 / (self.weights * np.maximum(P, P.max() / STEEPEST))
 
     def _direction(self, system, target, affine=None, part=0.0):
-        """Return changes of V, b, multipliers and slacks to products of `target`.
-
-        They are corrected for a part of what an affine step leaves, the terms of the second order.
-        """
+        """Return changes of V, b, multipliers and slacks to products of `target`, with a part of second-order terms."""
         m, gradient = len(self.G), self.basis @ self.b - self.Z + self._adjoint(self.multipliers)
         miss = np.zeros_like(self.slack)  # of the linear bounds nothing but rounding
         miss[:m] = 0.5 * self._quadratic(self.G, self.V) - self.level + self.slack[:m]

@@ -25,6 +25,7 @@ selection and estimation in regression with grouped variables, JRSS B 68(1).
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -151,30 +152,17 @@ def feature_sparse_network(
     program = replace(gated, penalty=_FeatureNorms(members))
     largest = dual_norm(program, program.any_dual_at_zero())
 
-    def iterate(monitor):
-        _run(program, tol, monitor)
-
-    limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit}
-    solution = run_watched(iterate, program, **limits, callback=None, verbose=verbose)
+    limits = {"tol": tol, "max_iter": max_iter, "time_limit": time_limit, "callback": None, "verbose": verbose}
+    solution = run_watched(partial(_run, program, tol), program, **limits)
     norms = np.linalg.norm(solution.W, axis=(0, 2))
     selected = program.penalty.norms(solution.W)[members] > 0
     network = recover(replace(solution, program=gated))
     d = len(network.W1)
     network = replace(network, W1=network.W1 * selected[:d, None])  # singular vectors have rounding there
-    return FeatureSparseResult(
-        network,
-        solution.certificate,
-        solution.converged,
-        solution.status,
-        solution.n_iter,
-        solution.dual,
-        solution.history,
-        solution,
-        selected=selected[:d],
-        feature_norms=norms[:d],
-        bias_norm=float(norms[d:].sum()),
-        alpha_max=largest,
-    )
+    features = {"selected": selected[:d], "feature_norms": norms[:d], "bias_norm": float(norms[d:].sum())}
+    known = {name: getattr(solution, name) for name in ("certificate", "converged", "status", "n_iter")}
+    known |= {"dual": solution.dual, "history": solution.history, "solution": solution}
+    return FeatureSparseResult(network=network, **known, **features, alpha_max=largest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -136,20 +136,17 @@ def solve_spline(
 
 
 def is_spline(program):
-    """Return whether `solve_one_feature` solves a program: one feature, free hidden biases, ReLUs, squared loss.
-
-    Several outputs must have separate penalties (not `coupled`). The patterns are not looked at.
-    """
+    """Return whether a program, whatever its patterns, is a spline: one feature, free biases, ReLUs, squared loss."""
     architecture = program.architecture
     plain = architecture.activation == "relu" and architecture.hidden_bias == "free" and architecture.patches is None
     return plain and program.design.X.shape[1] == 2 and isinstance(program.loss, Squared) and not program.coupled
 
 
 def solve_one_feature(program, *, tol=1e-6, verbose=0, **options):
-    """Solve the problem of a program for which `is_spline` holds over all activation patterns, whatever its own.
+    """Solve a program for which `is_spline` holds over all activation patterns, by the spline, in one step.
 
-    Where rounding keeps the spline from being proved (an alpha so small that it goes through all points), also run
-    `solve_generation`, which takes the `options`, and return the better solution. The scope of the spline is "global".
+    It takes milliseconds and watches no limit. Where rounding keeps it from being proved to `tol` (an alpha so small
+    that it goes through all points) the better of it and `solve_generation`, which all `options` are for, is returned.
     """
     with Progress(verbose) as progress:
         solution = _as_spline(program, tol)

@@ -61,8 +61,7 @@ def spline_objective(
 def split_spline(nodes: np.ndarray, theta: np.ndarray, skip: bool) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the least coefficients of one spline: right of (x - t)_+, left of (t - x)_+, and the free slope.
 
-    `nodes` has the sorted nodes t themselves, not indices as in `spline_objective`; theta (n_nodes,) has the values
-    there. The slope is 0 without a skip.
+    theta (n_nodes,) has the values at the sorted nodes t. The slope is 0 without a skip.
     """
     right, left = np.zeros(len(nodes)), np.zeros(len(nodes))
     if len(nodes) == 1:
