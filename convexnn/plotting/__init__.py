@@ -17,7 +17,7 @@ from .contributions import ContributionsDisplay
 from .convergence import ConvergenceDisplay
 from .filters import FiltersDisplay
 from .network_function import NetworkFunctionDisplay
-from .regularization_path import RegularizationPathDisplay
+from .path import RegularizationPathDisplay
 
 __all__ = [
     "ArrangementDisplay",

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 
 from ..model.certificate import Certificate
+from .display import BELOW, CYCLE, DARK, LEAST_GAP, Display, add_legend, blend, percent, plain
 from .neurons import fitted_model
-from .style import CYCLE, DARK, LEAST_GAP, blend, percent, plain, single_axes
 
 __all__ = ["CertificateDisplay"]
 
@@ -22,7 +22,7 @@ ZONES = {
 }
 
 
-class CertificateDisplay:
+class CertificateDisplay(Display):
     """What certificates prove about objectives, as one bar each.
 
     The bar is the range of objectives below that of the network, on a logarithmic scale of the relative distance: 0 is
@@ -37,10 +37,8 @@ class CertificateDisplay:
 
     Attributes
     ----------
-    ax_ : Axes
-        The axes.
-    figure_ : Figure
-        The figure.
+    ax_, figure_ : Axes, Figure
+        Where it is drawn.
     zones_ : list of dict
         For each certificate, the relative distances (far, near) from the objective between which each zone is: "global"
         where it is proved that no network is, "local", "provisional" or "sampled", and "open".
@@ -66,62 +64,20 @@ class CertificateDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, name: str | None = None, ax: Any = None, **options: Any) -> Self:
-        """Draw the certificate of an estimator.
-
-        Parameters
-        ----------
-        estimator : estimator of convexnn
-            A fitted estimator.
-        name : str or None, default=None
-            What to call it; None is the name of its class.
-        ax, **options
-            As in `plot`.
-
-        Returns
-        -------
-        CertificateDisplay
-            The display, drawn.
-        """
+        """Draw the certificate of a fitted estimator, named by its class unless `name` is given; return the display."""
         estimator, _ = fitted_model(estimator)
         return cls.from_estimators({name or type(estimator).__name__: estimator}, ax=ax, **options)
 
     @classmethod
     def from_estimators(cls, estimators: Mapping, *, ax: Any = None, **options: Any) -> Self:
-        """Draw the certificates of several estimators below one another.
-
-        Parameters
-        ----------
-        estimators : dict of str to estimator of convexnn
-            Fitted estimators, by name.
-        ax, **options
-            As in `plot`.
-
-        Returns
-        -------
-        CertificateDisplay
-            The display, drawn.
-        """
+        """Draw the certificates of fitted estimators, by name, below one another; return the display."""
         certificates = {name: fitted_model(estimator)[0].certificate_ for name, estimator in estimators.items()}
         return cls(certificates).plot(ax=ax, **options)
 
     def plot(self, ax: Any = None, *, legend: bool = True) -> Self:
-        """Draw the certificates.
-
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Where; None is a new figure.
-        legend : bool, default=True
-            Whether to explain the colours.
-
-        Returns
-        -------
-        CertificateDisplay
-            This display.
-        """
+        """Draw the certificates into `ax` (None: a new figure), with a `legend` of the colours; return the display."""
         n = len(self.certificates)
-        self.ax_ = ax = single_axes(ax, (8.0, 2.1 + 0.85 * n))
-        self.figure_ = ax.figure
+        ax = self._open(ax, (8.0, 2.1 + 0.85 * n))
         self.zones_ = [_zones(certificate) for certificate in self.certificates.values()]
         self.words_ = [_words(certificate) for certificate in self.certificates.values()]
         nearest = min(near for zones in self.zones_ for zone, (_, near) in zones.items() if zone != "open")
@@ -143,9 +99,7 @@ class CertificateDisplay:
         if n == 1:
             ax.set_title(fill(self.words_[0], 76), loc="left", fontsize="medium")
         if legend:
-            handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-            style = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 5.0, "frameon": False}
-            ax.legend(handles.values(), handles.keys(), ncols=2, fontsize="small", **style)
+            add_legend(ax, **BELOW, borderaxespad=5.0)
         return self
 
     def _plot_bar(self, row, zones, certificate, least):
@@ -155,6 +109,7 @@ class CertificateDisplay:
             far, near = np.clip(ends, least, 1.0)
             label, color, hatch = ZONES[zone]
             if near < far:
+                label = None if label in ax.get_legend_handles_labels()[1] else label
                 style = {"color": color, "edgecolor": "white", "hatch": hatch, "linewidth": 0.8, "height": 0.36}
                 ax.barh(row, near - far, left=far, label=label, **style)
         text = {"textcoords": "offset points", "fontsize": "small", "annotation_clip": False}

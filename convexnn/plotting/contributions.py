@@ -9,16 +9,13 @@ from ..networks.conv_network import ConvNetwork
 from ..networks.explanation import explain
 from ..networks.network import Network
 from ..utils.validation import check_count, check_numeric
+from .display import DARK, GREY, NEGATIVE, POSITIVE, Display, blend, counted, frame, plain, short
 from .neurons import fitted_model
-from .style import DARK, GREY, NEGATIVE, POSITIVE, blend, counted, frame, plain, short, single_axes
 
 __all__ = ["ContributionsDisplay"]
 
-# Height of a bar, in inches, and of the rest of the figure.
-BAR, REST = 0.3, 1.3
 
-
-class ContributionsDisplay:
+class ContributionsDisplay(Display):
     """Contributions of the neurons to one prediction, added up from the output bias to the prediction.
 
     A bar begins where the one above ends. Neurons come in the order of their size, the smaller ones together, and those
@@ -34,19 +31,17 @@ class ContributionsDisplay:
         What each adds.
     name : str, default="network output"
         What the sum is.
-    unit : str, default="neuron"
-        What is counted: "filter" for convolutional networks.
-    n_neurons, n_active, n_others : int, default=0
-        Number of neurons, of those that add something, and of those in the last bar, where it is for several.
+    title : str, default=""
+        Above the figure, such as how many neurons are active.
+    grouped : bool, default=False
+        Whether the last bar is for several neurons.
 
     Attributes
     ----------
     prediction_ : float
         `start` and all contributions together.
-    ax_ : Axes
-        The axes.
-    figure_ : Figure
-        The figure.
+    ax_, figure_ : Axes, Figure
+        Where it is drawn.
     bars_ : BarContainer
         The bars, from the top.
 
@@ -69,52 +64,23 @@ class ContributionsDisplay:
         labels: list,
         contributions: Sequence,
         name: str = "network output",
-        unit: str = "neuron",
-        n_neurons: int = 0,
-        n_active: int = 0,
-        n_others: int = 0,
+        title: str = "",
+        grouped: bool = False,
     ):
         self.start, self.labels = float(start), list(labels)
         self.contributions = np.asarray(contributions, dtype=float)
-        self.name, self.unit = name, unit
-        self.n_neurons, self.n_active, self.n_others = n_neurons, n_active, n_others
+        self.name, self.title, self.grouped = name, title, grouped
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        x: Any,
-        *,
-        output: int | None = None,
-        max_neurons: int = 10,
-        ax: Any = None,
-        **options: Any,
+        cls, estimator: Any, x: Any, *, output: int | None = None, max_neurons: int = 10, ax: Any = None, **options: Any
     ) -> Self:
-        """Draw what adds up to the prediction of one input.
+        """Draw what adds up to the prediction of one input, by `plot`; return the display.
 
-        Parameters
-        ----------
-        estimator : estimator of convexnn
-            A fitted estimator.
-        x : array-like of shape (n_features,), (1, n_features) or `input_shape`
-            The input: a row of an array, or of a DataFrame.
-        output : int or None, default=None
-            Which output of a regressor, or class (its place in `classes_`) of more than two. None is the only output,
-            or the class that is predicted. Of two classes the decision function is explained, above 0 for the second.
-        max_neurons : int, default=10
-            Most neurons with a bar of their own; the others are one bar.
-        ax, **options
-            As in `plot`.
-
-        Returns
-        -------
-        ContributionsDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        ValueError
-            If x is not one input, or a regressor has several outputs and `output` does not say which.
+        `x` has shape (n_features,), (1, n_features) or `input_shape`: a row of an array, or of a DataFrame. `output` is
+        the output of a regressor, or the class (its place in `classes_`) of more than two; None is the only output, or
+        the class that is predicted. Of two classes the decision function is explained, above 0 for the second. At most
+        `max_neurons` have a bar of their own; the others are one bar.
         """
         estimator, network = fitted_model(estimator)
         max_neurons = check_count("max_neurons", max_neurons, 0)
@@ -138,36 +104,24 @@ class ContributionsDisplay:
         if len(others):
             labels.append(counted(len(others), f"other {unit}" if len(shown) else unit))
             values.append(neurons[others].sum())
-        display = cls(
-            start=explanation.intercept @ weights, labels=labels, contributions=values, name=name, unit=unit,
-            n_neurons=len(neurons), n_active=len(active), n_others=len(others),
-        )  # fmt: skip
-        return display.plot(ax=ax, **options)
+        off = len(neurons) - len(active)
+        title = f"{counted(len(active), unit)} active" + (f", {off} off" if off else "")
+        words = {"labels": labels, "name": name, "title": title, "grouped": len(others) > 0}
+        return cls(start=explanation.intercept @ weights, contributions=values, **words).plot(ax=ax, **options)
 
     def plot(self, ax: Any = None, *, decimals: int | None = None) -> Self:
-        """Draw the sum.
+        """Draw the sum into `ax` (None is a new figure); return the display.
 
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Where; None is a new figure.
-        decimals : int or None, default=None
-            Decimals of the numbers; None gives three digits to the largest contribution.
-
-        Returns
-        -------
-        ContributionsDisplay
-            This display.
+        Numbers have so many `decimals`; None gives three digits to the largest contribution.
         """
         n = len(self.contributions)
         self.prediction_ = self.start + float(self.contributions.sum())
-        self.ax_ = ax = single_axes(ax, (6.6, REST + BAR * (n + 2)))
-        self.figure_ = ax.figure
+        ax = self._open(ax, (6.6, 1.9 + 0.3 * n))  # inches
         frame(ax, "x")
         ends = self.start + np.append(0.0, np.cumsum(self.contributions))
         rows = np.arange(1, n + 1)
         colors = [POSITIVE if value >= 0 else NEGATIVE for value in self.contributions]
-        if self.n_others:
+        if self.grouped:
             colors[-1] = blend(colors[-1], 0.5)
         self.bars_ = ax.barh(rows, self.contributions, left=ends[:-1], color=colors, height=0.7, zorder=2)
         for k, end in enumerate(ends):
@@ -179,9 +133,7 @@ class ContributionsDisplay:
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.set_xlabel(plain(self.name))
-        off = self.n_neurons - self.n_active
-        words = f"{counted(self.n_active, self.unit)} active" + (f", {off} off" if off else "")
-        ax.set_title(words, loc="left")
+        ax.set_title(self.title, loc="left")
         return self
 
     def _write(self, ends, decimals):
@@ -192,20 +144,15 @@ class ContributionsDisplay:
             largest = np.abs(self.contributions).max(initial=0.0) or abs(self.start)
             decimals = int(np.clip(2 - np.floor(np.log10(largest)), 0, 12)) if largest > 0 else 2
         self.ax_.set_xlim(low - 0.18 * span, high + 0.18 * span)
-        for k, value in enumerate(self.contributions, 1):
-            edge, side = (max(ends[k - 1 : k + 1]), 1) if value >= 0 else (min(ends[k - 1 : k + 1]), -1)
-            self._number(edge, k, f"{value:+.{decimals}f}", side)
-        for k, end in ((0, ends[0]), (len(ends), ends[-1])):
-            self._number(end, k, f"{end:.{decimals}f}", 1)
-
-    def _number(self, x, row, text, side):
-        style = {
-            "textcoords": "offset points",
-            "fontsize": "small",
-            "va": "center",
-            "ha": "left" if side > 0 else "right",
-        }
-        self.ax_.annotate(text.replace("-", "\N{MINUS SIGN}"), (x, row), xytext=(7 * side, 0), **style)
+        numbers = [(ends[0], f"{ends[0]:.{decimals}f}", 1)]
+        for start, end, value in zip(ends, ends[1:], self.contributions, strict=False):
+            raises = value >= 0
+            numbers.append(((max if raises else min)(start, end), f"{value:+.{decimals}f}", 1 if raises else -1))
+        numbers.append((ends[-1], f"{ends[-1]:.{decimals}f}", 1))
+        for row, (x, text, side) in enumerate(numbers):
+            style = {"fontsize": "small", "va": "center", "ha": "left" if side > 0 else "right"}
+            text = text.replace("-", "\N{MINUS SIGN}")
+            self.ax_.annotate(text, (x, row), xytext=(7 * side, 0), textcoords="offset points", **style)
 
 
 def _one_input(x, input_shape):

@@ -7,20 +7,18 @@ import numpy as np
 
 from ..networks.circular import CircularNetwork
 from ..networks.conv_network import ConvNetwork
-from ..utils.validation import check_choice, check_count
+from ..utils.validation import check_count
+from .display import BESIDE, CYCLE, GREY, NEGATIVE, POSITIVE, Display, add_legend, check_panels, frame, plain
 from .neurons import fitted_model, neuron_groups, neuron_sizes, output_names
-from .style import CYCLE, GREY, NEGATIVE, POSITIVE, frame, panel_axes, plain
 
 __all__ = ["FiltersDisplay"]
 
 ROWS = ("filters", "spectra")
 # Least number of frequencies of the response of a short filter, from 0 to 1/2, for signals and images.
 N_FREQUENCIES = {1: 128, 2: 16}
-# Blank columns between the channels of an image.
-GAP = 1
 
 
-class FiltersDisplay:
+class FiltersDisplay(Display):
     """Filters of a convolutional or circular network, the largest first, and the absolute values of their spectra.
 
     The filters of a convolution are short: their spectrum is the frequency response |sum_k w_k exp(-2 pi i f k)|, what
@@ -39,10 +37,8 @@ class FiltersDisplay:
 
     Attributes
     ----------
-    axes_ : ndarray of Axes, shape (n_rows, n_filters)
-        The panels: a row for each of `rows`.
-    figure_ : Figure
-        The figure.
+    axes_, figure_ : ndarray of Axes of shape (n_rows, n_filters), Figure
+        The panels, a row for each of `rows`, and their figure.
     frequencies_ : list of ndarray
         The frequencies along each axis, in cycles a sample (or pixel): from 0 to 1/2 for signals, from -1/2 for images.
     spectra_ : ndarray of shape (n_filters, n_channels, *n_frequencies)
@@ -60,13 +56,7 @@ class FiltersDisplay:
     True
     """
 
-    def __init__(
-        self,
-        *,
-        filters: Sequence,
-        titles: list,
-        circular: bool = False,
-    ):
+    def __init__(self, *, filters: Sequence, titles: list, circular: bool = False):
         self.filters = np.asarray(filters, dtype=float)
         if self.filters.ndim not in (3, 4):
             raise ValueError(
@@ -77,27 +67,7 @@ class FiltersDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, max_filters: int = 8, ax: Any = None, **options: Any) -> Self:
-        """Draw the filters of an estimator.
-
-        Parameters
-        ----------
-        estimator : ConvexCNNRegressor, ConvexCNNClassifier, CircularCNNRegressor or CircularCNNClassifier
-            A fitted estimator.
-        max_filters : int, default=8
-            Most filters in the picture: those of the largest size |w_j| |a_j|.
-        ax, **options
-            As in `plot`.
-
-        Returns
-        -------
-        FiltersDisplay
-            The display, drawn.
-
-        Raises
-        ------
-        TypeError
-            If the estimator has no filters.
-        """
+        """Draw the filters of a convolutional or circular estimator, the `max_filters` largest, by `plot`."""
         estimator, network = fitted_model(estimator)
         max_filters = check_count("max_filters", max_filters)
         if isinstance(network, ConvNetwork):
@@ -115,54 +85,32 @@ class FiltersDisplay:
         return cls(filters=filters[order], titles=titles, circular=circular).plot(ax=ax, **options)
 
     def plot(self, ax: Any = None, *, rows: Sequence = ROWS) -> Self:
-        """Draw the filters.
+        """Draw the filters into `ax`; return the display.
 
-        Parameters
-        ----------
-        ax : Axes, array-like of Axes, or None, default=None
-            Where: None is a new figure. One Axes of a grid is split up; an array has one Axes for each filter, row by
-            row.
-        rows : sequence of str, default=("filters", "spectra")
-            What to draw, from the top.
-
-        Returns
-        -------
-        FiltersDisplay
-            This display.
-
-        Raises
-        ------
-        ValueError
-            If rows are not as described, or ax does not fit them.
+        `ax` is an Axes of a grid, which is split up, an array of one Axes for each filter, row by row, or None for a
+        new figure. `rows` are "filters" and "spectra", from the top.
         """
-        if isinstance(rows, str) or not len(rows):
-            raise ValueError(f"rows must be a sequence of names of {ROWS}; got {rows!r}")
-        for row in rows:
-            check_choice("rows", row, ROWS)
+        rows = check_panels("rows", rows, ROWS)
         self.frequencies_, self.spectra_ = _spectra(self.filters, self.circular)
         n, images = len(self.filters), self.filters.ndim == 4
         if n == 0:
             return self._plot_nothing(ax, len(rows))
         size = (1.65 * min(self.filters.shape[1], 3), 1.9) if images else (max(1.75, 6.0 / n), 2.2)
-        self.axes_ = panel_axes(ax, len(rows) * n, n, size).reshape(len(rows), n)
-        self.figure_ = self.axes_[0, 0].figure
+        self.axes_ = self._open_panels(ax, len(rows) * n, n, size).reshape(len(rows), n)
         for one, title in zip(self.axes_[0], self.titles, strict=True):
             one.set_title(plain(title), fontsize="small")
         for line, row in zip(self.axes_, rows, strict=True):
-            if images:
-                self._plot_images(line) if row == "filters" else self._plot_spectrum_images(line)
-            else:
-                self._plot_signals(line) if row == "filters" else self._plot_spectra(line)
+            getattr(self, f"_plot_{row}_of_{'images' if images else 'signals'}")(line)
         return self
 
     def _plot_nothing(self, ax, n_rows):
-        one = panel_axes(ax, 1, 1, (4.0, 1.6))[0]
+        one = self._open_panels(ax, 1, 1, (4.0, 1.6))[0]
         one.set_axis_off()
         one.text(0.5, 0.5, "no filters: the network is constant", ha="center", va="center", transform=one.transAxes)
-        self.axes_, self.figure_ = np.empty((n_rows, 0), dtype=object), one.figure
+        self.axes_ = np.empty((n_rows, 0), dtype=object)
         return self
 
-    def _plot_signals(self, axes):
+    def _plot_filters_of_signals(self, axes):
         """Draw filters of signals as lines."""
         from matplotlib.ticker import MaxNLocator
 
@@ -180,9 +128,9 @@ class FiltersDisplay:
             one.set_xlabel("offset [samples]", fontsize="small")
             _outer(one, k, "weight")
         if 1 < n_channels <= len(CYCLE):
-            axes[-1].legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+            add_legend(axes[-1], **BESIDE)
 
-    def _plot_spectra(self, axes):
+    def _plot_spectra_of_signals(self, axes):
         """Draw spectra of signals: bars at the frequencies of circular filters, else lines."""
         frequencies, top = self.frequencies_[0], 1.05 * (self.spectra_.max() or 1.0)
         for k, (one, channels) in enumerate(zip(axes, self.spectra_, strict=True)):
@@ -196,7 +144,7 @@ class FiltersDisplay:
             one.set_xlabel("cycles / sample", fontsize="small")
             _outer(one, k, "|DFT|")
 
-    def _plot_images(self, axes):
+    def _plot_filters_of_images(self, axes):
         """Draw filters of images, channels beside one another, on one scale around zero."""
         from matplotlib.colors import LinearSegmentedColormap
 
@@ -207,7 +155,7 @@ class FiltersDisplay:
             one.set(xticks=[], yticks=[])
         self.figure_.colorbar(shown, ax=list(axes), label="weight", fraction=0.05, aspect=12)
 
-    def _plot_spectrum_images(self, axes):
+    def _plot_spectra_of_images(self, axes):
         """Draw spectra of images on one scale from zero."""
         halves = [0.5 / len(axis) for axis in self.frequencies_]
         low, high = ([axis[k] for axis in self.frequencies_] for k in (0, -1))
@@ -237,9 +185,8 @@ def _spectra(filters, circular):
 
 
 def _beside(channels):
-    """Return the channels of an image beside one another, with blank columns between them."""
-    parts = [np.pad(channel, ((0, 0), (0, GAP)), constant_values=np.nan) for channel in channels]
-    return np.hstack(parts)[:, :-GAP]
+    """Return the channels of an image beside one another, with a blank column between them."""
+    return np.hstack([np.pad(channel, ((0, 0), (0, 1)), constant_values=np.nan) for channel in channels])[:, :-1]
 
 
 def _color(channel):

@@ -12,24 +12,13 @@ import numpy as np
 from ..networks.circular import CircularNetwork
 from ..networks.conversion import trained_model
 from ..networks.network import Network
-from .style import CYCLE, GREY, NEGATIVE, POSITIVE, short
+from .display import CYCLE, GREY, NEGATIVE, POSITIVE, short
 
-__all__ = [
-    "feature_names",
-    "fitted_model",
-    "neuron_directions",
-    "neuron_groups",
-    "neuron_sizes",
-    "neuron_walls",
-    "output_names",
-]
+__all__: list[str] = []
 
 
 def fitted_model(estimator: Any) -> tuple:
-    """Return the fitted estimator in what a user gives (the `estimator_` of a cross-validation), and its network.
-
-    Raises TypeError where it is no estimator of convexnn, and NotFittedError before `fit`.
-    """
+    """Return the fitted estimator in what a user gives (the `estimator_` of a cross-validation), and its network."""
     fitted, network = trained_model(estimator)
     if fitted is None:
         raise TypeError(f"estimator must be a fitted estimator of convexnn; got a {type(network).__name__}")
@@ -56,8 +45,7 @@ def neuron_sizes(network: Any) -> np.ndarray:
     if isinstance(network, Network):
         outer = network.output_sizes()
         return outer if network.activation == "threshold" else network.input_sizes() * outer
-    outputs = _output_rows(network)
-    outer = np.linalg.norm(outputs, 1 if network.output_penalty == "l1" else 2, axis=1)
+    outer = np.linalg.norm(_output_rows(network), 1 if network.output_penalty == "l1" else 2, axis=1)
     charged = [network.W1]
     if not isinstance(network, CircularNetwork) and network.hidden_bias != "free":
         charged.append(network.b1[None])
@@ -65,17 +53,16 @@ def neuron_sizes(network: Any) -> np.ndarray:
 
 
 def neuron_directions(network: Any) -> tuple:
-    """Return unit vectors that tell neurons apart: of hidden weights and biases, of output weights, and of gates.
+    """Return unit vectors that tell neurons apart, a column each: of hidden weights, output weights, and gates if any.
 
-    Each is an array with a column for each neuron; that of gates is left out where there are none. For circular
-    networks the hidden weights are those that act on the inputs, without biases.
+    For circular networks the hidden weights are those that act on the inputs, without biases.
     """
     circular = isinstance(network, CircularNetwork)
     hidden = network.effective() if circular else np.vstack([network.W1, network.b1])
-    parts = [hidden, _output_rows(network).T]
+    vectors = [hidden, _output_rows(network).T]
     if network.gates is not None:
-        parts.append(network.gates)
-    return tuple(part / np.maximum(np.linalg.norm(part, axis=0), np.finfo(float).tiny) for part in parts)
+        vectors.append(network.gates)
+    return tuple(part / np.maximum(np.linalg.norm(part, axis=0), np.finfo(float).tiny) for part in vectors)
 
 
 def neuron_groups(network: Any, names: list) -> tuple:
@@ -96,10 +83,7 @@ def neuron_groups(network: Any, names: list) -> tuple:
 
 
 def neuron_walls(network: Network) -> tuple:
-    """Return normals and offsets of where neurons change: the zeros of x.w + b, or of their gates.
-
-    The normals (n_neurons, n_features) have a row for each neuron, which is zero for those without a wall.
-    """
+    """Return normals (n_neurons, n_features), zero without a wall, and offsets of where neurons switch."""
     if network.activation == "linear":
         return np.zeros_like(network.W1.T), np.ones(network.n_neurons)
     if network.gates is not None:

@@ -12,8 +12,8 @@ from plots import closed_figures, dense, holding, random_network  # noqa: F401 (
 from convexnn import Certificate, ConvexReLURegressor, regularization_path
 from convexnn.baselines import train_adam, train_sgd
 from convexnn.plotting import CertificateDisplay, ContributionsDisplay, ConvergenceDisplay, RegularizationPathDisplay
-from convexnn.plotting.regularization_path import match_neurons
-from convexnn.plotting.style import counted, panel_axes, percent
+from convexnn.plotting.path import match_neurons
+from convexnn.plotting.display import counted, panel_axes, percent
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_axes_that_do_not_fit_are_errors():
         panel_axes(given, 3, 1, (3.0, 2.0))
     with pytest.raises(ValueError, match="array of 2 Axes"):
         panel_axes([given[0], "right"], 2, 1, (3.0, 2.0))
-    with pytest.raises(ValueError, match="part of a grid"):
+    with pytest.raises(ValueError, match="one of a grid"):
         panel_axes(figure.add_axes([0.1, 0.1, 0.5, 0.5]), 2, 1, (3.0, 2.0))
 
 
@@ -184,7 +184,7 @@ def test_bad_panels_of_a_path(path):
     for panels in ("gap", []):
         with pytest.raises(ValueError, match="panels must be a sequence"):
             display.plot(panels=panels)
-    display.train_scores = display.validation_scores = None
+    display = RegularizationPathDisplay(replace(path, train_scores=None, validation_scores=None))
     with pytest.raises(ValueError, match="no scores"):
         display.plot(panels=["scores"])
     assert len(display.plot().axes_) == 5

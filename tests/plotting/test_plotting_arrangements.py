@@ -8,7 +8,7 @@ from plots import closed_figures, dense, holding, random_network  # noqa: F401 (
 from convexnn import ConvexReLURegressor
 from convexnn.geometry import enumerate_arrangements
 from convexnn.plotting import ArrangementDisplay
-from convexnn.plotting.weight_space import cell_image, cells_around, great_circle, sector_bounds, sectors, to_disc
+from convexnn.plotting.arrangement import cell_image, cells_around, great_circle, sector_bounds, sectors, to_disc
 
 
 @pytest.fixture(scope="module")

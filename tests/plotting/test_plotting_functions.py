@@ -8,7 +8,7 @@ from plots import closed_figures, dense, holding, random_network  # noqa: F401 (
 
 from convexnn import ConvexReLURegressor
 from convexnn.plotting import NetworkFunctionDisplay
-from convexnn.plotting.lines import clip_lines, count_regions
+from convexnn.plotting.network_function import clip_lines, count_regions
 
 WINDOW = np.array([[-3.0, 5.0], [-1.0, 2.0]])
 

@@ -18,7 +18,7 @@ from convexnn.plotting import (
     NetworkFunctionDisplay,
     RegularizationPathDisplay,
 )
-from convexnn.plotting.style import plain, short
+from convexnn.plotting.display import plain, short
 
 NAMES = [
     "income ($)",

@@ -1,58 +1,36 @@
-"""What the displays share: colours that colour-blind readers tell apart, words for scopes, and where panels go.
+"""What the displays share: where panels go, colours that colour-blind readers tell apart, legends, scales and words.
 
 Blue is positive and orange-red negative everywhere: output weights, contributions, outputs of the network. Matplotlib
 is imported where something is drawn, so that the package loads without it.
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..utils.validation import check_count
+from ..utils.validation import check_choice, check_count
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-__all__ = [
-    "CYCLE",
-    "DARK",
-    "GREY",
-    "LEAST_GAP",
-    "LIGHT",
-    "NEGATIVE",
-    "NEUTRAL",
-    "POSITIVE",
-    "PROVISIONAL_WORDS",
-    "SCOPE_MARKERS",
-    "SCOPE_WORDS",
-    "blend",
-    "class_colors",
-    "counted",
-    "frame",
-    "inside_legend",
-    "log_scale",
-    "panel_axes",
-    "percent",
-    "plain",
-    "short",
-    "single_axes",
-]
+__all__ = ["Display"]
 
 # The palette of Okabe and Ito (2008), darker ones first.
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-POSITIVE, NEGATIVE, NEUTRAL = CYCLE[0], CYCLE[1], CYCLE[2]
+POSITIVE, NEGATIVE = CYCLE[:2]
 DARK, GREY, LIGHT = "#222222", "#767676", "#D9D9D9"
-# What a lower bound of each scope is worth, in a few words.
+# What a lower bound of each scope is worth, in a few words, and its marker.
 SCOPE_WORDS = {
     "sampled": "over the given patterns only",
     "local": "estimate by search, no proof",
     "global": "proved over all networks",
 }
+SCOPE_MARKERS = {"sampled": "s", "local": "o", "global": "D"}
 PROVISIONAL_WORDS = "provisional, by a short search"
 # Smaller gaps are rounding; they are drawn here.
 LEAST_GAP = 1e-12
-SCOPE_MARKERS = {"sampled": "s", "local": "o", "global": "D"}
+# Where legends stand outside of the axes.
+BESIDE = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False}
+BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "frameon": False, "ncols": 2}
 # What TeX reads as commands.
 TEX = {letter: f"\\{letter}" for letter in "$%&#_{}"}
 TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -60,9 +38,27 @@ TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciic
 LONGEST_NAME = 40
 
 
-def single_axes(ax: "Axes | None", size: tuple) -> "Axes":
-    """Return the axes to draw one panel in: `ax`, or those of a new figure of `size` inches for None."""
-    return panel_axes(ax, 1, 1, size)[0]
+class Display:
+    """Holds the data of a figure, and after `plot`, which subclasses define, its artists."""
+
+    def _open(self, ax, size):
+        """Set and return `ax_`, where one panel is drawn: `ax`, or the axes of a new figure of `size` inches."""
+        self.ax_ = panel_axes(ax, 1, 1, size)[0]
+        self.figure_ = self.ax_.figure
+        return self.ax_
+
+    def _open_panels(self, ax, n_panels, n_columns, size):
+        """Set and return `axes_` (n_panels,), as `panel_axes` does."""
+        self.axes_ = panel_axes(ax, n_panels, n_columns, size)
+        self.figure_ = self.axes_[0].figure
+        return self.axes_
+
+
+def check_panels(name: str, chosen: Sequence, known: Collection) -> list:
+    """Return the panels that were chosen, if they are a sequence of known ones; raise ValueError otherwise."""
+    if isinstance(chosen, str) or not len(chosen):
+        raise ValueError(f"{name} must be a sequence of names of {known}; got {chosen!r}")
+    return [check_choice(name, one, known) for one in chosen]
 
 
 def panel_axes(ax: Any, n_panels: int, n_columns: int, size: tuple) -> np.ndarray:
@@ -70,7 +66,6 @@ def panel_axes(ax: Any, n_panels: int, n_columns: int, size: tuple) -> np.ndarra
 
     For None they are in a new figure, with `size` inches a panel. One Axes holds a single panel; with several it is
     switched off, and they are drawn in its place, `n_columns` beside one another. An array has one Axes for each panel.
-    Raises ValueError where the array has another number, or one Axes that is to hold several panels is not in a grid.
     """
     from matplotlib import pyplot as plt
     from matplotlib.axes import Axes
@@ -84,9 +79,7 @@ def panel_axes(ax: Any, n_panels: int, n_columns: int, size: tuple) -> np.ndarra
         if n_panels == 1:
             return np.array([ax], dtype=object)
         if ax.get_subplotspec() is None:
-            raise ValueError(
-                f"ax must be part of a grid of subplots, or an array of {n_panels} Axes, for {n_panels} panels"
-            )
+            raise ValueError(f"ax must be one of a grid of subplots, or an array of {n_panels} Axes; got {ax!r}")
         ax.set_axis_off()
         figure, cells = ax.figure, ax.get_subplotspec().subgridspec(n_rows, n_columns)
     else:
@@ -104,21 +97,20 @@ def class_colors(n_classes: int) -> tuple | None:
     return CYCLE[:n_classes] if n_classes <= len(CYCLE) else None
 
 
-def frame(ax: "Axes", grid: str | None = "both") -> None:
-    """Give axes a light frame: two spines, and pale grid lines below everything ("both", "x", "y" or None)."""
+def frame(ax: Any, grid: str = "both") -> None:
+    """Give axes a light frame: two spines, and pale grid lines below everything ("both", "x" or "y")."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
-    if grid is not None:
-        ax.grid(True, axis=grid, color=LIGHT, linewidth=0.6)
+    ax.grid(True, axis=grid, color=LIGHT, linewidth=0.6)
 
 
-def inside_legend(ax: "Axes", **options) -> None:
-    """Add a legend, if anything is labelled, inside the axes, so that the layout of the figure makes no room for it."""
+def add_legend(ax: Any, **place: Any) -> None:
+    """Add a legend, if anything is labelled; one inside the axes gets no room of its own in the layout."""
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize="small", **options).set_in_layout(False)
+        ax.legend(fontsize="small", **place).set_in_layout("bbox_to_anchor" in place)
 
 
-def log_scale(ax: "Axes", axis: str, values: np.ndarray) -> None:
+def log_scale(ax: Any, axis: str, values: np.ndarray) -> None:
     """Set a logarithmic scale on axis "x" or "y", with readable ticks even where values span less than a decade."""
     from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
 
@@ -134,6 +126,22 @@ def log_scale(ax: "Axes", axis: str, values: np.ndarray) -> None:
         line.set_major_locator(LogLocator(numticks=8))
         line.set_major_formatter(LogFormatterSciNotation())
     line.set_minor_formatter(NullFormatter())
+
+
+def gap_scale(ax: Any, gaps: np.ndarray, room: float) -> None:
+    """Set the scale of relative gaps, with some room below them, and say where they are 0 to rounding."""
+    least = max(np.min(gaps), LEAST_GAP)
+    log_scale(ax, "y", [max(np.max(gaps), LEAST_GAP), least / room])
+    if np.min(gaps) < LEAST_GAP:
+        ax.text(0.01, LEAST_GAP * 1.3, "0 to rounding", fontsize="small", transform=ax.get_yaxis_transform())
+
+
+def mark_scopes(ax: Any, x: np.ndarray, values: np.ndarray, scopes: np.ndarray, prefix: str = "", **style: Any) -> None:
+    """Mark values by the scopes of their bounds, with a legend of what these are worth."""
+    for scope, words in SCOPE_WORDS.items():
+        chosen = np.asarray(scopes) == scope
+        if chosen.any():
+            ax.plot(x[chosen], values[chosen], SCOPE_MARKERS[scope], label=prefix + words, **style)
 
 
 def counted(number: int, thing: str) -> str:
@@ -166,8 +174,8 @@ def short(name: Any) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[1 - half :]}"
 
 
-def blend(color: Any, share: float) -> tuple:
-    """Mix `share` of a colour with white; the result is opaque, so that overlaps do not get darker."""
+def blend(color: Any, fraction: float) -> tuple:
+    """Mix a fraction of a colour with white; the result is opaque, so that overlaps do not get darker."""
     from matplotlib.colors import to_rgb
 
-    return tuple(share * np.array(to_rgb(color)) + 1 - share)
+    return tuple(fraction * np.array(to_rgb(color)) + 1 - fraction)
