@@ -4,7 +4,6 @@ It is thin: each command reads a table (`convexnn.cli.tables`), calls the Python
 are standardised by default, as alpha and convergence depend on their units; the scaling is the first step of the model.
 """
 
-import csv
 import os
 import sys
 import warnings
@@ -31,6 +30,7 @@ from ..model.summary import Status
 from ..networks.persistence import load, save
 from ..utils.deadline import plain_interrupts
 from ..utils.files import replacing
+from ..utils.tables import import_pandas
 from .options import make_parser
 from .reports import (
     certify_lines,
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = {"fit": _fit, "predict": _predict, "path": _path, "certify": _certify, "ecg": _ecg}
     try:
         args = make_parser().parse_args(argv)
+        args.verbose = min(getattr(args, "verbose", 0), 2)
         with plain_interrupts(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the report says it
             warnings.filterwarnings("ignore", "X does not have valid feature names")  # they are looked up by name
@@ -89,31 +90,30 @@ def _show_warning(message, *where, **options):
 
 @dataclass(frozen=True)
 class _Data:
-    """The training rows, the held-out rows (maybe none) and the facts to report about them."""
+    """The training rows, the held-out rows (maybe none), how they were scaled (None: not), and facts to report."""
 
     X: np.ndarray
     y: np.ndarray
     X_test: np.ndarray
     y_test: np.ndarray
+    scaler: StandardScaler | None
     facts: dict
 
 
 def _fit(args):
     _check_writable(args.output, ".npz")
     start, data = perf_counter(), _read_data(args)
-    scaler, estimator = _scaler(args, data), _estimator(args, data.facts["task"])
+    estimator = _estimator(args, data.facts["task"])
     if args.alpha == "cv":
         search = ConvexReLUClassifierCV if data.facts["task"] == "classification" else ConvexReLURegressorCV
-        estimator = search(estimator.set_params(verbose=0), verbose=min(args.verbose, 2))
-        estimator = estimator.fit(_scaled(scaler, data.X), data.y).estimator_
-    else:
-        estimator.fit(_scaled(scaler, data.X), data.y)
-    model = _model(scaler, estimator, data)
+        estimator = search(estimator.set_params(verbose=0), verbose=args.verbose)
+    estimator.fit(data.X, data.y)
+    estimator = getattr(estimator, "estimator_", estimator)
     if args.output:
-        save(model, args.output)
-    scores = {"training": scores_of(model, data.X, data.y)}
+        save(_model(data, estimator), args.output)
+    scores = {"training": scores_of(estimator, data.X, data.y)}
     if len(data.y_test):
-        scores["held out"] = scores_of(model, data.X_test, data.y_test)
+        scores["held out"] = scores_of(estimator, data.X_test, data.y_test)
     report = {"data": data.facts} | describe_fit(estimator)
     report |= {"scores": scores, "seconds": perf_counter() - start, "output": args.output}
     print_report(args, report, fit_lines)
@@ -123,24 +123,24 @@ def _fit(args):
 def _predict(args):
     _check_writable(args.output)
     model, table = load(args.model), read_table(args.data)
+    if args.proba and not _classifies(model):
+        raise ValueError(f"--proba is for classifiers; {args.model} is none")
     X = table.numbers(_features(model, table), options=())
-    predictions, columns = np.asarray(model.predict(X)), {}
+    predictions = np.asarray(model.predict(X))
     if predictions.ndim == 1:
-        columns["prediction"] = predictions
+        columns = {"prediction": predictions}
     else:
         columns = {f"prediction {place}": values for place, values in enumerate(predictions.T, 1)}
     if args.proba:
-        if not _classifies(model):
-            raise ValueError(f"--proba is for classifiers; {args.model} is none")
         columns |= {f"probability {c}": p for c, p in zip(model.classes_, model.predict_proba(X).T, strict=True)}
-    rows = list(zip(*(values.tolist() for values in columns.values()), strict=True))
+    written = import_pandas().DataFrame(columns)
     if args.output:
         with replacing(args.output, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([list(columns), *rows])
+            written.to_csv(file, index=False)
     if args.json:
         print_report(args, {"model": args.model, "data": {"file": args.data, "n_rows": len(table)}} | columns, None)
     elif not args.output:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([list(columns), *rows])
+        written.to_csv(sys.stdout, index=False)
     return DONE
 
 
@@ -148,21 +148,13 @@ def _path(args):
     _check_writable(args.output, ".npz")
     _check_writable(args.plot, ".png", ".pdf", ".svg")
     data = _read_data(args)
-    scaler, estimator = _scaler(args, data), _estimator(args, data.facts["task"])
-    result = regularization_path(
-        _scaled(scaler, data.X),
-        data.y,
-        estimator=estimator.set_params(time_limit=None, verbose=0),
-        n_alphas=args.n_alphas,
-        eps=args.eps,
-        X_val=_scaled(scaler, data.X_test),
-        y_val=data.y_test,
-        time_limit=args.time_limit,
-        verbose=min(args.verbose, 2),
-    )
+    estimator = _estimator(args, data.facts["task"]).set_params(time_limit=None, verbose=0)
+    options = {"n_alphas": args.n_alphas, "eps": args.eps, "time_limit": args.time_limit, "verbose": args.verbose}
+    held_out = {"X_val": data.X_test, "y_val": data.y_test}
+    result = regularization_path(data.X, data.y, estimator=estimator, **held_out, **options)
     best = result.best()
     if args.output:
-        save(_model(scaler, best, data), args.output)
+        save(_model(data, best), args.output)
     if args.plot:
         _draw(result, args.plot)
     names = ("alphas", "n_neurons", "objectives", "lower_bounds", "gaps", "scopes", "train_scores", "validation_scores")
@@ -181,17 +173,15 @@ def _certify(args):
     if alpha is None:
         raise ValueError(f"{args.model} is a network that was saved without its alpha: give --alpha")
     X, y = _labelled(args, model, args.data)
-    options = {"scope": args.scope, "tol": 0.1 * args.tol, "time_limit": args.time_limit, "random_state": args.seed}
-    certificate = certify(estimator, _scaled(scaler, X), y, alpha, verbose=min(args.verbose, 2), **options)
+    options = {name: getattr(args, name) for name in ("scope", "time_limit", "random_state", "verbose")}
+    rows = X if scaler is None else scaler.transform(X)
+    certificate = certify(estimator, rows, y, alpha, tol=0.1 * args.tol, **options)
     scores = {args.data: scores_of(model, X, y)}
     if args.test:
         scores[args.test] = scores_of(model, *_labelled(args, model, args.test))
     report = {"model": args.model, "data": {"file": args.data, "n_rows": len(y), "target": args.target}, "alpha": alpha}
-    report |= {
-        "certificate": describe_certificate(certificate, args.tol),
-        "summary": str(certificate),
-        "scores": scores,
-    }
+    words = {"certificate": describe_certificate(certificate, args.tol), "summary": str(certificate)}
+    report |= words | {"scores": scores}
     print_report(args, report, certify_lines)
     return DONE if certificate.reaches(args.tol) else NOT_CONVERGED
 
@@ -218,23 +208,26 @@ def _read_data(args):
     """Return the rows of the table that the options select, as `_Data`."""
     table = _complete(args, read_table(args.data).without(args.drop))
     y, task = read_target(table, args.target, args.task)
-    names, part = [name for name in table.columns if name != args.target], args.test_size
+    names = [name for name in table.columns if name != args.target]
     if "" in names:
         raise ValueError(f'{args.data} has a column without a name (an index?): name it, or leave it out by --drop ""')
     if not names:
         raise ValueError(f"{args.data} has no other column than the target, {args.target!r}")
     if task == "classification":
         _check_classes(args, y)
-    X = table.numbers(names)
-    held = 0 if part is None else max(1, round(part * len(y)))
-    if len(y) - held < 2:
-        raise ValueError(f"training takes two rows or more; {args.data} has {len(y)}, of which {held} are held out")
-    facts = {"file": args.data, "n_rows": len(y), "n_held_out": held, "features": names, "target": args.target}
+    X = X_train = table.numbers(names)
+    X_test, y_train, y_test = X[:0], y, y[:0]
+    if args.test_size is not None:
+        split = {"test_size": args.test_size, "random_state": args.random_state}
+        X_train, X_test, y_train, y_test = train_test_split(X, y, **split)
+    if len(y_train) < 2:
+        raise ValueError(f"training needs two rows or more; {args.data} has {len(y)}, {len(y_test)} of them held out")
+    scaler = StandardScaler().fit(X_train) if args.standardize else None
+    if scaler is not None:
+        X_train, X_test = (scaler.transform(rows) if len(rows) else rows for rows in (X_train, X_test))
+    facts = {"file": args.data, "n_rows": len(y), "n_held_out": len(y_test), "features": names, "target": args.target}
     facts |= {"task": task, "standardized": args.standardize}
-    if not held:
-        return _Data(X, y, X[:0], y[:0], facts)
-    X, X_test, y, y_test = train_test_split(X, y, test_size=held, random_state=args.seed)
-    return _Data(X, y, X_test, y_test, facts)
+    return _Data(X_train, y_train, X_test, y_test, scaler, facts)
 
 
 def _check_classes(args, y):
@@ -258,7 +251,7 @@ def _complete(args, table):
 def _labelled(args, model, path):
     """Return the inputs and the targets that the table at `path` has for the model."""
     table = read_table(path)
-    table.cells(args.target)
+    table.column(args.target)
     known = getattr(model, "feature_names_in_", None)
     if known is not None:  # values that are missing elsewhere do not matter
         table = table.without([name for name in table.columns if name not in {*known, args.target}])
@@ -284,27 +277,18 @@ def _classifies(model):
     return hasattr(model, "classes_")
 
 
-def _scaler(args, data):
-    return StandardScaler().fit(data.X) if args.standardize else None
-
-
-def _scaled(scaler, X):
-    return X if scaler is None else scaler.transform(X)
-
-
 def _estimator(args, task):
     """Return the estimator that the options describe; its alpha stays "auto" if cross-validation is to choose it."""
     kind = ConvexReLUClassifier if task == "classification" else ConvexReLURegressor
-    names = ("alpha", "loss", "hidden_bias", "skip", "scope", "tol", "time_limit")
-    options = {name: value for name in names if (value := getattr(args, name, None)) not in (None, "cv")}
-    return kind(**options, random_state=args.seed, verbose=min(args.verbose, 2))
+    known = kind().get_params()
+    return kind(**{name: value for name, value in vars(args).items() if name in known and value not in (None, "cv")})
 
 
-def _model(scaler, estimator, data):
+def _model(data, estimator):
     """Return the model that takes features in their own units, and set its feature names."""
-    first = estimator if scaler is None else scaler
+    first = data.scaler or estimator
     first.feature_names_in_ = np.array(data.facts["features"], dtype=object)
-    return estimator if scaler is None else make_pipeline(scaler, estimator)
+    return estimator if data.scaler is None else make_pipeline(data.scaler, estimator)
 
 
 def _draw(result, path):
@@ -327,16 +311,14 @@ def _check_writable(path, *suffixes):
     """Raise an error, before anything is trained, if `path` lacks an accepted suffix or cannot be written."""
     if path is None:
         return
-    folder = Path(path).parent
     if suffixes and Path(path).suffix not in suffixes:
         raise ValueError(f"{path} has to end in {' or '.join(suffixes)}")
     if Path(path).is_dir():
         raise OSError(f"{path} is a folder, not a file")
-    if not folder.is_dir():
-        raise OSError(f"{path} can not be written: there is no folder {str(folder)!r}")
     target = Path(os.path.realpath(path))
-    needed = [target] if target.exists() else []
-    if not target.exists() or target.is_file():  # a new file is written beside the old one, and takes its place
-        needed.append(target.parent)
+    if not target.parent.is_dir():
+        raise OSError(f"{path} cannot be written: there is no folder {str(Path(path).parent)!r}")
+    # a file is written beside the old one, and takes its place; a device is written as it is
+    needed = [target] * target.exists() + [target.parent] * (target.is_file() or not target.exists())
     if not all(os.access(place, os.W_OK) for place in needed):
-        raise OSError(f"{path} can not be written: no permission")
+        raise OSError(f"{path} cannot be written: no permission")

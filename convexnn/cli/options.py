@@ -1,11 +1,12 @@
 """The options of the command line, and the help that explains them."""
 
 import argparse
-import math
 from importlib.metadata import version
 
-from ..estimators.classifiers import CLASSIFIER_LOSSES
-from ..estimators.training import REGRESSOR_LOSSES
+from sklearn.utils._param_validation import StrOptions
+
+from ..estimators.classifiers import ConvexReLUClassifier
+from ..estimators.dense import ConvexReLURegressor
 
 __all__ = ["make_parser"]
 
@@ -41,10 +42,19 @@ words:
 exit codes:
   0  done                           2    wrong usage or data: one line says why
   1  done, but tol was not reached  130  interrupted"""
-ALPHA = "weight decay: auto (0.01 alpha_max), cv (cross-validation) or a number above 0 (default: auto)"
 HINTS = {"fit": "train a network on a table, and write it to a file", "predict": "predict the rows of a table"}
 HINTS |= {"path": "train networks from alpha_max down, to see what alpha does"}
 HINTS |= {"certify": "bound how far a network is from the best one", "ecg": "predict a real electrocardiogram"}
+# What the parameters of the estimators are, for their options.
+PARAMETERS = {
+    "alpha": "weight decay, a number above 0",
+    "loss": "regression: {}; classification: {}",
+    "hidden_bias": "whether weight decay counts hidden biases; free: as in scikit-learn's MLPs",
+    "skip": "add a free linear part to the network",
+    "scope": "local: an estimate; global: a proof; auto: a proof where a short attempt finds one",
+    "tol": "relative gap to stop at",
+    "time_limit": "limit of training, in seconds (path: of it all)",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,10 +91,16 @@ def _add_fit(parser):
         "  convexnn fit flowers.csv --target species --output model.npz\n"
         "  convexnn fit houses.csv --target price --alpha 0.5 --loss huber --json"
     )
-    parser.add_argument("--alpha", type=_alpha, default="auto", metavar="auto|cv|NUMBER", help=ALPHA)
+    parser.add_argument(
+        "--alpha",
+        type=_alpha,
+        default="auto",
+        metavar="auto|cv|NUMBER",
+        help="weight decay: auto (0.01 alpha_max), cv (cross-validation) or a number above 0 (default: auto)",
+    )
     _add_data(parser)
     _add_model(parser)
-    parser.add_argument("--test-size", type=_part, metavar="PART", help="part of the rows to hold out, for a score")
+    parser.add_argument("--test-size", type=float, metavar="FRACTION", help="fraction of rows to hold out, for a score")
     parser.add_argument("--output", metavar="FILE.npz", help="where to write the model")
     _add_output(parser)
 
@@ -110,17 +126,10 @@ def _add_path(parser):
     )
     _add_data(parser)
     _add_model(parser)
-    parser.add_argument("--n-alphas", type=_count, default=20, metavar="N", help="number of alphas (default: 20)")
-    parser.add_argument(
-        "--eps",
-        type=_part,
-        default=1e-3,
-        metavar="PART",
-        help="smallest alpha over alpha_max (default: 0.001)",
-    )
-    parser.add_argument(
-        "--test-size", type=_part, default=0.25, metavar="PART", help="part of the rows to hold out (default: 0.25)"
-    )
+    parser.add_argument("--n-alphas", type=int, default=20, metavar="N", help="number of alphas (default: 20)")
+    parser.add_argument("--eps", type=float, default=1e-3, help="smallest alpha over alpha_max (default: 0.001)")
+    held = "fraction of rows to hold out (default: 0.25)"
+    parser.add_argument("--test-size", type=float, default=0.25, metavar="FRACTION", help=held)
     parser.add_argument("--plot", metavar="FILE.png", help="where to draw the path (.png, .pdf, .svg)")
     parser.add_argument("--output", metavar="FILE.npz", help="where to write the model of the best score")
     _add_output(parser)
@@ -136,12 +145,9 @@ def _add_certify(parser):
     parser.add_argument("model", metavar="MODEL.npz", help="the model")
     parser.add_argument("data", metavar="DATA.csv", help="the table that it was trained on, or another one")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="the column that it predicts")
-    parser.add_argument("--alpha", type=_positive, metavar="NUMBER", help="weight decay (default: that of the model)")
     parser.add_argument("--test", metavar="DATA.csv", help="another table, to compute the score on")
     parser.add_argument("--ignore-missing", action="store_true", help="leave out rows with missing values")
-    _add_scope(parser)
-    parser.add_argument("--tol", type=_positive, default=1e-3, help="gap that is good enough (default: 0.001)")
-    _add_solver(parser)
+    _add_parameters(parser, "alpha", "scope", "tol", "time_limit", alpha="that of the model", tol=1e-3)
     _add_output(parser)
 
 
@@ -160,13 +166,10 @@ def _add_ecg(parser):
         metavar="NAME|N",
         help="column or channel, by name or number from 0 (default: the first that is no time)",
     )
-    parser.add_argument("--window", type=_count, default=15, metavar="N", help="samples of a window (default: 15)")
-    parser.add_argument("--horizon", type=_count, default=1, metavar="N", help="samples ahead (default: 1)")
-    parser.add_argument("--train", type=_count, default=700, metavar="N", help="samples to train on (default: 700)")
-    parser.add_argument("--alpha", type=_positive, default=0.3, metavar="NUMBER", help="weight decay (default: 0.3)")
-    parser.add_argument("--tol", type=_positive, default=1e-4, help="relative gap to stop at (default: 0.0001)")
-    _add_scope(parser, "local")
-    _add_solver(parser)
+    parser.add_argument("--window", type=int, default=15, metavar="N", help="samples of a window (default: 15)")
+    parser.add_argument("--horizon", type=int, default=1, metavar="N", help="samples ahead (default: 1)")
+    parser.add_argument("--train", type=int, default=700, metavar="N", help="samples to train on (default: 700)")
+    _add_parameters(parser, "alpha", "tol", "scope", "time_limit", alpha=0.3, scope="local")
     _add_output(parser)
 
 
@@ -190,36 +193,37 @@ def _add_data(parser):
 
 
 def _add_model(parser):
-    parser.add_argument(
-        "--loss",
-        choices=tuple(dict.fromkeys(REGRESSOR_LOSSES + CLASSIFIER_LOSSES)),
-        metavar="LOSS",
-        help=f"regression: {', '.join(REGRESSOR_LOSSES)}; classification: {', '.join(CLASSIFIER_LOSSES)}",
-    )
-    parser.add_argument(
-        "--hidden-bias",
-        choices=("penalized", "none", "free"),
-        default="penalized",
-        help="whether weight decay counts hidden biases; free: as in scikit-learn's MLPs (default: penalized)",
-    )
-    parser.add_argument("--skip", action="store_true", help="add a free linear part to the network")
-    _add_scope(parser)
-    parser.add_argument("--tol", type=_positive, default=1e-4, help="relative gap to stop at (default: 0.0001)")
-    _add_solver(parser)
+    _add_parameters(parser, "loss", "hidden_bias", "skip", "scope", "tol", "time_limit", loss="that of the task")
 
 
-def _add_scope(parser, default="auto"):
-    parser.add_argument(
-        "--scope",
-        choices=("auto", "local", "global"),
-        default=default,
-        help=f"local: an estimate; global: a proof; auto: a proof where a short attempt finds one (default: {default})",
-    )
+def _add_parameters(parser, *names, **defaults):
+    """Add options for parameters of the estimators, with their choices and defaults, and for the seed.
+
+    A default that is given in words is only said: the option is None.
+    """
+    known = ConvexReLURegressor().get_params()
+    for name in names:
+        lists = [_choices(kind, name) for kind in (ConvexReLURegressor, ConvexReLUClassifier)]
+        default = defaults.get(name, known[name])
+        words = PARAMETERS[name].format(*map(", ".join, lists))
+        if default is not None and known[name] is not False:
+            words += f" (default: {default})"
+        options = {"default": None if " " in str(default) else default, "help": words}
+        if known[name] is False:
+            options["action"] = "store_true"
+        elif isinstance(known[name], str) and name != "alpha":
+            options |= {"choices": sorted({*lists[0], *lists[1]}), "metavar": "LOSS" if name == "loss" else None}
+        else:
+            options |= {"type": float, "metavar": "SECONDS" if name == "time_limit" else "NUMBER"}
+        parser.add_argument(f"--{name.replace('_', '-')}", **options)
+    seed = "seed of all random choices (default: 0)"
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help=seed, dest="random_state")
 
 
-def _add_solver(parser):
-    parser.add_argument("--time-limit", type=_positive, metavar="SECONDS", help="limit of training (path: of it all)")
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="seed of all random choices (default: 0)")
+def _choices(kind, name):
+    """Return the names that a parameter of an estimator accepts."""
+    rules = kind._parameter_constraints[name]
+    return sorted(option for rule in rules if isinstance(rule, StrOptions) for option in rule.options)
 
 
 def _add_output(parser):
@@ -230,40 +234,7 @@ def _add_output(parser):
 
 
 def _alpha(text):
-    return text if text in ("auto", "cv") else _number(text, "auto, cv or a number above 0")
-
-
-def _positive(text):
-    return _number(text, "a number above 0")
-
-
-def _part(text):
-    return _number(text, "a number between 0 and 1", most=1.0)
-
-
-def _number(text, accepted, most=math.inf):
     try:
-        value = float(text)
+        return text if text in ("auto", "cv") else float(text)
     except ValueError:
-        value = math.nan
-    if not 0 < value < most:
-        raise argparse.ArgumentTypeError(f"must be {accepted}; got {text!r}")
-    return value
-
-
-def _count(text):
-    return _integer(text, 1)
-
-
-def _seed(text):
-    return _integer(text, 0)
-
-
-def _integer(text, least):
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}; got {text!r}")
-    return value
+        raise argparse.ArgumentTypeError(f"must be auto, cv or a number above 0; got {text!r}") from None

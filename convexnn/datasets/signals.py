@@ -1,6 +1,5 @@
 """Signals of one channel with what is known of their unit and sampling rate, and the electrocardiograms at hand."""
 
-import csv
 import importlib
 import os
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.files import read_array
+from ..utils.tables import as_number, read_cells
 from ..utils.validation import check_count, check_positive
 
 __all__ = ["Signal", "as_samples", "load_ecg"]
@@ -19,6 +19,7 @@ VOLTS, AROUND = ("V", "mV", "uV", "\N{MICRO SIGN}V", "\N{GREEK SMALL LETTER MU}V
 MOST_CHANNELS = 100
 # So few samples may rise by chance.
 FEW = 10
+NO_SAMPLES = "expected samples from line 1, or below a header on line 1; got none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +148,7 @@ def _load_path(source, channel):
         raise ValueError(f"source must be {accepted}; got {source!r}, {_what_it_is(path, record)}")
     try:
         return reader(path, channel)
-    except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:  # wfdb's parser raises many
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # wfdb's parser raises many
         raise ValueError(f"source {str(path)!r} can not be read: {error}") from error
 
 
@@ -163,46 +164,52 @@ def _what_it_is(path, record):
 
 
 def _read_csv(path, channel):
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.reader(file))
-    while rows and not rows[-1]:  # blank lines at the end; further up, a blank line is a missing sample
-        rows.pop()
-    if all(len(row) > 1 and not row[-1].strip() for row in rows):  # lines that end in a comma
-        rows = [row[:-1] for row in rows]
-    numeric = [_number(cell) is not None for cell in rows[0]] if rows else []
+    text = path.read_text(encoding="utf-8-sig")
+    lines = text.splitlines()
+    if not lines or not lines[0].strip():
+        raise ValueError(NO_SAMPLES)
+    first = lines[0].rstrip(", ").split(",")
+    if all(as_number(cell) is not None for cell in first) and _by_rows(len(lines), len(first)):
+        # pandas is slow where there are many columns; cells are read as lines
+        cells = [read_cells("\n".join(line.rstrip(", ").split(",")))[0] for line in lines if line]
+        return _from_text(path, channel, [None] * len(cells), [None] * len(cells), cells, "line")
+    cells = read_cells(text.rstrip())
+    if cells.shape[1] > 1 and not cells.iloc[:, -1].any():  # lines that end in a comma
+        cells = cells.iloc[:, :-1]
+    numeric = [as_number(cell) is not None for cell in cells.iloc[0]]
     has_header = not any(numeric)
-    if not numeric or len(rows) <= has_header:
-        raise ValueError("expected samples from line 1, or below a header on line 1; got none")
+    if len(cells) <= has_header:
+        raise ValueError(NO_SAMPLES)
     if not has_header and not all(numeric):
-        raise ValueError(f"line 1: expected numbers only, or a header without any; got {_shown(rows[0])}")
-    if not has_header and _by_rows(len(rows), len(numeric)):
-        return _read_rows(path, channel, rows)
-    names, units, first = [None] * len(numeric), [None] * len(numeric), 1
+        raise ValueError(f"line 1: expected numbers only, or a header without any; got {_shown(cells.iloc[0])}")
+    names, units = [None] * len(numeric), [None] * len(numeric)
     if has_header:
-        names, first = [cell.strip(AROUND) for cell in rows[0]], 2
-        second = [cell.strip(AROUND) for cell in rows[1]]
-        if len(rows) > 2 and len(second) == len(names) and any(cell in VOLTS for cell in second):
-            units, first = [cell or None for cell in second], 3
-    for line, row in enumerate(rows[first - 1 :], start=first):
-        if len(row) != len(names):
-            raise ValueError(f"line {line}: expected {len(names)} cells; got {_shown(row)}")
-    columns = [[_number(cell) for cell in column] for column in zip(*rows[first - 1 :], strict=True)]
-    channel = _channel_number(channel, names, columns.__getitem__, units)
-    for line, value in enumerate(columns[channel], start=first):
-        if value is None or not np.isfinite(value):
-            raise ValueError(f"line {line}: expected a finite number in column {channel}; got {_shown(rows[line - 1])}")
-    name = channel if names[channel] is None else names[channel]
-    return Signal(columns[channel], units[channel], description=f"column {name} of {path}")
+        names, second = ([cell.strip(AROUND) for cell in cells.iloc[k]] for k in (0, 1))
+        has_units = len(cells) > 2 and any(cell in VOLTS for cell in second)
+        units = [cell or None for cell in second] if has_units else units
+        cells = cells.iloc[1 + has_units :]
+    return _from_text(path, channel, names, units, [column for _, column in cells.items()], "column")
 
 
-def _read_rows(path, channel, rows):
-    """Read a .csv file whose lines are the channels."""
-    lines = [[_number(cell) for cell in row] for row in rows]
-    channel = _channel_number(channel, [None] * len(lines), lines.__getitem__)
-    for place, value in enumerate(lines[channel]):
-        if value is None or not np.isfinite(value):
-            raise ValueError(f"line {channel + 1}: expected finite numbers; got {rows[channel][place]!r}")
-    return Signal(lines[channel], description=f"line {channel + 1} of {path}")
+def _from_text(path, channel, names, units, cells, kind):
+    """Return a channel of text cells, each a Series whose index has their lines, as a Signal."""
+    values = {}
+
+    def read(k):
+        values[k] = np.array([as_number(cell) for cell in cells[k]], dtype=float)
+        return values[k]
+
+    channel = _channel_number(channel, names, read, units)
+    samples = values[channel] if channel in values else read(channel)
+    bad = np.flatnonzero(~np.isfinite(samples))
+    if len(bad):
+        cell, line = cells[channel].iloc[bad[0]], cells[channel].index[bad[0]]
+        place = f"line {line}: expected a finite number in column {channel}"
+        if kind == "line":
+            place = f"line {channel + 1}: expected a finite number in cell {line}"
+        raise ValueError(f"{place}; got {cell!r}")
+    name = names[channel] or (channel + 1 if kind == "line" else channel)
+    return Signal(samples, units[channel], description=f"{kind} {name} of {path}")
 
 
 def _read_npy(path, channel):
@@ -257,14 +264,8 @@ def _import(module, package, source, extra="data"):
         raise ImportError(f"source {source!r} needs {package}: pip install convexnn[{extra}]") from error
 
 
-def _number(cell):
-    try:
-        return None if "_" in cell else float(cell)  # float reads '1_0' as 10
-    except ValueError:
-        return None
-
-
 def _shown(row):
+    row = list(row)
     return f"{row[:5]} and {len(row) - 5} more" if len(row) > 6 else f"{row}"
 
 
@@ -291,8 +292,6 @@ def _channel_number(channel, names, read=None, units=()):
     volts = [k for k, unit in enumerate(units) if unit in VOLTS]
     for k in volts or range(n if read else 0):
         values = np.asarray(read(k))
-        if values.dtype == object:  # cells of text are None
-            values = values.astype(np.float64)
         if values.dtype.kind not in "iuf" or not (np.isnan(values).all() or _counts(values)):
             return k
         counting |= _counts(values)

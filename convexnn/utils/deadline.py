@@ -45,9 +45,9 @@ class TimeIsUp(Exception):
 
 
 class _Call:
-    """The outermost call: whether Ctrl-C ended its time."""
+    """The outermost call."""
 
-    interrupted = False
+    interrupted = False  # by Ctrl-C, which ended its time
 
 
 _clock = ContextVar("clock", default=None)  # (the end in seconds of perf_counter, the outermost call)
@@ -56,16 +56,12 @@ _left = set()  # calls aside that go on by themselves
 
 
 def within(seconds, function, *args, **options):
-    """Call a function that is to end within some seconds, and no later than the call that it is part of.
-
-    `seconds` is None or inf for no limit of its own.
-    """
+    """Call a function that is to end within some seconds, None for no limit of its own, and the call it is part of."""
     # the context of the function is dropped as it returns, whatever interrupts it
     return copy_context().run(_within, seconds, function, args, options)
 
 
 def _within(seconds, function, args, options):
-    """Set the clock in the context that `within` made, and call the function."""
     end, call = _clock.get() or (np.inf, _Call())
     _clock.set((end if seconds is None else min(end, perf_counter() + seconds), call))
     return function(*args, **options)
@@ -112,7 +108,7 @@ def _wait_for_left():
     wait(tuple(_left))
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(before=_wait_for_left)
 
 
@@ -145,10 +141,7 @@ def go_on():
 
 @contextmanager
 def breakable(value=True):
-    """Let TimeIsUp leave the block anywhere: whoever catches it keeps what was done so far.
-
-    `value` is False for a part of such a block that has to be done to its end.
-    """
+    """Let TimeIsUp leave the block anywhere; `value` is False for a part of it that has to be done to its end."""
     token = _breakable.set(value)
     try:
         yield
@@ -158,10 +151,7 @@ def breakable(value=True):
 
 @contextmanager
 def plain_interrupts():
-    """Raise Ctrl-C inside a compiled kernel as KeyboardInterrupt.
-
-    Kernels return with it set, of which Python makes a SystemError, or a chain of them that it is the cause of.
-    """
+    """Raise Ctrl-C inside a kernel, which Python makes a SystemError or a chain of them, as KeyboardInterrupt."""
     try:
         yield
     except SystemError as error:
@@ -175,10 +165,7 @@ def plain_interrupts():
 
 @contextmanager
 def until_up():
-    """Leave the block, without an error, where the time of the call is up; Ctrl-C in it ends that time.
-
-    Outside of `within`, Ctrl-C raises KeyboardInterrupt.
-    """
+    """Leave the block, without an error, where the time of the call is up; Ctrl-C in it, inside `within`, ends it."""
     try:
         with plain_interrupts(), breakable():
             yield

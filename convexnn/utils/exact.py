@@ -30,12 +30,10 @@ def powers_of_two(sizes):
 
 
 def in_span(basis, others):
-    """Return whether columns are linear combinations of others that are independent, in exact arithmetic.
-
-    A prime tells at once where they are not; else the integers themselves have to.
-    """
+    """Return whether columns are linear combinations of others that are independent, in exact arithmetic."""
     rows = qr(basis.T, mode="r", pivoting=True)[1][: basis.shape[1]]
     integers, targets = _integers(basis), _integers(others)
+    # modulo a prime it is seen at once where they are not
     return all(_depends(integers, targets, rows, prime) for prime in (PRIME, None))
 
 
@@ -78,7 +76,7 @@ def _integers(columns):
 def _solve(rows, prime):
     """Solve the system of the first columns for the last ones; return integers and their common denominator, or None.
 
-    By the elimination of E. H. Bareiss (1968), in which all divisions leave no rest.
+    This is the elimination of E. H. Bareiss (1968), in which all divisions leave no rest.
     """
     rows, n, last = [list(row) for row in rows], len(rows), 1
     for k in range(n):
@@ -89,14 +87,9 @@ def _solve(rows, prime):
         rows[k], rows[pivot] = rows[pivot], rows[k]
         top, head = rows[k], rows[k][k]
         inverse = None if prime is None else pow(last, -1, prime)
-        for i in range(n):
-            if i == k:
-                continue
-            first = rows[i][k]
-            if prime is None:
-                rows[i] = [(head * u - first * v) // last for u, v in zip(rows[i], top, strict=True)]
-            else:
-                rows[i] = [(head * u - first * v) * inverse % prime for u, v in zip(rows[i], top, strict=True)]
+        for i in (*range(k), *range(k + 1, n)):
+            crossed = [head * u - rows[i][k] * v for u, v in zip(rows[i], top, strict=True)]
+            rows[i] = [x // last if prime is None else x * inverse % prime for x in crossed]
         last = head if prime is None else head % prime
     return [row[n:] for row in rows], last
 

@@ -23,8 +23,8 @@ KINDS = "biufUSmM"
 def replacing(path: str | os.PathLike, mode: str = "wb", **options: Any) -> Iterator[IO]:
     """Open a file that takes the place of `path` once it is written; on any failure `path` stays as it was.
 
-    It is written beside `path`, in the same folder. Permissions are those of the file that is replaced, or ordinary
-    ones; where `path` is a link, what it leads to is replaced. Devices and pipes are written as they are.
+    It keeps the permissions of the file that it replaces. Where `path` is a link, what it leads to is replaced; devices
+    and pipes are written as they are.
     """
     target = Path(os.path.realpath(path))
     known = target.exists()

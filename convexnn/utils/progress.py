@@ -1,10 +1,8 @@
 """The progress of a run on the screen.
 
 A run makes records, mappings of names to values; `Progress` draws them, and knows nothing else of the run. With
-verbose=1 it draws one live line: by tqdm where that is installed, else by carriage returns. Where the stream is no
-terminal and no notebook (a log, a pipe) it writes plain lines, one every few seconds at most, and the last one.
-
-Everything goes to stderr: stdout is left to the results of the user's program.
+verbose=1 that is one live line of tqdm. Where the stream is no terminal and no notebook (a log, a pipe) it writes plain
+lines, one every few seconds at most, and the last one. All goes to stderr: stdout is left to the user's program.
 """
 
 import shutil
@@ -40,31 +38,12 @@ FIELDS = {
 
 
 class Progress:
-    """Show the records of a run: not at all, as one live line, or as a line each.
+    """Shows the records of a run: not at all (0), as one live line (1), or as a line each (2). Closed as a context.
 
-    Everything is written to stderr, or to `stream`. It is a context manager, which closes it.
+    `total` is the number of records to come, None where it is not known; `description` is what they are, such as
+    "alpha"; `stream` is `sys.stderr` for None.
 
-    Parameters
-    ----------
-    verbose : int or bool, default=1
-        0 is silent; 1 is one live line, of tqdm where it is installed (a widget in notebooks), and in logs a plain line
-        every few seconds at most; 2 is a line for each record.
-    total : int or None, default=None
-        Number of records that are to come, such as the alphas of a path; None where it is not known.
-    description : str, default=""
-        What the records are, such as "alpha".
-    stream : text stream or None, default=None
-        Where to write; None is `sys.stderr`.
-
-    Raises
-    ------
-    ValueError
-        If `verbose` or `total` is not as described.
-
-    Examples
-    --------
     >>> import sys
-    >>> from convexnn.utils.progress import Progress
     >>> with Progress(total=2, description="alpha", stream=sys.stdout) as progress:
     ...     progress.update({"objective": 3.5, "gap": 1e-5})
     ...     progress.update({"objective": 2.5, "gap": 2e-5})
@@ -72,12 +51,7 @@ class Progress:
     """
 
     def __init__(
-        self,
-        verbose: int | bool = 1,
-        *,
-        total: int | None = None,
-        description: str = "",
-        stream: TextIO | None = None,
+        self, verbose: int | bool = 1, *, total: int | None = None, description: str = "", stream: TextIO | None = None
     ):
         self.verbose = check_verbose(verbose)
         self.total = None if total is None else check_count("total", total)
@@ -85,7 +59,7 @@ class Progress:
         self.n_records = 0
         self._stream = sys.stderr if stream is None else stream
         self._live = self.verbose == 1 and (self._stream.isatty() or _in_notebook())
-        self._last, self._shown, self._width, self._bar = None, None, 0, None
+        self._last, self._shown, self._bar = None, None, None
         self._next = perf_counter() + (0.0 if self._live else LOG_SECONDS)
 
     def __enter__(self):
@@ -95,14 +69,7 @@ class Progress:
         self.close()
 
     def update(self, record: Mapping) -> None:
-        """Take the next record, and show it if it is time to.
-
-        Parameters
-        ----------
-        record : mapping of str to value
-            May have time (s), alpha, objective, lower_bound, gap, scope, n_blocks or n_neurons, scores, and what else
-            `FIELDS` of the module names; other fields are not shown.
-        """
+        """Take the next record, whose `FIELDS` are shown, and show it if it is time to."""
         self._last, self.n_records = record, self.n_records + 1
         if self.verbose == 2:
             self._write_row(record)
@@ -110,87 +77,55 @@ class Progress:
             self._draw()
 
     def say(self, text: str) -> None:
-        """Write a line of text, unless silent.
-
-        Parameters
-        ----------
-        text : str
-            Such as a note on what takes long.
-        """
+        """Write a line of text, such as a note on what takes long, unless silent."""
         if self.verbose:
             self._stream.write(text + "\n")
             self._stream.flush()
 
     def close(self, text: str = "") -> None:
-        """Show the last record, end the live line, and write a text below it; closing twice is closing once.
-
-        Parameters
-        ----------
-        text : str, default=""
-            Such as a `summary`.
-        """
+        """Show the last record, end the live line, and write a text below it; closing twice is closing once."""
         if self.verbose == 1 and self._last is not None:
             self._draw()  # the record may have been completed since it was given
             if self._bar is not None:
                 self._bar.close()
-            elif self._live:
-                self._stream.write("\n")
         self._last = self._shown = self._bar = None
         if text:
             self.say(text)
 
     def _draw(self):
-        """Show the last record as the live line, or as a line of a log."""
+        """Show the last record in the live line, or as a line of a log."""
         self._next = perf_counter() + (LIVE_SECONDS if self._live else LOG_SECONDS)
-        fields = _fields(self._last)
-        if self._bar is None and self._live:
-            self._bar = _make_bar(self.total, self.description, self._stream)
-        if self._bar is not None:
-            self._advance_bar(fields)
+        fields = ", ".join(form.format(value) for value, form, *_ in _shown(self._last) if form).replace(", (", " (")
+        if self._live:
+            if self._bar is None:
+                self._bar = _make_bar(self.total, self.description, self._stream)
+            self._bar.n = self.n_records
+            if self.total is None:
+                line = f"{self.description}: {fields}" if self.description else fields
+                self._bar.set_description_str(line[: shutil.get_terminal_size().columns - 1], refresh=False)
+            else:
+                self._bar.set_postfix_str(fields, refresh=False)
+            self._bar.refresh()
             return
         count = f"{self.n_records} of {self.total}" if self.total is not None else ""
         name = f"{self.description} {count}".strip()
         line = f"{name}: {fields}" if name else fields
-        if self._live:
-            line = line[: shutil.get_terminal_size().columns - 1]
-            self._stream.write(f"\r{line:<{self._width}}")  # spaces over what is left of the line before
-            self._width = len(line)
-        elif line != self._shown:
-            self._stream.write(line + "\n")
+        if line != self._shown:
+            self.say(line)
         self._shown = line
-        self._stream.flush()
-
-    def _advance_bar(self, fields):
-        self._bar.n = self.n_records
-        if self.total is None:
-            line = f"{self.description}: {fields}" if self.description else fields
-            self._bar.set_description_str(line[: shutil.get_terminal_size().columns - 1], refresh=False)
-        else:
-            self._bar.set_postfix_str(fields, refresh=False)
-        self._bar.refresh()
 
     def _write_row(self, record):
-        shown = [(name, *FIELDS[name][1:]) for name in FIELDS if name in record]
         if self.n_records == 1:
-            header = "".join(f" {title:>{width}}" for _, title, width, _ in shown)
-            self._stream.write(f"{self.description or 'iteration':>9}{header}\n")
+            header = "".join(f" {title:>{width}}" for name, (_, title, width, _) in FIELDS.items() if name in record)
+            self.say(f"{self.description or 'iteration':>9}{header}")
         count = str(self.n_records) if self.total is None else f"{self.n_records}/{self.total}"
-        record = _in_words(record)
-        cells = "".join(f" {record[name]:>{width}{form}}" for name, _, width, form in shown)
-        self._stream.write(f"{count:>9}{cells}\n")
-        self._stream.flush()
+        self.say(f"{count:>9}" + "".join(f" {value:>{width}{form}}" for value, _, _, width, form in _shown(record)))
 
 
-def _in_words(record):
-    """Return a record whose scope says where its bound is provisional."""
-    return {**record, "scope": "provisional"} if record.get("provisional") else record
-
-
-def _fields(record):
-    """Return the fields of a record in one line."""
-    record = _in_words(record)
-    shown = (FIELDS[name][0].format(record[name]) for name in FIELDS if name in record and FIELDS[name][0])
-    return ", ".join(shown).replace(", (", " (")
+def _shown(record):
+    """Return the values of a record that are shown, each with its `FIELDS`; its scope says where it is provisional."""
+    record = {**record, "scope": "provisional"} if record.get("provisional") else record
+    return [(record[name], *FIELDS[name]) for name in FIELDS if name in record]
 
 
 def _in_notebook():
@@ -200,12 +135,9 @@ def _in_notebook():
 
 
 def _make_bar(total, description, stream):
-    """Return the bar of tqdm; None where that is not installed."""
-    try:
-        with ignoring(Warning):  # it warns in notebooks without widgets, where it writes text
-            from tqdm.auto import tqdm
-    except ImportError:
-        return None
+    """Return the bar of tqdm, a widget in notebooks."""
+    with ignoring(Warning):  # it warns in notebooks without widgets, where it writes text
+        from tqdm.auto import tqdm
     name = description.replace("{", "{{").replace("}", "}}")
     form = f"{name} {{n_fmt}} of {{total_fmt}} |{{bar:10}}| {{elapsed}}<{{remaining}}{{postfix}}".strip()
     columns = None if _in_notebook() else shutil.get_terminal_size().columns

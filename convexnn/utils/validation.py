@@ -39,11 +39,7 @@ def check_array(values, *, input_name, **options):
 
 
 def check_numeric(name, values, dates=False):
-    """Raise ValueError where values are masked, missing or complex, have named fields, or are dates (unless `dates`).
-
-    A DataFrame (TypeError where its columns are sparse) or an array of any shape; it may be text, or else not be
-    numbers, which is found elsewhere.
-    """
+    """Raise ValueError where values are masked, missing, complex, structured, or (unless `dates`) dates."""
     fields = getattr(getattr(values, "dtype", None), "names", None)
     if fields:
         raise ValueError(

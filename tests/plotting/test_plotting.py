@@ -12,8 +12,8 @@ from plots import closed_figures, dense, holding, random_network  # noqa: F401 (
 from convexnn import Certificate, ConvexReLURegressor, regularization_path
 from convexnn.baselines import train_adam, train_sgd
 from convexnn.plotting import CertificateDisplay, ContributionsDisplay, ConvergenceDisplay, RegularizationPathDisplay
-from convexnn.plotting.path import match_neurons
 from convexnn.plotting.display import counted, panel_axes, percent
+from convexnn.plotting.path import match_neurons
 
 
 @pytest.fixture(scope="module")
