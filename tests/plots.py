@@ -17,7 +17,8 @@ def closed_figures():
 
     yield
     for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
+        if plt.figure(number).stale:
+            plt.figure(number).canvas.draw()
     plt.close("all")
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from importlib.metadata import version
+from inspect import cleandoc
 
 from sklearn.utils._param_validation import StrOptions
 
@@ -42,9 +43,6 @@ words:
 exit codes:
   0  done                           2    wrong usage or data: one line says why
   1  done, but tol was not reached  130  interrupted"""
-HINTS = {"fit": "train a network on a table, and write it to a file", "predict": "predict the rows of a table"}
-HINTS |= {"path": "train networks from alpha_max down, to see what alpha does"}
-HINTS |= {"certify": "bound how far a network is from the best one", "ecg": "predict a real electrocardiogram"}
 # What the parameters of the estimators are, for their options.
 PARAMETERS = {
     "alpha": "weight decay, a number above 0",
@@ -65,32 +63,31 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; it raises ValueError on wrong usage.
-
-    The parsed namespace has the `command` and its options.
-    """
+    """Return the parser of the command line; it raises ValueError on wrong usage."""
     layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = _Parser("convexnn", description=DESCRIPTION, epilog=EPILOG, **layout)
     parser.add_argument("--version", action="version", version=f"convexnn {version('convexnn')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    makers = {"fit": _add_fit, "predict": _add_predict, "path": _add_path, "certify": _add_certify, "ecg": _add_ecg}
-    for name, add in makers.items():
-        add(commands.add_parser(name, help=HINTS[name], **layout))
+    for add in (_add_fit, _add_predict, _add_path, _add_certify, _add_ecg):
+        description = cleandoc(add.__doc__ or "")  # there is none with python -OO
+        hint = description.partition(".")[0]
+        options = {"help": hint[:1].lower() + hint[1:], "description": description, **layout}
+        add(commands.add_parser(add.__name__.removeprefix("_add_"), **options))
     return parser
 
 
 def _add_fit(parser):
-    parser.description = (
-        "Train a network on a table. The result is said in words: the gap to the best\n"
-        "network of any width, whether that is proved, and what to do where it did not\n"
-        "converge. --output writes the model, with the means and scales of its features,\n"
-        "for `convexnn predict`, and for `convexnn.load` in Python."
-    )
-    parser.epilog = (
-        "examples:\n"
-        "  convexnn fit flowers.csv --target species --output model.npz\n"
-        "  convexnn fit houses.csv --target price --alpha 0.5 --loss huber --json"
-    )
+    """Train a network on a table.
+
+    What came out is said in words: the gap to the best network of any width, whether
+    that is proved, and what to do if it did not converge. --output writes the model,
+    with the means and scales of its features, for `convexnn predict` and, in Python,
+    for `convexnn.load`.
+    """
+    parser.epilog = """\
+examples:
+  convexnn fit flowers.csv --target species --output model.npz
+  convexnn fit houses.csv --target price --alpha 0.5 --loss huber --json"""
     parser.add_argument(
         "--alpha",
         type=_alpha,
@@ -106,11 +103,11 @@ def _add_fit(parser):
 
 
 def _add_predict(parser):
-    parser.description = (
-        "Predict the rows of a table, by a model that `convexnn fit` or `convexnn.save`\n"
-        "wrote. Features are found by their names; other columns are not read. Writes a\n"
-        "table with a line for each row."
-    )
+    """Predict the rows of a table.
+
+    The model is one that `convexnn fit` or `convexnn.save` wrote. Features are found by
+    their names; other columns are not read. A table is written, with a line a row.
+    """
     parser.add_argument("model", metavar="MODEL.npz", help="the model")
     parser.add_argument("data", metavar="DATA.csv", help="the table")
     parser.add_argument("--proba", action="store_true", help="probabilities of the classes as well")
@@ -119,11 +116,11 @@ def _add_predict(parser):
 
 
 def _add_path(parser):
-    parser.description = (
-        "Train networks at decreasing alphas, from alpha_max down, each from the one\n"
-        "before. Shows neurons, objective and certificate, and scores at each alpha; the\n"
-        "score on rows held out says which alpha to take."
-    )
+    """Train networks from alpha_max down, to see what alpha does.
+
+    Each starts from the one before. Neurons, objective, certificate and scores are shown
+    at each alpha; the score on rows held out says which alpha to take.
+    """
     _add_data(parser)
     _add_model(parser)
     parser.add_argument("--n-alphas", type=int, default=20, metavar="N", help="number of alphas (default: 20)")
@@ -136,12 +133,13 @@ def _add_path(parser):
 
 
 def _add_certify(parser):
-    parser.description = (
-        "Bound the objective of every network of the kind of a saved one, of any width,\n"
-        "from below, on the rows of a table, at the alpha of the model. The gap says how\n"
-        "far it is at most from the best one, and the scope whether that is proved. Exit\n"
-        "code 1 says that the gap is above --tol."
-    )
+    """Bound how far a network is from the best one.
+
+    The objective of every network of its kind, of any width, is bounded from below, on
+    the rows of a table, at the alpha of the model. The gap says how far it is at most
+    from the best one, and the scope whether that is proved. Exit code 1 says that the
+    gap is above --tol.
+    """
     parser.add_argument("model", metavar="MODEL.npz", help="the model")
     parser.add_argument("data", metavar="DATA.csv", help="the table that it was trained on, or another one")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="the column that it predicts")
@@ -152,12 +150,13 @@ def _add_certify(parser):
 
 
 def _add_ecg(parser):
-    parser.description = (
-        "Predict the next sample of an electrocardiogram from a window of the last ones,\n"
-        "by a network with a linear skip trained to the optimum, beside persistence and\n"
-        "linear least squares. Scales are those of the training part, the first --train\n"
-        "samples; errors are on the rest as well."
-    )
+    """Predict a real electrocardiogram.
+
+    The next sample is predicted from a window of the last ones, by a network with a
+    linear skip trained to the optimum, beside persistence and linear least squares.
+    Scales are those of the training part, the first --train samples; errors are on the
+    rest as well.
+    """
     parser.add_argument("--source", default="auto", help="auto, embedded, scipy, or a .csv, .npy or WFDB file")
     parser.add_argument(
         "--channel",

@@ -192,24 +192,18 @@ def _read_csv(path, channel):
 
 
 def _from_text(path, channel, names, units, cells, kind):
-    """Return a channel of text cells, each a Series whose index has their lines, as a Signal."""
-    values = {}
-
-    def read(k):
-        values[k] = np.array([as_number(cell) for cell in cells[k]], dtype=float)
-        return values[k]
-
-    channel = _channel_number(channel, names, read, units)
-    samples = values[channel] if channel in values else read(channel)
-    bad = np.flatnonzero(~np.isfinite(samples))
+    """Return a channel as a Signal; `cells` has a Series of text for each, whose index has the lines of its samples."""
+    values = [np.array([as_number(cell) for cell in column], dtype=float) for column in cells]
+    channel = _channel_number(channel, names, values.__getitem__, units)
+    bad = np.flatnonzero(~np.isfinite(values[channel]))
     if len(bad):
-        cell, line = cells[channel].iloc[bad[0]], cells[channel].index[bad[0]]
+        line, cell = cells[channel].index[bad[0]], cells[channel].iloc[bad[0]]
         place = f"line {line}: expected a finite number in column {channel}"
         if kind == "line":
             place = f"line {channel + 1}: expected a finite number in cell {line}"
         raise ValueError(f"{place}; got {cell!r}")
     name = names[channel] or (channel + 1 if kind == "line" else channel)
-    return Signal(samples, units[channel], description=f"{kind} {name} of {path}")
+    return Signal(values[channel], units[channel], description=f"{kind} {name} of {path}")
 
 
 def _read_npy(path, channel):

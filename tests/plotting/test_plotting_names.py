@@ -1,14 +1,17 @@
 """Names of features, classes, methods and estimators are drawn letter by letter, whatever they are made of."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import matplotlib.text
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import cbook, rc_context
+from networks import make_network
 from plots import closed_figures, holding, random_network  # noqa: F401
 
-from convexnn import Certificate, ConvexCNNClassifier, ConvexReLUClassifier, ConvexReLURegressor, regularization_path
+from convexnn import Certificate, PathResult
 from convexnn.plotting import (
     ArrangementDisplay,
     CertificateDisplay,
@@ -16,7 +19,6 @@ from convexnn.plotting import (
     ConvergenceDisplay,
     FiltersDisplay,
     NetworkFunctionDisplay,
-    RegularizationPathDisplay,
 )
 from convexnn.plotting.display import plain, short
 
@@ -49,9 +51,19 @@ def texts(figure):
     return [drawn(text) for text in found if "|w_j|" not in text and "mathdefault" not in text]
 
 
-def frame(names, n=40):
-    pd = pytest.importorskip("pandas")
-    return pd.DataFrame(np.random.default_rng(0).standard_normal((n, len(names))), columns=names)
+def check_names(display, names):
+    shown = texts(display.figure_)
+    assert all(any(short(name) in text for text in shown) for name in names)
+
+
+def frame(names):
+    return pd.DataFrame(np.random.default_rng(0).standard_normal((40, len(names))), columns=names)
+
+
+def named(n_features, names):
+    model = holding(random_network(n_features, 4, hidden_bias="none" if n_features > 1 else "penalized"))
+    model.feature_names_in_ = np.array(names, dtype=object)
+    return model
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,65 +85,42 @@ def test_short_names():
 
 @pytest.mark.parametrize("pair", [*pairwise(NAMES), ("", "$" * 200)])
 def test_names_of_features(pair):
-    model = holding(random_network(2, 4, hidden_bias="none"))
-    model.feature_names_in_ = np.array(pair, dtype=object)
-    model.certificate_ = Certificate(1.0, 0.5, "local")
-    for display in (
-        ContributionsDisplay.from_estimator(model, frame(list(pair)).iloc[:1]),
-        NetworkFunctionDisplay.from_estimator(model, frame(list(pair))),
-        ArrangementDisplay.from_estimator(model, frame(list(pair))),
-    ):
-        shown = texts(display.figure_)
-        for name in pair:
-            assert any(short(name) in text for text in shown)
+    model, X = named(2, pair), frame(list(pair))
+    check_names(ContributionsDisplay.from_estimator(model, X.iloc[:1]), pair)
+    check_names(NetworkFunctionDisplay.from_estimator(model, X, n_points=20), pair)
+    check_names(ArrangementDisplay.from_estimator(model, X), pair)
 
 
 def test_names_in_three_dimensions_and_of_one_feature():
     names = ["$a", "b$", r"\c_"]
-    model = holding(random_network(3, 4, hidden_bias="none"))
-    model.feature_names_in_ = np.array(names, dtype=object)
-    shown = texts(ArrangementDisplay.from_estimator(model, frame(names)).figure_)
-    assert all(any(name in text for text in shown) for name in names)
-    model = holding(random_network(1, 4))
-    model.feature_names_in_ = np.array(["$$"], dtype=object)
-    assert "$$" in texts(NetworkFunctionDisplay.from_estimator(model).figure_)
+    check_names(ArrangementDisplay.from_estimator(named(3, names), frame(names)), names)
+    check_names(NetworkFunctionDisplay.from_estimator(named(1, ["$$"])), ["$$"])
 
 
 @pytest.mark.parametrize("classes", [["$", "$$"], ["a$", "b$", "$c$"], [r"\$", "_", "x" * 90], [1, 2, -3]])
 @pytest.mark.parametrize("n_features", [1, 2])
 def test_labels_of_classes(classes, n_features):
-    rng = np.random.default_rng(0)
-    X, n_outputs = rng.standard_normal((40, n_features)), 1 if len(classes) == 2 else len(classes)
-    y = np.array(sorted(classes))[np.arange(40) % len(classes)]
-    model = holding(random_network(n_features, 4, n_outputs), sorted(classes))
-    model.certificate_ = Certificate(1.0, 0.5, "local")
-    displays = [ArrangementDisplay.from_estimator(model, X, y), NetworkFunctionDisplay.from_estimator(model, X, y)]
-    for display in displays:
-        shown = texts(display.figure_)
-        assert all(any(short(name) in text for text in shown) for name in classes)
+    X, classes = frame(list("ab"[:n_features])).to_numpy(), sorted(classes)
+    model = holding(random_network(n_features, 4, 1 if len(classes) == 2 else len(classes)), classes)
+    y = np.array(classes)[np.arange(40) % len(classes)]
+    check_names(ArrangementDisplay.from_estimator(model, X, y), classes)
+    check_names(NetworkFunctionDisplay.from_estimator(model, X, y, n_points=20), classes)
     shown = texts(ContributionsDisplay.from_estimator(model, X[0]).figure_)
     assert any(short(name) in text for text in shown for name in classes)
 
 
 def test_names_of_classes_in_paths_and_filters():
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((30, 4)), np.array(["$a$", "b_$", "c%"])[np.arange(30) % 3]
-    estimator = ConvexReLUClassifier(output_penalty="l1", arrangements=8, random_state=0)
-    path = regularization_path(X, y, estimator=estimator, n_alphas=3, eps=0.1)
-    assert any("$a$" in text for text in texts(RegularizationPathDisplay.from_path(path).figure_))
-    model = ConvexCNNClassifier((1, 4), 2, alpha=0.05, output_penalty="l1", arrangements=8, random_state=0).fit(X, y)
-    assert any("$" in text for text in texts(FiltersDisplay.from_estimator(model).figure_))
+    model, ones = holding(random_network(4, 5, 3), ["$a$", "b_$", "c%"]), np.ones(2)
+    model.certificate_ = Certificate(2.0, 1.0, "local")
+    path = PathResult(np.array([1.0, 0.1]), (model, model), ones, None, "accuracy", ones, 2.0)
+    check_names(path.plot(), ["$a$"])
+    model = holding(make_network("conv mean")[0], ["$a$", "b_$"])
+    check_names(FiltersDisplay.from_estimator(model), ["$a$", "b_$"])
 
 
 def test_names_of_methods_and_estimators():
-    from convexnn.baselines import train_adam
-
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((20, 2)), rng.standard_normal(20)
-    model = ConvexReLURegressor(0.5, arrangements=8, random_state=0).fit(X, y)
-    runs = {name: [train_adam(X, y, 0.5, n_epochs=5, random_state=0)] for name in ("$Adam$", "_adam", "Adam 50%")}
-    shown = texts(ConvergenceDisplay.from_estimator(model, runs=runs).figure_)
-    assert all(any(name in text for text in shown) for name in runs)
-    names = {name: model.certificate_ for name in ("$1 $2", "_x", 3)}
-    shown = texts(CertificateDisplay(names).plot().figure_)
-    assert all(any(str(name) in text for text in shown) for name in names)
+    record = {"time": 1.0, "objective": 2.0, "lower_bound": 1.0, "gap": 0.5, "scope": "local"}
+    runs = {name: [SimpleNamespace(history=[record])] for name in ("$Adam$", "_adam", "Adam 50%")}
+    check_names(ConvergenceDisplay.from_history([record], runs=runs), runs)
+    names = ("$1 $2", "_x", 3)
+    check_names(CertificateDisplay(dict.fromkeys(names, Certificate(2.0, 1.0, "local"))).plot(), names)

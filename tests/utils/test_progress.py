@@ -1,6 +1,8 @@
 """The progress shown: what is written where, how often, and what the summary says of each kind of end."""
 
 import io
+from contextlib import suppress
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -32,6 +34,12 @@ def clock(monkeypatch):
     return times
 
 
+def lines_of(stream):
+    """What is read on the screen, one after another."""
+    lines = [line.strip() for line in stream.getvalue().replace("\r", "\n").splitlines()]
+    return [line for line, _ in groupby(line for line in lines if line)]
+
+
 def shown(stream, verbose=1, records=RECORDS, text="", **options):
     progress = Progress(verbose, stream=stream, **options)
     for record in records:
@@ -41,30 +49,33 @@ def shown(stream, verbose=1, records=RECORDS, text="", **options):
     return stream.getvalue()
 
 
-def test_silence():
-    assert shown(io.StringIO(), 0, text="the end") == shown(Terminal(), False, text="the end") == ""
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"verbose": 0, "text": "the end"}, ""),
+        ({"text": "the end"}, f"{LINE}\nthe end\n"),
+        ({"records": [], "text": "the end"}, "the end\n"),
+        ({"records": []}, ""),
+        ({"total": 50, "description": "alpha"}, f"alpha 2 of 50: {LINE}\n"),
+        ({"total": 50}, f"2 of 50: {LINE}\n"),
+        ({"description": "fold 1"}, f"fold 1: {LINE}\n"),
+    ],
+)
+def test_a_log_has_the_last_record_and_the_text(options, expected):
+    assert shown(io.StringIO(), **options) == expected
 
 
-def test_a_log_has_the_last_record_and_the_text():
-    assert shown(io.StringIO(), text="the end") == f"{LINE}\nthe end\n"
-    assert shown(io.StringIO(), records=[], text="the end") == "the end\n"
-    assert shown(io.StringIO(), records=[]) == ""
+def test_a_terminal_may_be_silent():
+    assert shown(Terminal(), False, text="the end") == ""
 
 
-def test_a_log_has_a_line_every_few_seconds_at_most(clock):
+@pytest.mark.parametrize(("times", "expected"), [(range(1, 13), [5, 10, 12]), ([6], [6])])
+def test_a_log_has_a_line_every_few_seconds_and_none_twice(clock, times, expected):
     stream = io.StringIO()
     with Progress(stream=stream) as progress:
-        for clock[0] in np.arange(1, 13, dtype=float):
+        for clock[0] in times:
             progress.update({"time": clock[0]})
-    assert stream.getvalue().splitlines() == ["5.0 s", "10.0 s", "12.0 s"]
-
-
-def test_a_line_of_a_log_is_not_repeated_at_the_end(clock):
-    stream = io.StringIO()
-    with Progress(stream=stream) as progress:
-        clock[0] = 6.0
-        progress.update({"time": 6.0})
-    assert stream.getvalue() == "6.0 s\n"
+    assert stream.getvalue().splitlines() == [f"{time:.1f} s" for time in expected]
 
 
 def test_a_terminal_has_one_line(clock, monkeypatch):
@@ -77,28 +88,22 @@ def test_a_terminal_has_one_line(clock, monkeypatch):
             progress.update(record)  # too soon after the last one to be drawn
         progress.close("the end")
     first = "0.5 s, objective 3.25, lower bound 1.5, gap 5.0e-01 (local), neurons 7"
-    lines = [line.strip() for line in stream.getvalue().replace("\r", "\n").splitlines()]
-    assert [line for line in lines if line] == [first, LINE, LINE, "the end"]
+    assert lines_of(stream) == [first, LINE, "the end"]
     assert stream.getvalue().count("\n") == 2
 
 
 def test_a_line_is_no_wider_than_the_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
-    lines = [line.rstrip() for line in shown(Terminal()).removesuffix("\n").split("\r")]
-    assert [line for line in lines if line] == ["0.5 s, objective 3.", LINE[:19]]
+    stream = Terminal()
+    shown(stream)
+    assert lines_of(stream) == ["0.5 s, objective 3.", LINE[:19]]
 
 
-def test_the_bar_of_tqdm(monkeypatch):
+def test_a_known_number_of_records_has_a_bar(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     last = shown(Terminal(), total=4, description="{alpha}").split("\r")[-1]
     assert last.startswith("{alpha} 2 of 4 |")
     assert last.rstrip().endswith(LINE)
-
-
-def test_a_known_number_of_records():
-    assert shown(io.StringIO(), total=50, description="alpha") == f"alpha 2 of 50: {LINE}\n"
-    assert shown(io.StringIO(), total=50) == f"2 of 50: {LINE}\n"
-    assert shown(io.StringIO(), description="fold 1") == f"fold 1: {LINE}\n"
 
 
 def test_a_line_for_each_record():
@@ -112,25 +117,14 @@ def test_a_line_for_each_record():
     assert shown(io.StringIO(), 2, total=2, description="alpha").splitlines()[2].startswith("      2/2 ")
 
 
-def test_a_record_completed_later_is_shown_complete():
-    stream, record = io.StringIO(), {"gap": 0.5}
-    progress = Progress(stream=stream)
-    progress.update(record)
-    record["gap"] = 0.25
-    progress.close()
-    assert stream.getvalue() == "gap 2.5e-01\n"
-
-
-def test_an_error_ends_the_line():
-    stream = Terminal()
-
-    def run():
-        with Progress(stream=stream) as progress:
-            progress.update({"time": 1.0})
-            raise ArithmeticError
-
-    with pytest.raises(ArithmeticError):
-        run()
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_an_error_ends_the_line_with_the_record_as_it_was_completed(stream):
+    record = {"gap": 0.5}
+    with suppress(ArithmeticError), Progress(stream=stream) as progress:
+        progress.update(record)
+        record["gap"] = 0.25
+        raise ArithmeticError
+    assert lines_of(stream)[-1] == "gap 2.5e-01"
     assert stream.getvalue().endswith("\n")
 
 
