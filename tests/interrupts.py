@@ -67,7 +67,7 @@ KINDS = {
         *_images(10 * scale, (4, 4)),
     ),
     "filters, max pooling": lambda scale: (
-        ConvexCNNRegressor((1, 4, 4), kernel_size=2, pooling="max", alpha=0.05, arrangements=60, random_state=0),
+        ConvexCNNRegressor((1, 4, 4), kernel_size=2, pooling="max", alpha=0.05, arrangements=20, random_state=0),
         *_images(15 * scale, (4, 4)),
     ),
     "sampled": lambda scale: (ConvexReLURegressor(arrangements=100, random_state=0), *_data(40 * scale, 4)),

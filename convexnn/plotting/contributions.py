@@ -14,6 +14,8 @@ from .neurons import fitted_model
 
 __all__ = ["ContributionsDisplay"]
 
+MINUS = "\N{MINUS SIGN}"
+
 
 class ContributionsDisplay(Display):
     """Contributions of the neurons to one prediction, added up from the output bias to the prediction.
@@ -144,15 +146,11 @@ class ContributionsDisplay(Display):
             largest = np.abs(self.contributions).max(initial=0.0) or abs(self.start)
             decimals = int(np.clip(2 - np.floor(np.log10(largest)), 0, 12)) if largest > 0 else 2
         self.ax_.set_xlim(low - 0.18 * span, high + 0.18 * span)
-        numbers = [(ends[0], f"{ends[0]:.{decimals}f}", 1)]
-        for start, end, value in zip(ends, ends[1:], self.contributions, strict=False):
-            raises = value >= 0
-            numbers.append(((max if raises else min)(start, end), f"{value:+.{decimals}f}", 1 if raises else -1))
-        numbers.append((ends[-1], f"{ends[-1]:.{decimals}f}", 1))
-        for row, (x, text, side) in enumerate(numbers):
-            style = {"fontsize": "small", "va": "center", "ha": "left" if side > 0 else "right"}
-            text = text.replace("-", "\N{MINUS SIGN}")
-            self.ax_.annotate(text, (x, row), xytext=(7 * side, 0), textcoords="offset points", **style)
+        words = [f"{value:+.{decimals}f}".replace("-", MINUS) for value in self.contributions]
+        self.ax_.bar_label(self.bars_, words, padding=7, fontsize="small")
+        for row, end in ((0, ends[0]), (len(ends), ends[-1])):
+            text, style = f"{end:.{decimals}f}".replace("-", MINUS), {"fontsize": "small", "va": "center"}
+            self.ax_.annotate(text, (end, row), xytext=(7, 0), textcoords="offset points", **style)
 
 
 def _one_input(x, input_shape):

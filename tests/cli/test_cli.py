@@ -70,33 +70,35 @@ def read(text):
     return header, rows
 
 
-def test_fit_standardizes_and_certifies(capsys):
-    report = fit(capsys, "--output", "model.npz", "--scope", "global")
-    scaler, estimator = load("model.npz").named_steps.values()
-    Z = outputs(estimator.network_, UNITS)[:, 0]
-    assert np.allclose((X - scaler.mean_) / scaler.scale_, UNITS, rtol=0, atol=1e-12)
-    expected = objective(estimator.network_, UNITS, 0.5 * np.sum((Y - Z) ** 2), 0.5)
-    certificate = report["certificate"]
-    assert certificate["objective"] == pytest.approx(expected, rel=1e-9)
+@pytest.mark.parametrize("standardize", [True, False])
+def test_fit_certifies_and_predict_finds_features_by_name(capsys, standardize):
+    options = [] if standardize else ["--no-standardize"]
+    report = fit(capsys, "--output", "model.npz", "--scope", "global", *options)
+    model = load("model.npz")
+    estimator, rows = (model[-1], UNITS) if standardize else (model, X)
+    assert list(getattr(model, "feature_names_in_", ())) == ["a", "b"]
+    Z = outputs(estimator.network_, rows)[:, 0]
+    certificate, errors = report["certificate"], np.sum((Y - Z) ** 2)
+    assert certificate["objective"] == pytest.approx(objective(estimator.network_, rows, 0.5 * errors, 0.5), rel=1e-9)
     assert certificate["scope"] == "global"
     assert certificate["gap"] <= certificate["tol"] == 1e-4
     assert report["n_neurons"] == estimator.network_.n_neurons
-    assert report["scores"]["training"] == {
-        "n_rows": 24,
-        "r2": pytest.approx(1 - np.sum((Y - Z) ** 2) / np.sum((Y - Y.mean()) ** 2)),
-        "rmse": pytest.approx(np.sqrt(np.mean((Y - Z) ** 2))),
-    }
-    assert report["data"] == {
-        "file": "data.csv",
-        "n_rows": 24,
-        "n_held_out": 0,
-        "features": ["a", "b"],
-        "target": "y",
-        "task": "regression",
-        "standardized": True,
-    }
+    r2, rmse = 1 - errors / np.sum((Y - Y.mean()) ** 2), np.sqrt(errors / 24)
+    assert report["scores"]["training"] == {"n_rows": 24, "r2": pytest.approx(r2), "rmse": pytest.approx(rmse)}
+    facts = {"file": "data.csv", "n_rows": 24, "n_held_out": 0, "features": ["a", "b"], "target": "y"}
+    assert report["data"] == facts | {"task": "regression", "standardized": standardize}
     assert (report["command"], report["version"], report["output"]) == ("fit", version("convexnn"), "model.npz")
     assert report["summary"].startswith("Solved to a relative gap of")
+
+    header, found = read(run(capsys, "predict", "model.npz", "new.csv")[0])
+    new = np.array([[9.0, 10.5], [12.0, 9.5]])
+    expected = outputs(estimator.network_, (new - X.mean(axis=0)) / X.std(axis=0) if standardize else new)
+    assert header == ["prediction"]
+    assert np.allclose(np.array(found, dtype=float), expected, rtol=1e-12)
+    assert run(capsys, "predict", "model.npz", "new.csv", "--output", "out.csv") == ("", "")
+    with open("out.csv", newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [header, *found]
+    assert run_json(capsys, "predict", "model.npz", "new.csv")["prediction"] == [float(row[0]) for row in found]
 
 
 def test_fit_in_words(capsys):
@@ -106,32 +108,6 @@ def test_fit_in_words(capsys):
     assert lines[1].startswith("Solved to a relative gap of")
     assert [line.split(" on ")[1] for line in lines[-2:]] == ["18 rows: training", "6 rows: held out"]
     assert err == ""
-
-
-def test_predict_finds_features_by_name(capsys):
-    fit(capsys, "--output", "model.npz")
-    header, rows = read(run(capsys, "predict", "model.npz", "new.csv")[0])
-    network = load("model.npz")[-1].network_
-    expected = outputs(network, (np.array([[9.0, 10.5], [12.0, 9.5]]) - X.mean(axis=0)) / X.std(axis=0))
-    assert header == ["prediction"]
-    assert np.allclose(np.array(rows, dtype=float), expected, rtol=1e-12)
-    assert run(capsys, "predict", "model.npz", "new.csv", "--output", "out.csv") == ("", "")
-    with open("out.csv", newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file)) == [header, *rows]
-    report = run_json(capsys, "predict", "model.npz", "new.csv")
-    assert report["prediction"] == [float(row[0]) for row in rows]
-
-
-def test_features_in_their_own_units(capsys):
-    report = fit(capsys, "--no-standardize", "--output", "model.npz")
-    estimator = load("model.npz")
-    assert isinstance(estimator, ConvexReLURegressor)
-    assert list(estimator.feature_names_in_) == ["a", "b"]
-    losses = 0.5 * np.sum((Y - outputs(estimator.network_, X)[:, 0]) ** 2)
-    assert report["certificate"]["objective"] == pytest.approx(objective(estimator.network_, X, losses, 0.5), rel=1e-9)
-    _, rows = read(run(capsys, "predict", "model.npz", "new.csv")[0])
-    expected = outputs(estimator.network_, np.array([[9.0, 10.5], [12.0, 9.5]]))
-    assert np.allclose(np.array(rows, dtype=float), expected, rtol=1e-12)
 
 
 def test_classes_of_text(capsys):
@@ -150,22 +126,8 @@ def test_classes_of_text(capsys):
 
 
 def test_options_reach_the_estimator(capsys):
-    options = [
-        "--loss",
-        "huber",
-        "--hidden-bias",
-        "none",
-        "--skip",
-        "--scope",
-        "local",
-        "--tol",
-        "0.01",
-        "--time-limit",
-        "60",
-        "--seed",
-        "3",
-    ]
-    fit(capsys, *options, "--output", "model.npz")
+    words = "--loss huber --hidden-bias none --skip --scope local --tol 0.01 --time-limit 60 --seed 3"
+    fit(capsys, *words.split(), "--output", "model.npz")
     parameters = load("model.npz")[-1].get_params()
     expected = {"alpha": 0.5, "loss": "huber", "hidden_bias": "none", "skip": True, "scope": "local", "tol": 0.01}
     expected |= {"time_limit": 60.0, "random_state": 3, "verbose": 0}
@@ -238,13 +200,13 @@ def test_certify(capsys):
 
 def test_certify_a_classifier(capsys):
     fitted = fit(capsys, "--output", "model.npz", data="classes.csv", target="kind")
-    report = run_json(capsys, "certify", "model.npz", "classes.csv", "--target", "kind", "--scope", "local")
-    assert report["certificate"]["objective"] == pytest.approx(fitted["certificate"]["objective"], rel=1e-9)
+    arguments = ["certify", "model.npz", "classes.csv", "--target", "kind", "--scope", "local"]
+    found = run_json(capsys, *arguments)["certificate"]["objective"]
     network = load("model.npz")[-1].network_
     losses = np.sum(np.log1p(np.exp(-np.where(LABELS == "low", 1, -1) * outputs(network, UNITS)[:, 0])))
-    assert report["certificate"]["objective"] == pytest.approx(objective(network, UNITS, losses, 0.5), rel=1e-9)
-    out, _ = run(capsys, "certify", "model.npz", "classes.csv", "--target", "kind", "--scope", "local")
-    assert "(estimated, not proved), within tol=0.001." in out
+    assert found == pytest.approx(objective(network, UNITS, losses, 0.5), rel=1e-9)
+    assert found == pytest.approx(fitted["certificate"]["objective"], rel=1e-9)
+    assert "(estimated, not proved), within tol=0.001." in run(capsys, *arguments)[0]
 
 
 def test_certify_a_network(capsys):
