@@ -106,30 +106,9 @@ ACTIVATIONS = {
 
 @dataclass(frozen=True, eq=False)
 class HiddenLayer:
-    """What the hidden neurons see of an input, and their weights in terms of it.
+    """What the hidden neurons see of inputs, rows (x - centre, unit) / share, and their weights in terms of it.
 
-    The rows are (x - centre, unit) / share for inputs x, or for all their patches.
-
-    Parameters
-    ----------
-    patches : Patches or None
-        The patches of a convolution.
-    centre : ndarray of shape (n_hidden_features,)
-        What is taken away from every row, without the constant.
-    unit : float
-        The constant column, 0 for none.
-    share : float, default=1.0
-        Number of patches that are averaged, 1 for sums.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.model.architecture import HiddenLayer
-    >>> layer = HiddenLayer(None, np.array([2.0]), 1.0)
-    >>> layer.rows(np.array([[3.0]]))
-    array([[1., 1.]])
-    >>> layer.weights(np.array([[1.0], [5.0]]))  # x - 2 + 5 = x + 3
-    (array([[1.]]), array([3.]))
+    Rows are those of all `patches`, if any, of which `share` are averaged. There is no constant where `unit` is 0.
     """
 
     patches: Patches | None
@@ -138,18 +117,7 @@ class HiddenLayer:
     share: float = 1.0
 
     def rows(self, X: np.ndarray) -> np.ndarray:
-        """Return the rows of inputs.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples * n_patches, n_hidden_features)
-            A row for each input, or one for each of its patches; with a constant column where there are biases.
-        """
+        """Return the rows of inputs X, (n_samples * n_patches, n_hidden_features)."""
         X = np.asarray(X, dtype=np.float64)
         rows = X if self.patches is None else self.patches.stacked(X)
         if self.unit:
@@ -157,39 +125,13 @@ class HiddenLayer:
         return rows / self.share
 
     def weights(self, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the weights and biases of neurons whose pre-activations are rows @ U, but for the share.
-
-        Parameters
-        ----------
-        U : ndarray of shape (n_hidden_features, n_neurons)
-            Blocks, as columns.
-
-        Returns
-        -------
-        W1 : ndarray of shape (n_features, n_neurons)
-            Weights.
-        b1 : ndarray of shape (n_neurons,)
-            Biases, zeros without a constant column.
-        """
+        """Return W1 (n_features, n_neurons) and b1 of neurons whose pre-activations are rows @ U, but for the share."""
         if not self.unit:
             return U, np.zeros(U.shape[1])
         return U[:-1], U[-1] * self.unit - self.centre @ U[:-1]
 
     def blocks(self, W1: np.ndarray, b1: np.ndarray) -> np.ndarray:
-        """Return the blocks of neurons, the inverse of `weights`.
-
-        Parameters
-        ----------
-        W1 : ndarray of shape (n_features, n_neurons)
-            Weights.
-        b1 : ndarray of shape (n_neurons,)
-            Biases.
-
-        Returns
-        -------
-        ndarray of shape (n_hidden_features, n_neurons)
-            Blocks, as columns.
-        """
+        """Return the columns U of neurons, the inverse of `weights`."""
         return np.vstack([W1, (b1 + self.centre @ W1) / self.unit]) if self.unit else W1
 
 
@@ -291,18 +233,9 @@ class Architecture:
         return (1.0, -1.0) if self.constrained else (1.0,)
 
     def solved_for(self, X: np.ndarray) -> Architecture:
-        """Return the network that is solved for instead: of free hidden biases, where data make penalised ones free.
+        """Return the network that is solved for instead: of free hidden biases where data make penalised ones free.
 
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, n_features)
-            The training inputs.
-
-        Returns
-        -------
-        Architecture
-            This one; or one of free biases, whose optimum is the same but for 5e-9 of the decay; or of none, where they
-            have no use.
+        Its optimum is the same but for 5e-9 of the decay. Of linear networks it is one of none, which have no use.
         """
         if self.hidden_bias != "penalized" or not self.fit_intercept:
             return self
@@ -315,18 +248,7 @@ class Architecture:
         return replace(self, hidden_bias="free") if small else self
 
     def hidden_layer(self, X: np.ndarray) -> HiddenLayer:
-        """Return what the hidden neurons see, with the units of free biases set by data.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, n_features)
-            The training inputs.
-
-        Returns
-        -------
-        HiddenLayer
-            Its `rows(X)` are the rows of the arrangement.
-        """
+        """Return what the hidden neurons see, with the units of free biases set by the training inputs X."""
         X = np.asarray(X, dtype=np.float64)
         patches = self.patches
         share = patches.n_patches if patches is not None and patches.pooling == "mean" else 1.0
@@ -339,53 +261,16 @@ class Architecture:
         return HiddenLayer(patches, centre, float(radius) / BIAS_UNIT, share)
 
     def hidden_rows(self, X: ArrayLike) -> np.ndarray:
-        """Return what the hidden neurons see: X, with a column of ones for the bias if they have one.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features) or (n_samples, n_features + 1)
-            The rows of the arrangement.
-        """
+        """Return the rows of inputs that the hidden neurons see, with a last column for the bias if they have one."""
         return self.hidden_layer(X).rows(X)
 
     def free_columns(self, X: ArrayLike) -> np.ndarray:
-        """Return the columns whose coefficients are not penalised: ones for the intercept, then X for the skip.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_free)
-            The free columns; n_free may be 0.
-        """
+        """Return the unpenalised columns (n_samples, n_free): ones for the intercept, then X for the skip."""
         X = np.asarray(X, dtype=np.float64)
         return np.column_stack([np.ones((len(X), int(self.fit_intercept))), X[:, : X.shape[1] * self.skip]])
 
     def split_free(self, beta: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Split the coefficients of the free columns into the output bias and the skip.
-
-        Parameters
-        ----------
-        beta : ndarray of shape (n_free, n_outputs)
-            Coefficients of `free_columns`.
-        n_features : int
-            Number of input features.
-
-        Returns
-        -------
-        intercept : ndarray of shape (n_outputs,)
-            Zeros without an intercept.
-        skip : ndarray of shape (n_features, n_outputs) or None
-            None without a skip.
-        """
+        """Split coefficients (n_free, n_outputs) of the free columns into the output bias and the skip (or None)."""
         first = int(self.fit_intercept)
         intercept = beta[0] if self.fit_intercept else np.zeros(beta.shape[1])
         return intercept.copy(), beta[first : first + n_features].copy() if self.skip else None
@@ -398,31 +283,7 @@ def slope_of(activation: str, negative_slope: float) -> float:
 
 
 def check_hidden_norm(norm: str | float, names: tuple[str, ...] = ("l2", "l1")) -> str | float:
-    """Check the norm of hidden weights.
-
-    Parameters
-    ----------
-    norm : str or float
-        What the user gave.
-    names : tuple of str, default=("l2", "l1")
-        The names that are accepted, beside the numbers strictly between 0 and 1.
-
-    Returns
-    -------
-    str or float
-        The name, or the number as a float.
-
-    Raises
-    ------
-    ValueError
-        If `norm` is neither.
-
-    Examples
-    --------
-    >>> from convexnn.model.architecture import check_hidden_norm
-    >>> check_hidden_norm("l1"), check_hidden_norm(0.5)
-    ('l1', 0.5)
-    """
+    """Return the norm of hidden weights, a name or a float strictly between 0 and 1; raise ValueError for others."""
     if isinstance(norm, str) and norm in names:
         return norm
     if isinstance(norm, Real) and not isinstance(norm, (bool, np.bool_)) and 0 < norm < 1:

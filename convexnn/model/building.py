@@ -18,8 +18,7 @@ from ..utils.deadline import in_time
 from ..utils.validation import SIZES, check_array, check_size
 from .architecture import BIAS_UNIT, Architecture
 from .cones import make_cones
-from .design import Design
-from .patchwise import PatchwiseDesign
+from .design import Design, PatchwiseDesign
 from .penalties import ElasticNorm, GroupL2, GroupNorm, Nuclear, group_l1
 from .program import Program
 

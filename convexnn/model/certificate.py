@@ -82,20 +82,7 @@ class Certificate:
                 )
 
     def of(self, objective: float, rounding: float = 0.0) -> Self:
-        """Return the certificate of another network, or of the same where its objective is rounded otherwise.
-
-        Parameters
-        ----------
-        objective : float
-            The objective of that network. Bounds that it refutes are 0 in what is returned.
-        rounding : float, default=0
-            How far it may be from its exact value.
-
-        Returns
-        -------
-        Certificate
-            Of the same scope.
-        """
+        """Return the certificate of another objective, known to `rounding`; bounds that it refutes are 0."""
         lower, proved = (
             uncontradicted(objective, bound, rounding + self.negligible)
             for bound in (self.lower_bound, self.proved_bound)
@@ -125,18 +112,7 @@ class Certificate:
         return difference / max(float(self.objective), float(np.finfo(float).tiny))
 
     def reaches(self, tol: float) -> bool:
-        """Return whether the gap is at most `tol`, by a bound that is not provisional.
-
-        Parameters
-        ----------
-        tol : float
-            The relative gap wanted.
-
-        Returns
-        -------
-        bool
-            Whether it is.
-        """
+        """Return whether the gap is at most `tol`, by a bound that is not provisional."""
         return self.gap <= tol and not self.provisional
 
     def __str__(self):
@@ -156,48 +132,10 @@ class Certificate:
 
 
 def contradicts(objective: float, bound: float, rounding: float = 0.0) -> bool:
-    """Return whether an objective refutes a bound: whether it is below that by more than the rounding of both.
-
-    Parameters
-    ----------
-    objective, bound : float
-        Both.
-    rounding : float, default=0
-        What is rounding besides a small part of the objective.
-
-    Returns
-    -------
-    bool
-        Whether it does.
-
-    Examples
-    --------
-    >>> from convexnn.model.certificate import contradicts
-    >>> contradicts(1.0, 1.1), contradicts(1.0, 1.0 + 1e-15)
-    (True, False)
-    """
+    """Return whether an objective refutes a bound: is below it by more than the rounding of both."""
     return bool(bound - objective > ROUNDING * abs(objective) + rounding)
 
 
 def uncontradicted(objective: float, bound: float, rounding: float = 0.0) -> float:
-    """Return a bound that is above an objective by rounding as far below it, one that the objective refutes as 0.
-
-    Parameters
-    ----------
-    objective, bound : float
-        Both.
-    rounding : float, default=0
-        What is rounding besides a small part of the objective.
-
-    Returns
-    -------
-    float
-        At most the objective.
-
-    Examples
-    --------
-    >>> from convexnn.model.certificate import uncontradicted
-    >>> uncontradicted(1.0, 0.9), uncontradicted(1.0, 1.1)
-    (0.9, 0.0)
-    """
+    """Return a bound that is above an objective by rounding as far below it, and 0 where that refutes it."""
     return 0.0 if contradicts(objective, bound, rounding) else min(bound, max(2.0 * objective - bound, 0.0))

@@ -25,28 +25,24 @@ import numpy as np
 
 __all__ = ["ElasticNorm", "GroupL2", "GroupNorm", "Nuclear", "group_l1"]
 
-# How far the products of the columns of an orthonormal basis may be from those of the identity.
-BASIS_TOL = 1e-10
 
-
-class GroupL2:
-    """Sum of the Euclidean norms of the blocks, R(W) = sum_b |W_b|, one norm for each output.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.model.penalties import GroupL2
-    >>> GroupL2().value(np.array([[[3.0], [4.0]], [[0.0], [1.0]]]))
-    6.0
-    """
+class Penalty:
+    """What the penalties share. They have `block_norms`, `prox`, `dual_norms` and, but for `Nuclear`, `terms`."""
 
     rotation_invariant = True
-    separable = True  # a sum over blocks
-    dual_factor = 1.0  # the dual norm of a vector is at most this times its length
+    dual_factor = 1.0  # the dual norm of a vector is at most this times its norm
 
     def value(self, W: np.ndarray) -> float:
         """Return R(W)."""
         return float(self.block_norms(W).sum())
+
+    def to_cvxpy(self, *columns: Any) -> Any:
+        """Return R(W) as a cvxpy expression, for cvxpy matrices W[:, :, c], an argument each."""
+        return sum(_sum_of_terms(W, *self.terms(W.shape[1])) for W in columns)
+
+
+class GroupL2(Penalty):
+    """Sum of the Euclidean norms of the blocks, R(W) = sum_b |W_b|, one norm for each output."""
 
     def block_norms(self, W: np.ndarray) -> np.ndarray:
         """Return the norm of each block and output, shape (n_blocks, n_outputs)."""
@@ -76,40 +72,16 @@ class GroupL2:
         """Return a basis (None: that of the features) and the pairs (w_t, coefficients of t) of a block's norm."""
         return None, [(1.0, np.arange(n_features))]
 
-    def to_cvxpy(self, *columns: Any) -> Any:
-        """Return R(W) as a cvxpy expression, for cvxpy matrices W[:, :, c], an argument each."""
-        import cvxpy as cp
 
-        return sum(cp.sum(cp.norm(W, 2, axis=1)) for W in columns)
-
-
-class Nuclear:
+class Nuclear(Penalty):
     """Sum of the nuclear norms of the blocks, R(W) = sum_b |W_b|_*, the sum of the singular values of (W_bdc)_dc.
 
     It is the least sum_j |u_j| |a_j| over all sums W_b = sum_j u_j a_j': the weight decay of neurons that share a gate.
     It is for blocks without cones.
 
-    References
-    ----------
     B. Recht, M. Fazel and P. Parrilo (2010), Guaranteed minimum-rank solutions of linear matrix equations via nuclear
     norm minimization. SIAM Review 52(3).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.model.penalties import Nuclear
-    >>> W = np.array([[[3.0, 0.0], [0.0, 4.0]]])
-    >>> Nuclear().value(W), Nuclear().dual_norms(W)
-    (7.0, array([4.]))
     """
-
-    rotation_invariant = True
-    separable = True
-    dual_factor = 1.0  # the largest singular value is at most the Euclidean norm
-
-    def value(self, W: np.ndarray) -> float:
-        """Return R(W)."""
-        return float(self.block_norms(W).sum())
 
     def block_norms(self, W: np.ndarray) -> np.ndarray:
         """Return the norm of each block, shape (n_blocks, 1)."""
@@ -143,33 +115,14 @@ class Nuclear:
 
 
 @dataclass(frozen=True, eq=False)
-class GroupNorm:
+class GroupNorm(Penalty):
     """Weighted norms of groups of coefficients, R(W) = sum_b sum_c sum_g weights_g |(B' W_bc)_g|.
 
     With groups of one it is a weighted l1 norm. The l1 norm of the discrete Fourier transform of a real vector is of
     this kind: B is the real Fourier basis, and a group is the cosine and the sine of one frequency.
 
-    Parameters
-    ----------
-    basis : ndarray of shape (n_features, n_features) or None
-        Orthonormal columns B; None is the identity.
-    groups : integer array of shape (n_features,)
-        The group of each coefficient, from 0; no group is empty.
-    weights : ndarray of shape (n_groups,)
-        The weight of each group, above 0.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not as described.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.model.penalties import GroupNorm
-    >>> norm = GroupNorm(None, np.array([0, 0, 1]), np.array([1.0, 2.0]))
-    >>> norm.value(np.array([[[3.0], [4.0], [-1.0]]])), norm.dual_norms(np.array([[[3.0], [4.0], [-1.0]]]))
-    (7.0, array([5.]))
+    `basis` (n_features, n_features) has orthonormal columns (None: the identity), `groups` (n_features,) numbers the
+    groups from 0, and `weights` (n_groups,) are above 0.
     """
 
     basis: np.ndarray | None
@@ -177,29 +130,6 @@ class GroupNorm:
     weights: np.ndarray
 
     rotation_invariant = False
-    separable = True
-
-    def __post_init__(self):
-        groups, weights = np.asarray(self.groups), np.asarray(self.weights, dtype=np.float64)
-        if groups.ndim != 1 or groups.size == 0 or groups.dtype.kind not in "iu":
-            raise ValueError(f"groups must be integers of shape (n_features,); got {groups.dtype} of {groups.shape}")
-        if not np.array_equal(np.unique(groups), np.arange(groups.max() + 1)):
-            raise ValueError(f"groups must be numbered from 0 without gaps; got the numbers {np.unique(groups)}")
-        if weights.shape != (groups.max() + 1,) or not (np.isfinite(weights) & (weights > 0)).all():
-            raise ValueError(f"weights must be {groups.max() + 1} finite numbers above 0, one a group; got {weights}")
-        if self.basis is not None:
-            basis = np.asarray(self.basis, dtype=np.float64)
-            if basis.shape != (len(groups), len(groups)):
-                raise ValueError(f"basis must have shape {(len(groups), len(groups))}, as groups; got {basis.shape}")
-            if not np.abs(basis.T @ basis - np.eye(len(groups))).max() <= BASIS_TOL:
-                raise ValueError("basis must have orthonormal columns; those given are not")
-            object.__setattr__(self, "basis", basis)
-        object.__setattr__(self, "groups", groups)
-        object.__setattr__(self, "weights", weights)
-
-    def value(self, W: np.ndarray) -> float:
-        """Return R(W)."""
-        return float(self.block_norms(W).sum())
 
     def block_norms(self, W: np.ndarray) -> np.ndarray:
         """Return the norm of each block and output, shape (n_blocks, n_outputs)."""
@@ -239,16 +169,12 @@ class GroupNorm:
 
     @property
     def dual_factor(self) -> float:
-        """The dual norm of a vector is at most this times its length."""
+        """The dual norm of a vector is at most this times its norm."""
         return 1.0 / float(self.weights.min())
 
     def terms(self, n_features: int) -> tuple[np.ndarray | None, list]:
         """Return the basis (None: that of the features) and the pairs (w_g, coefficients of g) of a block's norm."""
         return self.basis, [(float(w), np.flatnonzero(self.groups == g)) for g, w in enumerate(self.weights)]
-
-    def to_cvxpy(self, *columns: Any) -> Any:
-        """Return R(W) as a cvxpy expression, for cvxpy matrices W[:, :, c], an argument each."""
-        return sum(_sum_of_terms(W, *self.terms(W.shape[1])) for W in columns)
 
     @cached_property
     def _members(self):
@@ -268,42 +194,12 @@ class GroupNorm:
 
 
 @dataclass(frozen=True, eq=False)
-class ElasticNorm:
-    """A mixture of the two norms of each block, R(W) = sum_b sum_c ratio |W_bc|_1 + (1 - ratio) |W_bc|.
-
-    It is the sparse group lasso, with the blocks for groups.
-
-    Parameters
-    ----------
-    ratio : float
-        From 0 (Euclidean norms) to 1 (l1 norms).
-
-    Raises
-    ------
-    ValueError
-        If `ratio` is not from 0 to 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.model.penalties import ElasticNorm
-    >>> ElasticNorm(0.5).value(np.array([[[3.0], [-4.0]]]))
-    6.0
-    """
+class ElasticNorm(Penalty):
+    """The sparse group lasso of each block, R(W) = sum_b sum_c ratio |W_bc|_1 + (1 - ratio) |W_bc|."""
 
     ratio: float
 
     rotation_invariant = False
-    separable = True
-    dual_factor = 1.0  # the norm is at least the Euclidean one
-
-    def __post_init__(self):
-        if not 0.0 <= self.ratio <= 1.0:
-            raise ValueError(f"ratio must be from 0 to 1; got {self.ratio!r}")
-
-    def value(self, W: np.ndarray) -> float:
-        """Return R(W)."""
-        return float(self.block_norms(W).sum())
 
     def block_norms(self, W: np.ndarray) -> np.ndarray:
         """Return the norm of each block and output, shape (n_blocks, n_outputs)."""
@@ -357,31 +253,9 @@ class ElasticNorm:
         entries = [(self.ratio, np.array([j])) for j in range(n_features)] if self.ratio > 0 else []
         return None, entries + ([(1.0 - self.ratio, np.arange(n_features))] if self.ratio < 1 else [])
 
-    def to_cvxpy(self, *columns: Any) -> Any:
-        """Return R(W) as a cvxpy expression, for cvxpy matrices W[:, :, c], an argument each."""
-        return sum(_sum_of_terms(W, *self.terms(W.shape[1])) for W in columns)
-
 
 def group_l1(n_features: int) -> GroupNorm:
-    """Return the l1 norm of the blocks, R(W) = sum_b |W_b|_1.
-
-    Parameters
-    ----------
-    n_features : int
-        Number of features of a block.
-
-    Returns
-    -------
-    GroupNorm
-        With a group of weight 1 for each feature.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.model.penalties import group_l1
-    >>> group_l1(2).value(np.array([[[3.0], [-4.0]]]))
-    7.0
-    """
+    """Return the l1 norm of the blocks, R(W) = sum_b |W_b|_1."""
     return GroupNorm(None, np.arange(n_features), np.ones(n_features))
 
 

@@ -28,8 +28,7 @@ from .architecture import Architecture, HiddenLayer
 from .certificate import Certificate
 from .cones import ArrangementCones, make_cones
 from .design import Design
-from .free_columns import POINT_TOL, FreeColumns, dual_domain, proved_value
-from .rounding import loss_rounding
+from .rounding import POINT_TOL, FreeColumns, dual_domain, loss_rounding, proved_value
 from .selection_cones import SelectionCones
 
 __all__ = ["Program", "Solution"]
@@ -270,10 +269,8 @@ class Program:
         """Return a bound of kappa(V) over all patterns that takes no search, rounding included.
 
         sum_g |sum of v_k, k in g| |x_g| over groups g of equal samples, whose neurons are active together where they
-        follow from the weights: at once for features that do not vary. inf where the penalty is not one of each block.
+        follow from the weights: at once for features that do not vary.
         """
-        if not self.penalty.separable:
-            return np.inf
         first = group = np.arange(len(V))
         if self.architecture.constrained:
             _, first, group = unique_bits(np.ascontiguousarray(self.design.X).reshape(len(V), -1).view(np.uint8))

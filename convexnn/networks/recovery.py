@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry.fourier import split_circular
-from ..model.patchwise import DirectedDesign
+from ..model.design import DirectedDesign
 from ..model.penalties import Nuclear
 from .circular import CircularNetwork
 from .conv_network import ConvNetwork

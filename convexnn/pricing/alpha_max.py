@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from ..geometry.arrangements import Arrangements
 from ..model.architecture import Architecture
 from ..model.building import build_program
-from ..model.simplify import Simplified
+from ..model.reduction import Reduction
 from ..utils.deadline import is_up, remaining, until_up, within
 from ..utils.validation import check_array, check_choice, check_flag, check_positive
 from .kappa import kappa, kappa_bound
@@ -105,8 +105,8 @@ def alpha_max_over_all(program, scope="auto", random_state=None):
         value = _along_gradients(program, V) if most > 2 * rounding else 0.0
         upper, kind = most * program.relaxation if known else np.inf, "global" if known and value == 0.0 else "local"
         return AlphaMax(value if value > rounding else 0.0, float(upper), kind)
-    simplified = Simplified(program, program.zero()[1])
-    problem = simplified.program
+    reduction = Reduction.of(program, program.zero()[1])
+    problem = reduction.program
     V, rng = problem.any_dual_at_zero(), check_random_state(random_state)
     smooth = problem.loss.smooth
     upper, kind, proved = np.inf, "local", smooth
@@ -151,7 +151,7 @@ def alpha_max_over_all(program, scope="auto", random_state=None):
             slack = 2 * PROVED_TOL + problem.relaxation - 1.0
             kind = "global" if proved and upper <= (1 + slack) * value + 2 * problem.dual_rounding(V) else "local"
     value = value if value > problem.dual_rounding(V) else 0.0
-    return AlphaMax(float(value * simplified.unit_alpha), float(upper * simplified.unit_alpha), kind)
+    return AlphaMax(float(value * reduction.unit_alpha), float(upper * reduction.unit_alpha), kind)
 
 
 def alpha_max(

@@ -25,7 +25,7 @@ from ..losses.piecewise import Squared
 from ..model.cones import FreeCones
 from ..model.penalties import Nuclear
 from ..model.program import Program, Solution
-from ..model.simplify import Simplified
+from ..model.reduction import Reduction
 from ..model.summary import Status
 from ..pricing.groups import cone_rows, conic_settings, norm_cones
 from ..pricing.kappa import price, start_of
@@ -126,10 +126,10 @@ def solve_conic(
 
 def _run(whole, W_init, tol, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
-    scaled = Simplified(whole, monitor.beta)
+    scaled = Reduction.of(whole, monitor.beta)
     program = scaled.program
     start = start_of(program)
-    blocks, W = start_blocks(program, scaled.simplify(W_init))
+    blocks, W = start_blocks(program, scaled.apply(W_init))
     beta = program.loss.fit_free(program.Y, program.free_basis[0], program.design.matvec(W, blocks))
     _offer(monitor, scaled, W, blocks, beta)
     V = -program.loss.grad(program.Y, program.design.matvec(W, blocks) + program.free_basis[0] @ beta)
@@ -146,7 +146,7 @@ def _run(whole, W_init, tol, monitor):
         limit = max(FEWEST_BLOCKS, np.count_nonzero(monitor.W.any(axis=(1, 2))))
         prices = price(program, V, alpha, program.design.n_blocks, start)
         norm = prices.bound + program.dual_rounding(V)
-        dual = scaled.restore_dual(program.dual_point(V, norm))
+        dual = scaled.invert_dual(program.dual_point(V, norm))
         monitor.bound(program.dual_value(V, norm) * scaled.unit_loss, dual)
         gap = monitor.certificate.gap
         if monitor.record(len(working.blocks)) or gap <= tol:
@@ -166,7 +166,7 @@ def _run(whole, W_init, tol, monitor):
 
 def _offer(monitor, scaled, W, blocks, beta):
     """Offer a feasible point of the scaled program to the monitor."""
-    W, beta = scaled.restore(W, beta)
+    W, beta = scaled.invert(W, beta)
     monitor.offer(W, blocks, beta)
 
 

@@ -20,7 +20,7 @@ C. Ding, D. Sun, J. Sun and K.-C. Toh (2018), Spectral operators of matrices. Ma
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from ..model.patchwise import DirectedDesign
+from ..model.design import DirectedDesign
 from ..model.penalties import Nuclear
 from .face_systems import conjugate_gradients
 

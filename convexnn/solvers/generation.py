@@ -28,8 +28,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..model.program import Program, Solution
+from ..model.reduction import Reduction, bias_stages
 from ..model.selection_cones import gates_in_cones
-from ..model.simplify import Simplified, bias_stages
 from ..model.summary import Status
 from ..pricing.proof import Prover
 from ..pricing.search import CellSearch, join_maxima
@@ -179,8 +179,8 @@ class _Generation:
         self.whole, self.tol, self.scope, self.rank, self.rng = whole, tol, scope, rank, rng
         self.monitor, monitor.scope = monitor, "local"
         monitor.reserve = PROOF_RESERVE if scope == "global" else 0.0
-        self.simplified = Simplified(whole, monitor.beta, rank, tol)
-        self.program = self.simplified.program
+        self.reduction = Reduction.of(whole, monitor.beta, rank, tol)
+        self.program = self.reduction.program
         self.pool = CellPool(self.program, whole)
         search = CellSearch(self.program.design, rng, whole.selects)
         self.searches = [copy(search) for _ in range(whole.Y.shape[1])]  # one an output: each remembers its maxima
@@ -248,7 +248,7 @@ class _Generation:
 
     def _given(self, W_init):
         """Return cells, signs, points and blocks of W_init."""
-        blocks, W = start_blocks(self.program, self.simplified.simplify(W_init))
+        blocks, W = start_blocks(self.program, self.reduction.apply(W_init))
         design = self.program.design
         self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0], design.matvec(W, blocks))
         return design.arrangements.bits[design.pattern_index(blocks)], design.sign(blocks), W.sum(axis=2), W
@@ -270,7 +270,7 @@ class _Generation:
     def _observe(self, W=None, beta=None, objective=None, slack=0.0):
         """Show a point to the monitor; return whether to stop."""
         if W is not None:
-            W, beta = self.simplified.restore(W, beta)
+            W, beta = self.reduction.invert(W, beta)
             self.monitor.offer(W, self.pool.blocks, beta, self.pool.shown, slack)
         return self.monitor.over()
 
@@ -342,8 +342,8 @@ class _Generation:
             kappa, bound = self._bound(maxima)
         self.priced = V
         # without what the rank neglects, which no iteration can mend
-        self.gap = self.monitor.gap_to(self.simplified.unit_loss * program.dual_value(V, kappa))
-        dual = self.simplified.restore_dual(program.dual_point(V, kappa + program.dual_neglected(V)))
+        self.gap = self.monitor.gap_to(self.reduction.unit_loss * program.dual_value(V, kappa))
+        dual = self.reduction.invert_dual(program.dual_point(V, kappa + program.dual_neglected(V)))
         self.monitor.suggest(bound, dual, level >= self._last_level())
         if not len(rows):  # inside the dual feasible set, where blocks become active a few at a time
             self.V = V * min(1.0, program.alpha / kappa)
@@ -354,12 +354,12 @@ class _Generation:
         program, V = self.program, self.V
         prices = np.zeros(0) if self.large else self.pool.prices(V, 1.0)
         kappa = max(program.alpha, prices.max(initial=0.0), maxima.values.max(initial=0.0)) + program.dual_rounding(V)
-        return kappa, self.simplified.unit_loss * program.dual_value(V, kappa + program.dual_neglected(V))
+        return kappa, self.reduction.unit_loss * program.dual_value(V, kappa + program.dual_neglected(V))
 
     def _refuting(self):
         """Climb from the neurons of the best network; return what is reached, a Maxima for each output."""
         best, design = self.monitor, self.monitor.program.design
-        W = self.simplified.simplify(best.W)
+        W = self.reduction.apply(best.W)
         rows, outputs = np.nonzero(W.any(axis=1))
         blocks, U = best.blocks[rows], W[rows, :, outputs]
         patterns, signs = design.arrangements.patterns(design.pattern_index(blocks)), design.sign(blocks)
@@ -411,12 +411,12 @@ class _Generation:
             solved = len(monitor.history) * (ITERATION[0] + ITERATION[1] * self.program.design.X.size)
             afforded = max(LEAST_PROOF, PROOF_PART * solved)
             nodes = min(PROOF_NODES, self.prover.nodes_in(afforded))
-        objective = monitor.objective / self.simplified.unit_loss
+        objective = monitor.objective / self.reduction.unit_loss
         limits = {"time_limit": monitor.remaining, "max_nodes": nodes}
         limits |= {"starts": [search.found for search in self.searches], "refute": refute}
         proof = self.prover.prove(self.priced, objective, self.tol, **limits)
-        dual = self.simplified.restore_dual(self.priced)
-        monitor.bound(self.whole.proved_bound(dual, self.simplified.restore_kappa(proof.kappa)))
+        dual = self.reduction.invert_dual(self.priced)
+        monitor.bound(self.whole.proved_bound(dual, self.reduction.invert_kappa(proof.kappa)))
         if len(proof.directions):
             patterns = proof.directions @ self.program.design.X.T >= 0
             v = self.priced[:, [proof.output]]

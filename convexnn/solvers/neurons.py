@@ -12,7 +12,7 @@ import numpy as np
 
 from ..geometry.arrangements import Arrangements
 from ..model.cones import FreeCones
-from ..model.patchwise import PatchwiseDesign
+from ..model.design import PatchwiseDesign
 
 __all__ = ["FIRST_MU", "LAST_MU", "MU_FACTOR", "NEGLIGIBLE", "Neurons", "enlarge"]
 

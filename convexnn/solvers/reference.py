@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..model.program import Program, Solution
-from ..model.simplify import Simplified
+from ..model.reduction import Reduction
 from ..model.summary import Status
 from ..pricing.proof import certified
 from ..utils.deadline import TimeIsUp, affords, aside, check, is_up, remaining
@@ -73,13 +73,13 @@ class ReferenceProgram:
     variables: dict
     constraints: dict
 
-    def point(self, simplified: Simplified) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and beta of the whole program, where the problem is that of a simplified one, and solved."""
-        program, Z = simplified.program, self.variables["Z"].value
+    def point(self, reduction: Simplified) -> tuple[np.ndarray, np.ndarray]:
+        """Return W and beta of the whole program, where the problem is that of a reduction one, and solved."""
+        program, Z = reduction.program, self.variables["Z"].value
         rows = np.concatenate([variable.value for name, variable in self.variables.items() if name[0] in "UV"])
         W = rows.reshape(program.block_shape[2], -1, rows.shape[1]).transpose(1, 2, 0)
         fit = Z.reshape(program.Y.shape) - program.design.matvec(W)
-        return simplified.restore(W, program.free_basis[0].T @ fit)
+        return reduction.invert(W, program.free_basis[0].T @ fit)
 
 
 def build_reference_program(program: Program) -> ReferenceProgram:
@@ -276,18 +276,18 @@ def _check_options(solver, max_iter, time_limit):
 
 def _solve(program, monitor, solver, accuracy, max_iter, verbose):
     """Solve for what the best free fit leaves of y, in units of the data; return the solver's number of iterations."""
-    simplified = Simplified(program, monitor.beta, tol=1.0)  # free biases, which cost nothing, in any unit
+    reduction = Reduction.of(program, monitor.beta, tol=1.0)  # free biases, which cost nothing, in any unit
     check()
     try:
-        reference = build_reference_program(simplified.program)
+        reference = build_reference_program(reduction.program)
     except TimeIsUp:
         monitor.status = None if is_up() else Status.TIME_LIMIT  # it is too short to write the program out
         raise
     monitor.status = solve_cvxpy(reference.problem, solver, accuracy, max_iter=max_iter, verbose=verbose)
     if reference.variables["Z"].value is not None:
-        W, beta = reference.point(simplified)
+        W, beta = reference.point(reduction)
         W = polish(program, W, beta)
-        V = simplified.restore_dual(reference.constraints["fit"].dual_value.reshape(program.Y.shape))
+        V = reduction.invert_dual(reference.constraints["fit"].dual_value.reshape(program.Y.shape))
         certificate, dual = certified(program, W, beta, V)
         blocks = np.flatnonzero(W.any(axis=(1, 2)))
         monitor.offer(W[blocks], blocks, beta)

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from ..geometry.arrangements import Arrangements, pattern_bits, unique_bits
-from ..model.patchwise import DirectedDesign
-from ..model.simplify import Simplified
+from ..model.design import DirectedDesign
+from ..model.reduction import Reduction
 from ..model.summary import Status
 from .descent import SMOOTHING, descend, descend_factors
 from .monitor import check_blocks, run_watched
@@ -39,16 +39,16 @@ def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_lim
     descend_from = _descend_coupled if program.coupled else _descend_apart
 
     def iterate(monitor):
-        simplified = Simplified(program, monitor.beta, tol=tol)
+        reduction = Reduction.of(program, monitor.beta, tol=tol)
         limits = {
             "max_iter": max_iter or (STEPS if W_init.any() else FIRST_STEPS),
             "ftol": DECREASE_PART * tol,
             "observe": monitor.over,
         }
         limits["dtype"] = np.float32
-        shown, W, fit = descend_from(program, simplified, W_init, rng, limits)
-        problem = simplified.program
-        W, beta = simplified.restore(W, problem.loss.fit_free(problem.Y, problem.free_basis[0], fit))
+        shown, W, fit = descend_from(program, reduction, W_init, rng, limits)
+        problem = reduction.program
+        W, beta = reduction.invert(W, problem.loss.fit_free(problem.Y, problem.free_basis[0], fit))
         monitor.offer(W, np.flatnonzero(np.ones(len(W))), beta, shown)
         monitor.status = monitor.status or Status.UNCERTIFIED
         monitor.record(len(W))
@@ -57,11 +57,11 @@ def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_lim
     return run_watched(iterate, program, tol=tol, verbose=verbose, scope="local", **limits)
 
 
-def _descend_apart(whole, simplified, W_init, rng, limits):
-    """Return a program with a block for each neuron of one output, the blocks, and what they predict, simplified."""
-    program, design = simplified.program, whole.design
+def _descend_apart(whole, reduction, W_init, rng, limits):
+    """Return a program with a block for each neuron of one output, the blocks, and what they predict, reduction."""
+    program, design = reduction.program, whole.design
     blocks, outputs = np.nonzero(W_init.any(axis=1))
-    U, signs = simplified.simplify(W_init)[blocks, :, outputs], design.sign(blocks)
+    U, signs = reduction.apply(W_init)[blocks, :, outputs], design.sign(blocks)
     units = np.ones(U.shape[1]) if program.design.units is None else program.design.units
     m, length = _joining(U, whole.Y.shape[1])
     new = rng.standard_normal((m, U.shape[1])) * units
@@ -84,12 +84,12 @@ def _descend_apart(whole, simplified, W_init, rng, limits):
     return whole.over(over), W, program.design.over(over).matvec(W)
 
 
-def _descend_coupled(whole, simplified, W_init, rng, limits):
+def _descend_coupled(whole, reduction, W_init, rng, limits):
     """As `_descend_apart`, for neurons with several output weights."""
-    program, (n_outputs, d) = simplified.program, (whole.Y.shape[1], simplified.program.design.X.shape[1])
+    program, (n_outputs, d) = reduction.program, (whole.Y.shape[1], reduction.program.design.X.shape[1])
     U, A = np.zeros((0, d)), np.zeros((0, n_outputs))
     if isinstance(whole.design, DirectedDesign):
-        W = simplified.simplify(W_init)[:, :, 0]
+        W = reduction.apply(W_init)[:, :, 0]
         roots = np.sqrt(np.linalg.norm(W, axis=1, keepdims=True))
         U, A = W / roots, whole.design.directions * roots
     m, length = _joining(U, 1)

@@ -16,7 +16,7 @@ Start from a network trained by L-BFGS, and repeat:
 3. Price: the same from many starts. The largest maximum found scales V, which gives the bound, of scope "local"; those
    above alpha are new neurons.
 
-A solution is the convex program over the cells and directions of its neurons (`patchwise.DirectedDesign`).
+A solution is the convex program over the cells and directions of its neurons (`model.design.DirectedDesign`).
 
 References
 ----------
@@ -32,9 +32,8 @@ from sklearn.utils import check_random_state
 from ..geometry.arrangements import Arrangements
 from ..geometry.enumeration import interior_gates
 from ..model.cones import make_cones
-from ..model.design import Design
-from ..model.patchwise import DirectedDesign
-from ..model.simplify import Simplified
+from ..model.design import Design, DirectedDesign
+from ..model.reduction import Reduction
 from ..model.summary import Status
 from ..pricing.vector_search import VectorMaxima, VectorSearch, join_vector_maxima
 from ..pricing.zero_dual import ZeroDual, least_kappa, neurons_of_vectors
@@ -159,8 +158,8 @@ class _VectorGeneration:
 
     def __init__(self, whole, tol, rng, monitor):
         self.whole, self.tol, self.rng, self.monitor = whole, tol, rng, monitor
-        self.simplified = Simplified(whole, monitor.beta)
-        self.program = self.simplified.program
+        self.reduction = Reduction.of(whole, monitor.beta)
+        self.program = self.reduction.program
         self.search = VectorSearch(self.program.design, rng)
         self.gap, self.mu, self.V, self.step = 1.0, None, None, 0.0
         self.zero = ZeroDual(self.program.any_dual_at_zero(), np.inf, 0.0)
@@ -196,7 +195,7 @@ class _VectorGeneration:
         """Return the neurons of W_init, scaled until they beat zero."""
         program, whole = self.program, self.whole
         blocks, columns = np.nonzero(W_init.any(axis=1))
-        W, design = self.simplified.simplify(W_init), whole.design
+        W, design = self.reduction.apply(W_init), whole.design
         if isinstance(design, DirectedDesign):
             directions = design.directions[blocks]
         else:
@@ -267,7 +266,7 @@ class _VectorGeneration:
         program, monitor = self.program, self.monitor
         loss = self._smoothed(self.neurons)
         tol = INNER_PART * max(INNER_PART * self.gap, LAST_PART * self.tol)
-        tol *= monitor.objective / self.simplified.unit_loss
+        tol *= monitor.objective / self.reduction.unit_loss
         self.neurons = solve_factors(self.neurons, loss, tol, monitor.over, MOVES)
         if not len(self.neurons):
             self.neurons = replace(self.neurons, beta=loss.fit_free(program.Y, program.free_basis[0]))
@@ -283,7 +282,7 @@ class _VectorGeneration:
         basis = program.free_basis[0]
         free = program.loss.fit_free(program.Y, basis, neurons.fit() - basis @ neurons.beta)
         sizes = np.linalg.norm(neurons.A, axis=1, keepdims=True)
-        W, beta = self.simplified.restore((neurons.U * sizes)[:, :, None], free)
+        W, beta = self.reduction.invert((neurons.U * sizes)[:, :, None], free)
         shown = over_neurons(self.whole, neurons.patterns, neurons.A / sizes, np.zeros((len(W), 0)))
         self.monitor.offer(W, np.arange(len(W)), beta, shown, slack)
 
@@ -322,7 +321,7 @@ class _VectorGeneration:
         if self.monitor.refutes(value):  # by a neuron of the best network, which search missed
             maxima = join_vector_maxima([maxima, self._refuting()])
             value, point = self._bound(maxima)
-        self.monitor.suggest(value, self.simplified.restore_dual(point), thorough)
+        self.monitor.suggest(value, self.reduction.invert_dual(point), thorough)
         self.gap = self.monitor.gap_to(value)
         return maxima
 
@@ -332,7 +331,7 @@ class _VectorGeneration:
         kappa = (
             max(program.alpha, maxima.values.max(initial=0.0)) + program.dual_rounding(V) + program.dual_neglected(V)
         )
-        return self.simplified.unit_loss * program.dual_value(V, kappa), program.dual_point(V, kappa)
+        return self.reduction.unit_loss * program.dual_value(V, kappa), program.dual_point(V, kappa)
 
     def _refuting(self):
         """Climb from the neurons of the best network, and return the maxima reached."""

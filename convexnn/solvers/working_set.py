@@ -19,7 +19,7 @@ import numpy as np
 
 from ..model.penalties import Nuclear
 from ..model.program import Program, Solution
-from ..model.simplify import Simplified, bias_stages
+from ..model.reduction import Reduction, bias_stages
 from ..model.summary import Status
 from ..pricing.kappa import price, start_of
 from ..pricing.zero_dual import dual_at_zero
@@ -129,21 +129,21 @@ def solve_working_set(
 
 def _run(whole, W_init, tol, solve_inner, precision, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over."""
-    simplified = Simplified(whole, monitor.beta, tol=tol)
-    program = simplified.program
+    reduction = Reduction.of(whole, monitor.beta, tol=tol)
+    program = reduction.program
     products, last = program.design, tol
     if precision == "single":
         products, last = program.design.single, max(tol, SINGLE_GAP)
     start = start_of(program)
     tight = start.tight
-    working, W = start_blocks(program, simplified.simplify(W_init), tight)
+    working, W = start_blocks(program, reduction.apply(W_init), tight)
     sub = Subproblem(program, working, tight[working], products)
     beta = program.loss.fit_free(program.Y, sub.basis, program.design.matvec(W, working))
     point = Iterate(W, beta, -program.loss.grad(program.Y, sub.fit(W, beta)), 0.0)
 
     def observe(W=None, beta=None, objective=None):
         if W is not None:
-            W, beta = simplified.restore(W, beta)
+            W, beta = reduction.invert(W, beta)
             monitor.offer(W, sub.blocks, beta)
         return monitor.over()
 
@@ -159,8 +159,8 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         prices = price(program, V, program.alpha, limit, start, products)
         slack = program.dual_rounding(V, products.X.dtype) + program.dual_neglected(V)
         bound = program.dual_value(V, prices.bound + slack)
-        dual = simplified.restore_dual(program.dual_point(V, prices.bound + slack))
-        monitor.bound(bound * simplified.unit_loss, dual)
+        dual = reduction.invert_dual(program.dual_point(V, prices.bound + slack))
+        monitor.bound(bound * reduction.unit_loss, dual)
         gap = monitor.certificate.gap
         if monitor.record(len(working)) or gap <= tol:
             return

@@ -34,7 +34,7 @@ from ..geometry.arrangements import Arrangements
 from ..losses.piecewise import LOSSES, Loss, make_loss
 from ..model.architecture import Architecture
 from ..model.building import build_program
-from ..model.simplify import Simplified
+from ..model.reduction import Reduction
 from ..model.summary import Status
 from ..networks.recovery import recover
 from ..solvers.monitor import run_watched
@@ -213,7 +213,7 @@ def _check_groups(groups, n_features, n_hidden):
 
 def _run(whole, tol, monitor):
     """Iterate until the monitor has a gap of `tol` or says that it is over; a small alpha is approached in stages."""
-    scaled = Simplified(whole, monitor.beta)
+    scaled = Reduction.of(whole, monitor.beta)
     program, V = scaled.program, scaled.program.any_dual_at_zero()
     largest = dual_norm(program, V)
     monitor.bound(program.scaled_value(V, largest) * scaled.unit_loss)
@@ -225,7 +225,7 @@ def _run(whole, tol, monitor):
         W = points.blocks()
         fit = program.design.matvec(W)
         b = program.loss.fit_free(program.Y, program.free_basis[0], fit)
-        W_whole, beta = scaled.restore(W, b)
+        W_whole, beta = scaled.invert(W, b)
         monitor.offer(W_whole, np.arange(len(W)), beta)
         V = program.project_dual(points.V)
         norm = dual_norm(program, V)

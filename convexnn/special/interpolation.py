@@ -37,8 +37,7 @@ from ..model.certificate import Certificate, uncontradicted
 from ..model.cones import FreeCones
 from ..model.penalties import Nuclear
 from ..model.program import Solution
-from ..model.reach import ADVICE, check_reachable
-from ..model.simplify import Simplified
+from ..model.reduction import Reduction
 from ..model.summary import Status, summary
 from ..networks.recovery import recover
 from ..pricing.alpha_max import alpha_max_over_all, kappa_at_zero
@@ -51,6 +50,7 @@ from ..utils.deadline import check, interrupted, is_up, until_up, within
 from ..utils.progress import Progress
 from ..utils.quiet import ignoring
 from ..utils.validation import check_choice, check_positive, check_verbose
+from .reach import ADVICE, check_reachable
 from .results import SpecialResult, conclude
 
 __all__ = ["minimum_norm_interpolation"]
@@ -273,15 +273,15 @@ def _solve_whole(run):
 
     program = run.program
     program.require_patterns()
-    simplified = Simplified(program, program.zero()[1], tol=1.0)
-    scaled = simplified.program.at(1.0)
+    reduction = Reduction.of(program, program.zero()[1], tol=1.0)
+    scaled = reduction.program.at(1.0)
     written = build_reference_program(scaled)  # whose squared loss vanishes where Z = Y
     fit = written.variables["Z"] == scaled.Y.reshape(written.variables["Z"].shape)
     problem = cp.Problem(written.problem.objective, [*written.problem.constraints, fit])
     solve_cvxpy(problem, accuracy=1e-11)
     check()
-    W, beta = written.point(simplified)
-    V = written.constraints["fit"].dual_value.reshape(run.Y.shape) * (simplified.unit_w / simplified.unit_y)
+    W, beta = written.point(reduction)
+    V = written.constraints["fit"].dual_value.reshape(run.Y.shape) * (reduction.unit_w / reduction.unit_y)
     mu, run.V = FIRST_MU * kappa_at_zero(program), program.loss.project_dual(run.Y, V, program.free_basis[0])
     stepped = replace(program, Y=run.Y + mu * run.V, alpha=mu)
     W = polish(stepped, W, beta)

@@ -10,8 +10,8 @@ from sklearn.utils import check_consistent_length
 
 from ..losses.base import Loss
 from ..model.certificate import Certificate, uncontradicted
-from ..model.free_columns import FreeColumns, proved_value
 from ..model.program import Solution
+from ..model.rounding import FreeColumns, proved_value
 from ..model.summary import Status
 from ..utils.quiet import warn
 from ..utils.validation import check_array, check_positive, check_size

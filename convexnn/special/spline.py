@@ -37,8 +37,8 @@ from sklearn.exceptions import ConvergenceWarning
 from ..geometry.arrangements import Arrangements, unique_bits
 from ..losses.base import Loss
 from ..losses.piecewise import Squared
-from ..model.free_columns import proved_value
 from ..model.program import Solution
+from ..model.rounding import proved_value
 from ..model.summary import summary
 from ..networks.minimal import prune
 from ..networks.network import Network

@@ -9,7 +9,7 @@ from convexnn.geometry.arrangements import sample_arrangements
 from convexnn.geometry.patches import Patches
 from convexnn.losses import Softmax, Squared
 from convexnn.model import build_program
-from convexnn.model.patchwise import DirectedDesign, PatchwiseDesign
+from convexnn.model.design import DirectedDesign, PatchwiseDesign
 from convexnn.networks import recover
 from convexnn.solvers import solve_reference, solve_working_set
 

@@ -1,4 +1,4 @@
-"""The penalties: norms and their duals by cvxpy and closed forms, the prox, wrong arguments."""
+"""The penalties: norms and their duals by cvxpy and closed forms, the prox."""
 
 import numpy as np
 import pytest
@@ -78,30 +78,3 @@ def test_sizes_do_not_matter():
         assert np.allclose(penalty.block_norms(size * W), size * penalty.block_norms(W), rtol=1e-12, atol=0)
         assert np.allclose(penalty.dual_norms(size * W), size * penalty.dual_norms(W), rtol=1e-12, atol=0)
     assert penalty.value(np.zeros((2, 3, 1))) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((None, [0.0, 1.0], [1.0, 1.0]), "groups must be integers"),
-        ((None, [[0, 1]], [1.0, 1.0]), "groups must be integers"),
-        ((None, np.zeros(0, int), []), "groups must be integers"),
-        ((None, [0, 2], [1.0, 1.0, 1.0]), "without gaps"),
-        ((None, [-1, 0], [1.0]), "without gaps"),
-        ((None, [0, 1], [1.0]), "weights must be 2"),
-        ((None, [0, 1], [1.0, 0.0]), "weights must be 2"),
-        ((None, [0, 1], [1.0, np.nan]), "weights must be 2"),
-        ((np.eye(3), [0, 1], [1.0, 1.0]), "basis must have shape"),
-        ((2 * np.eye(2), [0, 1], [1.0, 1.0]), "orthonormal"),
-        ((np.full((2, 2), np.nan), [0, 1], [1.0, 1.0]), "orthonormal"),
-    ],
-)
-def test_wrong_groups(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        GroupNorm(*arguments)
-
-
-@pytest.mark.parametrize("ratio", [-0.1, 1.1, np.nan])
-def test_wrong_ratio(ratio):
-    with pytest.raises(ValueError, match="ratio must be from 0 to 1"):
-        ElasticNorm(ratio)

@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
+from convexnn.model.reduction import Reduction
 from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import Architecture
 from convexnn.geometry.arrangements import enumerate_arrangements, resolve_arrangements
 from convexnn.geometry.enumeration import interior_gates
 from convexnn.model import build_program
-from convexnn.model.simplify import Simplified
 from convexnn.pricing import bound_kappa, kappa
 from convexnn.pricing.proof import EnumeratedCells, Prover
 from convexnn.solvers import solve_generation, solve_working_set
@@ -60,13 +60,13 @@ def test_proofs_in_coarse_units_of_free_biases_hold_for_the_network(tol):
     rng = np.random.default_rng(7)
     X, y = 3 * rng.standard_normal((14, 2)) + [5.0, -2.0], rng.standard_normal(14)
     whole = build_program(X, y, 0.5, "adaptive", Architecture(hidden_bias="free"))
-    simplified = Simplified(whole, whole.zero()[1], tol=tol)
-    V = simplified.program.project_dual(rng.standard_normal((14, 1)))
-    proved = Prover(simplified.program).bound(V, 1e-9, refute=False).upper
-    bound = simplified.restore_kappa(proved) * whole.relaxation
+    reduction = Reduction.of(whole, whole.zero()[1], tol=tol)
+    V = reduction.program.project_dual(rng.standard_normal((14, 1)))
+    proved = Prover(reduction.program).bound(V, 1e-9, refute=False).upper
+    bound = reduction.invert_kappa(proved) * whole.relaxation
     angles = np.linspace(0, 2 * np.pi, 200_001)
     products = X @ [np.cos(angles), np.sin(angles)]
-    v = simplified.restore_dual(V)[:, 0]
+    v = reduction.invert_dual(V)[:, 0]
     exact = max(np.abs(v @ np.maximum(products - products[k], 0)).max() for k in range(14))  # kinks in the bias
     assert exact <= bound <= exact * (1 + 0.05 * tol + 1e-6)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from activations import ACTIVATIONS, solved
 from checks import check_design
+from convexnn.model.reduction import Reduction
 
 from convexnn import Architecture
 from convexnn.geometry import enumerate_arrangements
@@ -13,7 +14,6 @@ from convexnn.geometry.projection import unit_columns
 from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Quantile, Softmax, Squared, SquaredHinge, make_loss
 from convexnn.model import build_program
 from convexnn.model.design import Design
-from convexnn.model.simplify import Simplified
 from convexnn.pricing import kappa
 from convexnn.pricing.ascent import ascend, climb
 from convexnn.solvers import face_systems as systems
@@ -244,21 +244,21 @@ def test_simplified_programs_are_equal(hidden_bias, loss):
     X = 100 * rng.standard_normal((9, 2)) @ rng.standard_normal((2, 4)) + 700 * (hidden_bias == "free")
     y = targets(loss, rng, 9)[:, 0] * (1.0 if isinstance(loss, Logistic) else 50.0)
     whole = build_program(X, y, 3.0, 12, Architecture(hidden_bias=hidden_bias, skip=True), 0, loss)
-    simplified = Simplified(whole, whole.zero()[1], tol=1e-6)
-    program = simplified.program
+    reduction = Reduction.of(whole, whole.zero()[1], tol=1e-6)
+    program = reduction.program
     assert program.bias_unit == (pytest.approx(3e-4) if hidden_bias == "free" else 0.0)
     assert program.block_shape[1] == 3 < whole.block_shape[1] == 5
     V = rng.standard_normal(program.block_shape)
     b = rng.standard_normal((program.free_basis[0].shape[1], 1))
-    W, coefficients = simplified.restore(V, b)
-    assert np.allclose(simplified.simplify(W), V, rtol=1e-9, atol=1e-12)
-    assert np.allclose(simplified.restore(simplified.simplify(W), b)[0], W, rtol=1e-9, atol=1e-12 * np.abs(W).max())
+    W, coefficients = reduction.invert(V, b)
+    assert np.allclose(reduction.apply(W), V, rtol=1e-9, atol=1e-12)
+    assert np.allclose(reduction.invert(reduction.apply(W), b)[0], W, rtol=1e-9, atol=1e-12 * np.abs(W).max())
     Z = program.design.matvec(V) + program.free_basis[0] @ b
     value = program.loss.value(program.Y, Z) + program.alpha * program.decay(V)
-    assert simplified.unit_loss * value == pytest.approx(whole.objective(W, coefficients), rel=1e-9)
+    assert reduction.unit_loss * value == pytest.approx(whole.objective(W, coefficients), rel=1e-9)
     # the same cells: a projected block is feasible in both
     blocks = np.arange(len(V))
-    back = simplified.restore(program.cones.project(V, blocks), b)[0]
+    back = reduction.invert(program.cones.project(V, blocks), b)[0]
     assert np.allclose(whole.design.matvec(whole.cones.project(back, blocks)), whole.design.matvec(back), rtol=1e-8)
 
 

@@ -13,7 +13,7 @@ from convexnn.geometry.patches import Patches
 from convexnn.losses import Absolute, Huber, Softmax, Squared
 from convexnn.model import build_program
 from convexnn.model.cones import make_cones
-from convexnn.model.patchwise import DirectedDesign
+from convexnn.model.design import DirectedDesign
 from convexnn.networks import recover
 from convexnn.pricing.vector_search import VectorSearch
 from convexnn.pricing.zero_dual import dual_at_zero

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import Architecture, ConvexReLURegressor, Network
 from convexnn.model import build_program
-from convexnn.model.free_columns import FreeColumns
+from convexnn.model.rounding import FreeColumns
 from convexnn.utils.exact import exact_products
 
 ULP = 2.0**-52

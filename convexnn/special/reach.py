@@ -6,7 +6,7 @@ Blocks of both signs share a cell, so their fits are all D_i X u, u in R^d.
 import numpy as np
 from scipy.linalg import qr
 
-from .program import Program
+from ..model.program import Program
 
 __all__ = ["ADVICE", "check_reachable"]
 
