@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..geometry.arrangements import Arrangements
 from ..model.architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES, Architecture
-from ..model.samples import checked_inputs
+from ..model.certificate import summary
 from ..model.summary import summary
 from ..networks.conversion import trained_model
 from ..networks.explanation import Explanation, explain
@@ -26,6 +26,7 @@ from ..networks.export import to_mlp, to_onnx, to_torch
 from ..networks.persistence import save
 from ..utils.deadline import despite_interrupt, plain_interrupts, within
 from ..utils.validation import check_numeric
+from .inputs import checked_inputs
 from .training import Training
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from ..model.architecture import Architecture
 from ..model.building import build_program
 from ..model.certificate import Certificate
 from ..model.rounding import objective_rounding
-from ..model.samples import checked_inputs, refuse_text
 from ..networks.circular import CircularNetwork
 from ..networks.conv_network import ConvNetwork
 from ..networks.conversion import as_network
@@ -28,6 +27,7 @@ from ..solvers import solve_generation
 from ..utils.deadline import within
 from ..utils.quiet import ignoring
 from ..utils.validation import check_array, check_choice, check_flag, check_numeric, check_positive, check_size
+from .inputs import checked_inputs, refuse_text
 from .training import regression_loss
 
 __all__ = ["certify"]

@@ -14,12 +14,12 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
 from ..losses.piecewise import make_loss
-from ..model.samples import check_weights, checked_inputs
 from ..networks.network import Network
 from ..networks.persistence import persistent
 from ..utils.validation import check_choice, shown
 from .base import ConvexNetworkEstimator, flat_inputs
 from .dense import dense_architecture
+from .inputs import check_weights, checked_inputs
 from .training import prepare_training
 
 __all__ = ["CLASSIFIER_LOSSES", "ConvexClassifier", "ConvexReLUClassifier"]

@@ -10,10 +10,10 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 
 from ..model.architecture import Architecture, check_hidden_norm
-from ..model.samples import checked_targets
 from ..networks.network import Network
 from ..networks.persistence import persistent
 from .base import ConvexNetworkEstimator, flat_inputs
+from .inputs import checked_targets
 from .training import REGRESSOR_LOSSES, prepare_training, regression_loss
 
 __all__ = ["ConvexReLURegressor", "ConvexRegressor", "dense_architecture"]

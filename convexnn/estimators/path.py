@@ -28,7 +28,6 @@ from sklearn.utils import assert_all_finite
 
 from ..model.certificate import Certificate
 from ..model.program import Solution
-from ..model.samples import refuse_text
 from ..model.summary import Status
 from ..utils.deadline import despite_interrupt, end_now, interrupted, is_up, plain_interrupts, remaining, within
 from ..utils.progress import Progress
@@ -36,6 +35,7 @@ from ..utils.quiet import ignoring, warn
 from ..utils.validation import check_numeric, check_positive
 from .base import ConvexNetworkEstimator, checked_estimator
 from .dense import ConvexReLURegressor
+from .inputs import refuse_text
 from .training import Training
 
 if TYPE_CHECKING:

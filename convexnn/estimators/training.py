@@ -21,8 +21,8 @@ from ..model.building import build_program
 from ..model.certificate import contradicts
 from ..model.penalties import Nuclear
 from ..model.program import Program, Solution
+from ..model.reduction import Samples
 from ..model.rounding import objective_rounding
-from ..model.samples import Samples, distinct_samples
 from ..model.summary import Status
 from ..networks.minimal import minimal_network
 from ..networks.network import Network
@@ -164,11 +164,11 @@ class Training:
             )
         model.network_, model.certificate_ = network, certificate
         model.alpha_, model.alpha_max_ = float(program.alpha), self.alpha_max
-        model.arrangements_ = samples.patterns_of_all(program.design.arrangements)
+        model.arrangements_ = samples.invert(program.design.arrangements)
         model.n_neurons_, model.n_iter_, model.history_ = network.n_neurons, solution.n_iter, solution.history
         model.status_, model.tol_ = str(status), tol
         model.dual_ = np.zeros((len(self.kept), solution.dual.shape[1]))
-        model.dual_[self.kept] = samples.dual_of_all(solution.dual, self.weights)
+        model.dual_[self.kept] = samples.invert_dual(solution.dual, self.weights)
 
     def grid(self, alphas: ArrayLike | None, n_alphas: int, eps: float) -> np.ndarray:
         """Return the alphas of a path in decreasing order: those given, or `n_alphas` down from alpha_max.
@@ -193,17 +193,15 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     X (n_kept, n_features), the targets Y (n_kept, n_outputs) as the loss takes them, and `weights` (or None) are of the
     samples of positive weight, which `kept` (n_samples,) marks. `make_loss` returns the loss of sample weights.
     """
-    if architecture.activation == "linear" and architecture.hidden_bias == "free":
-        architecture = replace(architecture, hidden_bias="none")  # the output bias does what they do
     given, architecture = architecture, architecture.solved_for(X)
     options = model.get_params(deep=False)
     _check_alpha(options["alpha"])
     arrangements, generated, own = _patterns(options, architecture)
     get_solver(options["solver"])  # an unknown one is an error before anything is done
-    samples = distinct_samples(X, Y, weights)
+    samples = Samples.distinct(X, Y, weights)
     rng = check_random_state(options["random_state"])
     loss = make_loss(samples.weights)
-    arrangements = samples.patterns_of(arrangements)
+    arrangements = samples.apply(arrangements)
     unasked = _is_adaptive(options["arrangements"])  # for a number of patterns: that there are fewer is no news
     with ignoring(UserWarning, "only ") if unasked else nullcontext():
         program = build_program(samples.X, samples.Y, 1.0, arrangements, architecture, rng, loss)

@@ -237,11 +237,11 @@ class Architecture:
 
         Its optimum is the same but for 5e-9 of the decay. Of linear networks it is one of none, which have no use.
         """
-        if self.hidden_bias != "penalized" or not self.fit_intercept:
+        if self.hidden_bias == "none" or not self.fit_intercept:
             return self
         if self.activation == "linear":
             return replace(self, hidden_bias="none")  # the output bias does what they do
-        if self.hidden_norm != "l2" or not self.constrained:
+        if self.hidden_bias == "free" or self.hidden_norm != "l2" or not self.constrained:
             return self
         rows = X if self.patches is None else self.patches.stacked(X)
         small = np.linalg.norm(rows, axis=1).max(initial=0.0) <= BIAS_UNIT

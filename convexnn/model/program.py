@@ -18,7 +18,6 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from ..geometry.arrangements import Arrangements, unique_bits
 from ..geometry.enumeration import distinct_walls, interior_gates
@@ -67,7 +66,7 @@ class Program:
     hidden : HiddenLayer
         What the neurons see, and their weights in terms of blocks.
     neglected : float, default=0
-        Spectral norm of what was left out of the data, in `in_row_space`.
+        Spectral norm of what was left out of the data, by `convexnn.model.reduction`.
     bias_unit : float, default=0
         The t of `convexnn.model.architecture` where hidden biases are free, else 0.
     free_columns : FreeColumns or None, default=None
@@ -145,51 +144,15 @@ class Program:
         basis, coefficients = self.free_basis
         return coefficients @ self.loss.fit_free(self.Y, basis)
 
-    def _with_free_fit(self, program, change=lambda beta: beta):
-        """Return another program that is told its free fit, where it is known from this one."""
+    def _with_free_fit(self, program):
+        """Return a program of the same targets that is told its free fit, where it is known from this one."""
         if "free_fit" in vars(self):
-            vars(program)["free_fit"] = change(self.free_fit)
+            vars(program)["free_fit"] = self.free_fit
         return program
 
     def at(self, alpha: float) -> Self:
         """Return the program at another alpha."""
         return self._with_free_fit(replace(self, alpha=alpha))
-
-    def centred(self, beta: np.ndarray) -> Self:
-        """Return the program for what the free fit F beta leaves of Y, with orthonormal free columns.
-
-        Its coefficients b stand for beta + M b, M of `free_basis`. The loss has to be translation invariant.
-        """
-        centred = replace(self, Y=self.Y - self.free @ beta, free=self.free_basis[0])
-        if beta is vars(self).get("free_fit"):
-            vars(centred)["free_fit"] = np.zeros((centred.free.shape[1], beta.shape[1]))
-        return centred
-
-    def rescaled(self, unit_x: float, unit_y: float) -> Self:
-        """Return the program for X / unit_x and Y / unit_y: W in units of unit_y / unit_x, beta in those of unit_y.
-
-        Its objective is in units of unit_y ** degree, the degree of the loss; unit_y is 1 where there is none.
-        """
-        design = replace(self.design, X=self.design.X / unit_x)
-        cones = make_cones(design, self.architecture)
-        program = replace(
-            self,
-            Y=self.Y / unit_y,
-            design=design,
-            cones=cones,
-            alpha=self.alpha * unit_y ** (1 - (self.loss.degree or 0)) / unit_x,
-            neglected=self.neglected / unit_x,
-        )
-        return self._with_free_fit(program, lambda beta: beta / unit_y)
-
-    def in_weights(self) -> tuple[Self, float]:
-        """Return the program with sample weights of about one, and their unit, which its objective and alpha are in."""
-        weights = self.loss.sample_weight
-        if weights is None:
-            return self, 1.0
-        unit = float(2.0 ** np.round(np.log2(weights.max())))  # to divide by it costs no digits
-        program = replace(self, loss=replace(self.loss, sample_weight=weights / unit), alpha=self.alpha / unit)
-        return self._with_free_fit(program), unit
 
     def project_dual(self, V: np.ndarray) -> np.ndarray:
         """Project V onto {F'V = 0} and the domain of the dual; what is only rounding becomes zero."""
@@ -356,8 +319,11 @@ class Program:
 
     def over(self, arrangements: Arrangements) -> Self:
         """Return the program over other patterns of the same data."""
-        design = self.design.over(arrangements)
-        return self._with_free_fit(replace(self, design=design, cones=make_cones(design, self.architecture)))
+        return self._with_free_fit(self.with_design(self.design.over(arrangements)))
+
+    def with_design(self, design: Design) -> Self:
+        """Return the program of another design, with its cones."""
+        return replace(self, design=design, cones=make_cones(design, self.architecture))
 
     def dual_neglected(self, V: np.ndarray) -> float:
         """Return how much kappa(V) of the whole data may exceed that of this program.
@@ -366,56 +332,6 @@ class Program:
         """
         steepest = max(1.0, abs(self.design.slope)) * np.sqrt(self.design.n_patches) * self.penalty.dual_factor
         return self.neglected * steepest * float(np.linalg.norm(V))
-
-    def in_row_space(self, most: int | None = None) -> tuple[Self, np.ndarray]:
-        """Return the program in coordinates of the row space of X, and their basis (n_features, rank).
-
-        Blocks W of that program are blocks W basis' of this one: same predictions, norms and cones, fewer features.
-        With `most` only that many of the leading singular vectors are kept, and the program has a higher optimum.
-        `neglected` is the largest singular value left out, rounding of X where the rank is kept. Norms that depend on
-        the coordinates keep them.
-        """
-        X = self.design.X
-        if not self.penalty.rotation_invariant:
-            return self, np.eye(X.shape[1])
-        if self.architecture.hidden_bias == "free":  # its column stays apart
-            return self._in_row_space_of_weights(most)
-        scale = np.linalg.norm(X, axis=0)
-        scale[scale == 0] = 1.0
-        relative = np.linalg.svd(X / scale, compute_uv=False)  # a small unit is no reason to drop a column
-        rank = int(np.count_nonzero(relative > max(X.shape) * np.finfo(float).eps * relative[0]))
-        kept = max(rank if most is None else min(rank, most), 1)
-        if kept == X.shape[1]:
-            return self, np.eye(kept)
-        _, singular, Vt = np.linalg.svd(X, full_matrices=False)
-        basis = Vt[:kept].T
-        design = replace(self.design, X=X @ basis)
-        neglected = float(singular[kept]) if kept < len(singular) else 0.0
-        neglected += 4 * (X.shape[1] + 4) * EPS * float(np.linalg.norm(X))  # of the singular vectors, and of products
-        program = replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected)
-        return self._with_free_fit(program), basis
-
-    def with_bias_unit(self, unit: float) -> Self:
-        """Return the program with another t: the last coordinate of blocks is in units of t."""
-        X, units = self.design.X.copy(), self.design.units.copy()
-        X[:, -1] *= self.bias_unit / unit
-        units[-1] = unit
-        design = replace(self.design, X=X, units=units)
-        program = replace(self, design=design, cones=make_cones(design, self.architecture), bias_unit=unit)
-        return self._with_free_fit(program)
-
-    def _in_row_space_of_weights(self, most):
-        """Return the program and the basis of `in_row_space` with the last column left as it is."""
-        weights = replace(self, design=replace(self.design, X=self.design.X[:, :-1]), architecture=Architecture())
-        reduced, basis = weights.in_row_space(most)
-        if reduced is weights:
-            return self, np.eye(self.design.X.shape[1])
-        basis = block_diag(basis, np.eye(1))
-        units = np.append(np.ones(basis.shape[1] - 1), self.bias_unit)
-        design = replace(self.design, X=self.design.X @ basis, units=units)
-        neglected = reduced.neglected
-        program = replace(self, design=design, cones=make_cones(design, self.architecture), neglected=neglected)
-        return self._with_free_fit(program), basis
 
     @property
     def free_basis(self) -> tuple[np.ndarray, np.ndarray]:

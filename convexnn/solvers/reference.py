@@ -9,7 +9,7 @@ constraint on Z, whichever proves more. The solver's own opinion of its accuracy
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np

@@ -4,13 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
-from convexnn.model.reduction import Reduction
 from sklearn.exceptions import ConvergenceWarning
 
 from convexnn import Architecture
 from convexnn.geometry.arrangements import enumerate_arrangements, resolve_arrangements
 from convexnn.geometry.enumeration import interior_gates
 from convexnn.model import build_program
+from convexnn.model.reduction import Reduction
 from convexnn.pricing import bound_kappa, kappa
 from convexnn.pricing.proof import EnumeratedCells, Prover
 from convexnn.solvers import solve_generation, solve_working_set

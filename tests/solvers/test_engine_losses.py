@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from activations import ACTIVATIONS, solved
 from checks import check_design
-from convexnn.model.reduction import Reduction
 
 from convexnn import Architecture
 from convexnn.geometry import enumerate_arrangements
@@ -14,6 +13,7 @@ from convexnn.geometry.projection import unit_columns
 from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Quantile, Softmax, Squared, SquaredHinge, make_loss
 from convexnn.model import build_program
 from convexnn.model.design import Design
+from convexnn.model.reduction import Reduction
 from convexnn.pricing import kappa
 from convexnn.pricing.ascent import ascend, climb
 from convexnn.solvers import face_systems as systems
@@ -267,18 +267,23 @@ def test_the_unit_of_a_free_bias_changes_no_fit(unit):
     rng = np.random.default_rng(9)
     X, y = rng.standard_normal((7, 2)), rng.standard_normal(7)
     program = build_program(X, y, 0.3, 8, Architecture(hidden_bias="free"), 0)
-    other = program.with_bias_unit(unit)
-    W = rng.standard_normal(program.block_shape)
-    moved = W * np.array([1.0, 1.0, unit / program.bias_unit])[:, None]
-    assert np.allclose(other.design.matvec(moved), program.design.matvec(W), rtol=1e-12)
-    assert other.objective(moved, np.zeros((1, 1))) == pytest.approx(program.objective(W, np.zeros((1, 1))), rel=1e-12)
+    reduction = Reduction.of(program, np.zeros((1, 1)), bias_unit=unit)
+    other = reduction.program
+    W, beta = rng.standard_normal(program.block_shape), np.zeros((1, 1))
+    moved = reduction.apply(W)
+    assert np.allclose(reduction.unit_y * other.design.matvec(moved), program.design.matvec(W), rtol=1e-12)
+    value = reduction.unit_loss * other.objective(moved, beta)
+    assert value == pytest.approx(program.objective(W, beta), rel=1e-12)
     assert other.relaxation == pytest.approx(np.sqrt(1 + unit**2))
     assert other.design.units[-1] == other.bias_unit == unit
     assert program.bias_unit == 1e-4  # nothing is changed in place
     assert np.array_equal(other.cones.design.X, other.design.X)
     V = rng.standard_normal((7, 1))
     V -= V.mean()
-    small, large = kappa(program, V), kappa(other, V)  # both within the factors hypot(1, unit) below the free one
+    small, large = (
+        kappa(program, V),
+        kappa(other, V) * reduction.unit_x,
+    )  # both within the factors hypot(1, unit) below the free one
     assert small <= large * np.hypot(1, unit) * (1 + 1e-12)
     assert large <= small * np.hypot(1, 1e-4) * (1 + 1e-12)
 

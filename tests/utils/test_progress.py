@@ -9,11 +9,7 @@ import pytest
 
 from convexnn import Certificate
 from convexnn.model import build_program
-<<<<<<< HEAD
 from convexnn.model.summary import Status, summary
-=======
-from convexnn.model.summary import summary
->>>>>>> 5b3a878 (What is internal in model has one line of docstring; designs, rounding and the words of a certificate are one file each)
 from convexnn.solvers import solve_generation
 from convexnn.utils import progress as module
 from convexnn.utils.progress import Progress
