@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..geometry.arrangements import Arrangements
 from ..model.architecture import ACTIVATIONS, HIDDEN_BIASES, OUTPUT_PENALTIES, Architecture
-from ..model.certificate import summary
 from ..model.summary import summary
 from ..networks.conversion import trained_model
 from ..networks.explanation import Explanation, explain
