@@ -156,8 +156,9 @@ class Samples:
         That order does not depend on the one given. `weights` are above zero, None is ones; those of copies are added
         up.
         """
-        rows = np.column_stack([X, Y])
-        rows += 0.0  # -0.0 is 0.0
+        rows = np.empty((len(X), X.shape[1] + Y.shape[1]))
+        np.add(X, 0.0, out=rows[:, : X.shape[1]])  # -0.0 is 0.0
+        np.add(Y, 0.0, out=rows[:, X.shape[1] :])
         keys = rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel()
         first, place = np.unique(keys, return_index=True, return_inverse=True)[1:]
         totals = np.bincount(place, weights)
