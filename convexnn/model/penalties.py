@@ -30,6 +30,7 @@ class Penalty:
     """What the penalties share. They have `block_norms`, `prox`, `dual_norms` and, but for `Nuclear`, `terms`."""
 
     rotation_invariant = True
+    separable = True  # a sum over blocks
     dual_factor = 1.0  # the dual norm of a vector is at most this times its norm
 
     def value(self, W: np.ndarray) -> float:

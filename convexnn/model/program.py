@@ -232,8 +232,10 @@ class Program:
         """Return a bound of kappa(V) over all patterns that takes no search, rounding included.
 
         sum_g |sum of v_k, k in g| |x_g| over groups g of equal samples, whose neurons are active together where they
-        follow from the weights: at once for features that do not vary.
+        follow from the weights: at once for features that do not vary. inf where the penalty is not one of each block.
         """
+        if not self.penalty.separable:
+            return np.inf
         first = group = np.arange(len(V))
         if self.architecture.constrained:
             _, first, group = unique_bits(np.ascontiguousarray(self.design.X).reshape(len(V), -1).view(np.uint8))
