@@ -50,20 +50,13 @@ class Reduction:
     unit_kappa: float
 
     @classmethod
-    def of(
-        cls,
-        whole: Program,
-        beta: np.ndarray,
-        rank: int | None = None,
-        tol: float | None = None,
-        bias_unit: float | None = None,
-    ) -> Self:
+    def of(cls, whole: Program, beta: np.ndarray, rank: int | None = None, tol: float | None = None) -> Self:
         """Return the reduction of a program whose free fit is beta, which is taken away where the loss allows it.
 
         `rank` leading singular vectors of X are kept (None: all). Free hidden biases get the largest unit that a
-        relative gap of `tol` allows, or `bias_unit` (None: their own).
+        relative gap of `tol` allows (None: their own).
         """
-        unit = whole.bias_unit and (bias_unit or max(whole.bias_unit, BIAS_PART * np.sqrt(tol or 0.0)))
+        unit = whole.bias_unit and max(whole.bias_unit, BIAS_PART * np.sqrt(tol or 0.0))
         unit_bias = whole.bias_unit / unit if unit else 1.0
         basis, neglected = _row_space(whole, rank)
         X, units = whole.design.X if len(basis) == basis.shape[1] else whole.design.X @ basis, whole.design.units

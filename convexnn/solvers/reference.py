@@ -9,7 +9,7 @@ constraint on Z, whichever proves more. The solver's own opinion of its accuracy
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,8 @@ class ReferenceProgram:
     variables: dict
     constraints: dict
 
-    def point(self, reduction: Simplified) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and beta of the whole program, where the problem is that of a reduction one, and solved."""
+    def point(self, reduction: Reduction) -> tuple[np.ndarray, np.ndarray]:
+        """Return W and beta of the whole program, where the problem is that of the reduction, and solved."""
         program, Z = reduction.program, self.variables["Z"].value
         rows = np.concatenate([variable.value for name, variable in self.variables.items() if name[0] in "UV"])
         W = rows.reshape(program.block_shape[2], -1, rows.shape[1]).transpose(1, 2, 0)

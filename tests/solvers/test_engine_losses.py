@@ -267,7 +267,7 @@ def test_the_unit_of_a_free_bias_changes_no_fit(unit):
     rng = np.random.default_rng(9)
     X, y = rng.standard_normal((7, 2)), rng.standard_normal(7)
     program = build_program(X, y, 0.3, 8, Architecture(hidden_bias="free"), 0)
-    reduction = Reduction.of(program, np.zeros((1, 1)), bias_unit=unit)
+    reduction = Reduction.of(program, np.zeros((1, 1)), tol=(unit / 0.3) ** 2)
     other = reduction.program
     W, beta = rng.standard_normal(program.block_shape), np.zeros((1, 1))
     moved = reduction.apply(W)
@@ -275,7 +275,7 @@ def test_the_unit_of_a_free_bias_changes_no_fit(unit):
     value = reduction.unit_loss * other.objective(moved, beta)
     assert value == pytest.approx(program.objective(W, beta), rel=1e-12)
     assert other.relaxation == pytest.approx(np.sqrt(1 + unit**2))
-    assert other.design.units[-1] == other.bias_unit == unit
+    assert other.design.units[-1] == other.bias_unit == pytest.approx(unit)
     assert program.bias_unit == 1e-4  # nothing is changed in place
     assert np.array_equal(other.cones.design.X, other.design.X)
     V = rng.standard_normal((7, 1))
