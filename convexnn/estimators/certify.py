@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from ..geometry.arrangements import Arrangements
-from ..losses.piecewise import Logistic, Loss, Squared, make_loss
+from ..losses import Logistic, Loss, Squared, make_loss
 from ..model.architecture import Architecture
 from ..model.building import build_program
 from ..model.certificate import Certificate

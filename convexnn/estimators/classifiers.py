@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
-from ..losses.piecewise import make_loss
+from ..losses import make_loss
 from ..networks.network import Network
 from ..networks.persistence import persistent
 from ..utils.validation import check_choice, shown

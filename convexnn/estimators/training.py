@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from ..losses.piecewise import make_loss
+from ..losses import make_loss
 from ..model.building import build_program
 from ..model.certificate import contradicts
 from ..model.penalties import Nuclear

@@ -1,8 +1,9 @@
 """Losses with their duals: values, gradients, conjugates, free fits. A loss sees targets and predictions, never X."""
 
 from .base import Loss
-from .entropy import Logistic, Softmax
-from .piecewise import LOSSES, Absolute, Hinge, Huber, Quantile, Squared, SquaredHinge, make_loss
+from .by_name import LOSSES, make_loss
+from .classification import Hinge, Logistic, Softmax, SquaredHinge
+from .regression import Absolute, Huber, Quantile, Squared
 
 __all__ = [
     "LOSSES",

@@ -1,15 +1,17 @@
-"""What all losses share: the interface, dual vectors, best scales, and the smoothing of losses with kinks.
+"""What all losses share: values, gradients, conjugates, best scales, and the smoothing of those that are not smooth.
 
     L(Z) = sum_ik w_i phi(Y_ik, Z_ik),  grad L = w phi'
     L*(T) = max_Z sum(T Z) - L(Z) = sum_ik w_i phi*(Y_ik, T_ik / w_i)
 
-is a sum over samples with weights w (1 where there are none) and over outputs, not a mean. All but the logistic loss
-and softmax are of one form: with the residual r = z - y, bounds l <= 0 <= u that may depend on y, and q = 1 (smooth) or
-0,
+is a sum over samples with weights w (1 where there are none) and over outputs, not a mean. `Loss` has all of it from
+phi, phi', phi'' and the inverse of phi', which a loss of one's own defines (docs/guide/add_loss.rst). The losses of the
+package but the logistic loss and softmax are of one form (`Clipped`): with the residual r = z - y and bounds
+l <= 0 <= u of the slope, that may depend on y,
 
-    phi(y, z) = max over l <= s <= u of s r - q s^2 / 2,   phi*(y, s) = s y + q s^2 / 2 on [l, u], infinite outside.
+    phi(y, z) = max over l <= s <= u of s r - q s^2 / 2,   phi*(y, s) = s y + q s^2 / 2 on [l, u], infinite outside,
 
-The dual function of a program is D(V) = -L*(-V): a dual vector V has -V in the domain of L*, which contains 0.
+where q = 1 for smooth losses and 0 for others. The dual function of a program is D(V) = -L*(-V): a dual vector V has -V
+in the domain of L*, which contains 0.
 
 References
 ----------
@@ -23,27 +25,35 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .fits import fit_clipped, fit_piecewise_linear, fit_smooth
-from .tools import interval_in_box, project_box
+from .projections import interval_in_box, project_box
 
-__all__ = ["EDGE", "Loss", "Smoothed", "advance_inside", "largest_on_segment"]
+__all__ = ["EDGE", "Clipped", "Loss", "largest_on_segment"]
 
-# Violations of the domain of a conjugate, relative to its size, that are rounding.
+EPS, TINY = float(np.finfo(float).eps), float(np.finfo(float).tiny)
+# Violations of the domain of a conjugate, relative to its width, that are rounding.
 DOMAIN_TOL = 1e-12
-# Distance of a prediction from a kink, relative to the largest one, that is rounding.
-KINK_TOL = 1e-9
+# Distance of a prediction from a non-smooth point, relative to the largest one, that is rounding.
+NONSMOOTH_TOL = 1e-9
 # Distance from the edge of where a gradient saturates, relative to the predictions there, at which it does not.
 EDGE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """The interface of all losses, and what is common to those of the form in the module docstring.
+    """A loss sum w phi(y, z) over samples and outputs: the base class of all losses.
 
-    Y and Z have shape (n_samples, n_outputs) throughout; Z may be the number 0.0. Attributes of each class: `smooth`
-    (the gradient is Lipschitz continuous), `separable` (the Hessian is diagonal), `translation_invariant` (L depends on
-    Z - Y alone), `degree` (of t in L(t Z) for the targets t Y; None where it is no power of t), `invertible` (there is
-    `inverse_grad`), `clipped` (it has the form of the module docstring) and, where smooth, `steepest` (the largest
-    second derivative of phi).
+    A smooth loss of one's own is a subclass with `phi`, `phi_grad`, `phi_hess` and `phi_grad_inverse`, functions of
+    arrays entry by entry, and `slope_bounds` where phi' is bounded; the rest follows. `phi_cvxpy` is for the solvers
+    that use cvxpy. These attributes describe a class:
+
+    * `steepest`: the largest phi'' (1.0);
+    * `translation_invariant`: phi depends on z - y alone (False);
+    * `degree`: of t in phi(t y, t z), None where it is no power of t (None);
+    * `vanishes`: phi(y, y) = 0, so that exact fits have no loss (True);
+    * `smooth` (True), `separable` (True; softmax is not), `clipped` (False; of the form that `convexnn.losses.base`
+      derives) and `invertible` (False; phi' has an inverse everywhere).
+
+    Y and Z have shape (n_samples, n_outputs) throughout; Z may be the number 0.0 in methods.
 
     Parameters
     ----------
@@ -66,13 +76,43 @@ class Loss:
     separable = True
     translation_invariant = False
     degree: ClassVar[int | None] = None
+    vanishes = True
     invertible = False
-    clipped = True
+    clipped = False
     steepest = 1.0
 
-    def _box(self, Y):
-        """Return the bounds l and u of s, numbers or of the shape of Y."""
+    def phi(self, Y: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        """Return phi, entry by entry."""
+        raise NotImplementedError(f"{type(self).__name__} must define phi(Y, Z)")
+
+    def phi_grad(self, Y: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        """Return the derivative s = phi' in z, entry by entry."""
+        raise NotImplementedError(f"{type(self).__name__} must define phi_grad(Y, Z)")
+
+    def phi_hess(self, Y: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        """Return the second derivative phi'' in z, entry by entry."""
+        raise NotImplementedError(f"{type(self).__name__} must define phi_hess(Y, Z)")
+
+    def phi_grad_inverse(self, Y: np.ndarray, S: np.ndarray) -> np.ndarray:
+        """Return the z with phi'(y, z) = s, entry by entry; infinite at bounds of the slope that are not reached."""
+        raise NotImplementedError(f"{type(self).__name__} must define phi_grad_inverse(Y, S)")
+
+    def phi_conjugate(self, Y: np.ndarray, S: np.ndarray) -> np.ndarray:
+        """Return phi*(y, s), entry by entry, for s within the bounds of the slope: s z - phi(z) by default."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            Z = self.phi_grad_inverse(Y, S)
+            return np.where(np.isfinite(Z), S * Z - self.phi(Y, np.where(np.isfinite(Z), Z, 0.0)), np.inf)
+
+    def phi_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:
+        """Return phi as a cvxpy expression of the shape of Y."""
+        raise NotImplementedError(f"{type(self).__name__} must define phi_cvxpy(Y, Z) for solvers that use cvxpy")
+
+    def slope_bounds(self, Y: np.ndarray) -> tuple:
+        """Return the bounds l <= 0 <= u of phi', numbers or of the shape of Y: infinite by default."""
         return -np.inf, np.inf
+
+    def check_targets(self, Y: np.ndarray) -> None:
+        """Raise ValueError unless the targets are ones that the loss takes: any by default."""
 
     @property
     def weights(self) -> np.ndarray | float:
@@ -85,16 +125,16 @@ class Loss:
         largest = 1.0 if self.sample_weight is None else float(np.max(self.sample_weight, initial=0.0))
         return self.steepest * largest if self.smooth else np.inf
 
-    def size(self, Y: np.ndarray) -> float:
-        """Return the size of gradients at weight one: the norm of the targets, as far as gradients go both ways."""
-        lower, upper = self._box(Y)
+    def gradient_scale(self, Y: np.ndarray) -> float:
+        """Return the norm of gradients at weight one: that of the targets, as far as slopes go both ways."""
+        lower, upper = self.slope_bounds(Y)
         reach = np.minimum(-lower, upper)
         sizes = np.where(reach > 0, np.minimum(np.abs(Y), reach) if self.smooth else reach, np.abs(Y))
         return float(np.linalg.norm(sizes))
 
     def saturates(self, Y: np.ndarray) -> bool:
         """Return whether the gradient is constant, and the curvature zero, beyond some predictions."""
-        return self.clipped and any(np.isfinite(bound).any() for bound in self._box(Y))
+        return False
 
     def select(self, rows: np.ndarray | slice) -> Self:
         """Return the loss of some of the samples, for a slice or an array of indices."""
@@ -102,107 +142,93 @@ class Loss:
 
     def domain(self, Y: np.ndarray) -> tuple:
         """Return lower and upper bounds of T in the domain of L*, both numbers or of shapes that broadcast to Y's."""
-        lower, upper = self._box(Y)
+        lower, upper = self.slope_bounds(Y)
         return self.weights * lower, self.weights * upper
 
     def value(self, Y: np.ndarray, Z: np.ndarray | float) -> float:
-        """Return L(Z), a float."""
-        residual = Z - Y
-        slope = self._slope(Y, residual)
-        return float(np.sum(self.weights * (slope * residual - 0.5 * slope**2 * self.smooth)))
-
-    def _slope(self, Y, residual):
-        """Return the s that attains phi; 0 at the kinks."""
-        lower, upper = self._box(Y)
-        if self.smooth:
-            return np.clip(residual, lower, upper)
-        return np.where(residual > 0, upper, np.where(residual < 0, lower, 0.0))
+        """Return L(Z)."""
+        return float(np.sum(self.weights * self.phi(Y, Z)))
 
     def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
-        """Return the gradient of L, of the shape of Y; where L has a kink, a subgradient."""
-        return self.weights * self._slope(Y, Z - Y)
+        """Return the gradient of L, of the shape of Y; at a non-smooth point, a subgradient."""
+        return self.weights * self.phi_grad(Y, Z)
+
+    def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
+        """Return the second derivatives, of the shape of Y; generalised ones where grad is not differentiable."""
+        return self.weights * self.phi_hess(Y, Z)
+
+    def inverse_grad(self, Y: np.ndarray, T: np.ndarray) -> np.ndarray:
+        """Return predictions Z with grad L(Z) = T, for T inside the domain of L*."""
+        return self.phi_grad_inverse(Y, T / self.weights)
 
     def stationary_grad(self, Y: np.ndarray, Z: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return a subgradient T with basis'T = 0 at the minimum Z over the span of basis; the gradient if L is smooth.
 
-        At kinks the subgradient is free: there T has the least change that makes basis'T = 0. It is unique where the
-        columns of the basis are independent on the kinks and no more than these.
+        At non-smooth points the subgradient is free: there T has the least change that makes basis'T = 0. It is unique
+        where the columns of the basis are independent on these and no more than they are.
         """
         T = self.grad(Y, Z)
         if self.smooth or basis.shape[1] == 0:
             return T
         lower, upper = (np.broadcast_to(bound, Y.shape) for bound in self.domain(Y))
-        kinks = self.kinks(Y, Z)
+        free = self.nonsmooth_at(Y, Z)
         for c in range(Y.shape[1]):
-            k = kinks[:, c]
+            k = free[:, c]
             fixed = np.where(k, 0.0, T[:, c])
             T[k, c] = np.clip(-np.linalg.lstsq(basis[k].T, basis.T @ fixed, rcond=None)[0], lower[k, c], upper[k, c])
         return T
 
-    def kinks(self, Y: np.ndarray, Z: np.ndarray) -> np.ndarray:
-        """Return where predictions are at a kink, a boolean array: there any T of the domain of L* is a subgradient."""
+    def nonsmooth_at(self, Y: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        """Return where predictions are non-smooth points, as booleans: there any T of the domain is a subgradient."""
         if self.smooth:
             return np.zeros(Y.shape, bool)
         distance = np.abs(Z - Y)
-        rounding = 100 * np.finfo(float).eps * np.abs(Y).max(initial=0.0)
-        return distance <= KINK_TOL * distance.max(initial=0.0) + rounding
-
-    def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
-        """Return the second derivatives, of the shape of Y; generalised ones where grad has a kink."""
-        lower, upper = self._box(Y)
-        residual = Z - Y
-        return self.weights * ((lower < residual) & (residual < upper) & self.smooth)
+        rounding = 100 * EPS * np.abs(Y).max(initial=0.0)
+        return distance <= NONSMOOTH_TOL * distance.max(initial=0.0) + rounding
 
     def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
-        """Return L*(T), a float; inf outside its domain.
+        """Return L*(T); inf outside its domain.
 
         A T outside by at most `DOMAIN_TOL` of the width of the domain (of max(1, |T|) where it has none) is rounding.
         """
+        inside = self._inside_domain(Y, T)
+        return np.inf if inside is None else float(np.sum(self.weights * self.phi_conjugate(Y, inside / self.weights)))
+
+    def _inside_domain(self, Y, T):
+        """Return T without rounding outside of the domain of L*; None where it is further outside."""
         lower, upper = self.domain(Y)
         inside = np.clip(T, lower, upper)
         width = np.where(np.isfinite(upper - lower), upper - lower, np.maximum(1.0, np.abs(T)))
-        if not (np.abs(T - inside) <= DOMAIN_TOL * width).all():
-            return np.inf
-        return float(np.sum(inside * Y) + 0.5 * self.smooth * np.sum(inside * inside / self.weights))
+        return inside if (np.abs(T - inside) <= DOMAIN_TOL * width).all() else None
 
-    def prox(self, Y: np.ndarray, Z: np.ndarray, step: float) -> np.ndarray:
-        """Return argmin_U L(U) + |U - Z|^2 / (2 step), for losses that are not smooth."""
-        return Z - step * np.clip((Z - Y) / step, *self.domain(Y))
+    def conjugate_error(self, Y: np.ndarray, T: np.ndarray, change: np.ndarray) -> float:
+        """Return a bound of the rounding of L*(T), and of what it may rise by where T moves by at most |change|.
 
-    def prox_slope(self, Y: np.ndarray, Z: np.ndarray, step: float) -> np.ndarray:
-        """Return the derivative of `prox` in each prediction, 0 or 1, for losses that are not smooth."""
+        Terms are rounded to a few eps, and move by |dt| |z|; those of an entropy, near its bounds, by |dt| log(1/|dt|).
+        """
         lower, upper = self.domain(Y)
-        residual = Z - Y
-        return ((residual <= step * lower) | (residual >= step * upper)).astype(float)
+        edge = EPS * np.where(np.isfinite(upper - lower), upper - lower, np.maximum(1.0, np.abs(T)))
+        Z = np.abs(self.inverse_grad(Y, np.clip(T, lower + edge, upper - edge)))
+        moved = 2.0 * float(np.sum((np.abs(change) + EPS * np.abs(T)) * Z))
+        return 64 * (EPS * (T.size + abs(self.conjugate(Y, T))) + float(np.abs(change).sum())) + moved
 
-    def smoothed(self, Y: np.ndarray, T: np.ndarray, mu: float) -> Any:
+    def smoothed(self, Y: np.ndarray, T: np.ndarray, mu: float) -> "Loss":
         """Return the loss itself if it is smooth, else one with the conjugate L*(S) + mu/2 |S - T|^2."""
         return self if self.smooth else Smoothed(self, T, mu)
 
     def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return predictions a step further, Z + step, but in small steps of the gradient.
+        """Return predictions a step further, Z + step, or less where that is too far for the gradient.
 
-        Newton's method steps in Z, but is one for the dual vector, and the gradient may saturate. A prediction where it
-        does goes no further than to the edge of where it does not: projected Newton's method, for bounds on V. Losses
-        whose gradient never quite saturates move it by the step times the curvature, within its bounds.
+        Newton's method steps in Z, but is one for the dual vector, and the gradient may saturate: losses bound how far
+        it moves.
         """
-        lower, upper = self._box(Y)
-        return advance_inside(Z, Z + step, Y + lower, Y + upper)
+        return Z + step
 
     def project_dual(self, Y: np.ndarray, V: np.ndarray, basis: np.ndarray) -> np.ndarray:
         """Return the V nearest to a given one among those with -V in the domain of L* and basis'V = 0.
 
-        Parameters
-        ----------
-        Y, V : ndarray of shape (n_samples, n_outputs)
-            Targets, and any vector.
-        basis : ndarray of shape (n_samples, n_free)
-            Orthonormal columns, maybe none.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_outputs)
-            It satisfies both up to rounding, also where it is not the nearest because the projection did not converge.
+        The columns of `basis` (n_samples, n_free) are orthonormal, maybe none. Both hold up to rounding, also where the
+        result is not the nearest because the projection did not converge.
         """
         lower, upper = self.domain(Y)
         return project_box(V, -upper, -lower, basis)
@@ -211,33 +237,27 @@ class Loss:
         """Return the t of [-limit, limit] that maximises the dual function D(t V); 0 where V = 0 or D is unbounded."""
         lower, upper = self.domain(Y)
         low, high = interval_in_box(V, -upper, -lower, limit)
-        slope, square = np.sum(Y * V), np.sum(V * V / self.weights)
-        if self.smooth:
-            return float(np.clip(slope / square, low, high)) if square > 0 else 0.0
-        best = high if slope > 0 else low
-        return float(best) if slope != 0 and np.isfinite(best) else 0.0
+        moves = V != 0
+        Y, rate, V = Y[moves], (V / self.weights)[moves], V[moves]
+
+        def slopes(t):
+            Z = self.phi_grad_inverse(Y, -t * rate)
+            return np.sum(V * Z), -np.sum(V * rate / self.phi_hess(Y, Z))
+
+        return largest_on_segment(slopes, low, high)
 
     def fit_free(self, Y: np.ndarray, basis: np.ndarray, offset: np.ndarray | float = 0.0) -> np.ndarray:
         """Return the coefficients (n_free, n_outputs) that minimise L(offset + basis @ beta), for orthonormal columns.
 
         Where there is no minimum (labels that the columns separate) they are finite and L is nearly its infimum.
         """
-        lower, upper = self.domain(Y)
-        if not self.clipped:
-            return fit_smooth(self, Y, basis, offset)
-        if self.smooth:
-            return fit_clipped(self.weights * (offset - Y), lower, upper, self.weights, basis)
-        return fit_piecewise_linear(Y - offset, np.broadcast_to(lower, Y.shape), np.broadcast_to(upper, Y.shape), basis)
+        return fit_smooth(self, Y, basis, offset)
 
     def to_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:
         """Return L(Z) as a cvxpy expression, for Y and a cvxpy Z of one shape, with one axis or two."""
-        import cvxpy as cp
+        return self._weighted_sum(self.phi_cvxpy(Y, Z))
 
-        lower, upper = (np.broadcast_to(bound, Y.shape) for bound in self._box(Y))
-        residual = Z - Y
-        return self._sum(cp.maximum(cp.multiply(lower, residual), cp.multiply(upper, residual)))
-
-    def _sum(self, terms):
+    def _weighted_sum(self, terms):
         """Return the weighted sum of a cvxpy expression whose first axis is that of the samples."""
         import cvxpy as cp
 
@@ -248,24 +268,110 @@ class Loss:
 
 
 @dataclass(frozen=True, eq=False)
-class Smoothed:
-    """The smooth function with the conjugate L*(S) + mu/2 |S - T|^2, the loss of a proximal method of multipliers.
+class Clipped(Loss):
+    """Losses whose gradient is a clipped residual: L*(T) = sum(T Y) + c/2 |T - T_0|^2 on a box.
 
-    `loss` is not smooth, so that L*(T) = sum(T Y) on its domain [l, u]; the centre T (n_samples, n_outputs) is near a
-    subgradient of L. With Zt = Z + mu T the gradient is G = (Zt - prox_{mu L}(Zt)) / mu = clip((Zt - Y) / mu, l, u),
-    always in the domain of L*, and the value is max_S sum(Z S) - L*(S) - mu/2 |S - T|^2, attained at G: env_mu L(Zt) -
-    mu/2 |T|^2 for the Moreau envelope (R. T. Rockafellar, 1976, Mathematics of Operations Research 1(2), 97-116). The
-    interface is that of `Loss` but for `to_cvxpy`.
+    A subclass has the bounds of the box, `slope_bounds`, and may be not `smooth`.
     """
 
-    loss: object
+    clipped = True
+
+    def _quadratic(self):
+        """Return c, a number or an array that broadcasts to Y, and T_0."""
+        return self.smooth / self.weights, 0.0
+
+    def _slope(self, Y, Z):
+        """Return T_0 + (Z - Y) / c, which the gradient is within the domain."""
+        c, center = self._quadratic()
+        return center + (Z - Y) / c
+
+    def saturates(self, Y: np.ndarray) -> bool:
+        """Return whether a slope is bounded."""
+        return any(np.isfinite(bound).any() for bound in self.slope_bounds(Y))
+
+    def value(self, Y: np.ndarray, Z: np.ndarray | float) -> float:
+        """Return L(Z)."""
+        (c, center), G = self._quadratic(), self.grad(Y, Z)
+        return float(np.sum(G * (Z - Y) - 0.5 * c * (G - center) ** 2))
+
+    def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
+        """Return the gradient; a subgradient, 0, at non-smooth points."""
+        lower, upper = self.domain(Y)
+        if self.smooth:
+            return np.clip(self._slope(Y, Z), lower, upper)
+        residual = Z - Y
+        return np.where(residual > 0, upper, np.where(residual < 0, lower, 0.0))
+
+    def curvature(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
+        """Return 1 / c where the gradient is not clipped, else 0."""
+        if not self.smooth:
+            return np.zeros(Y.shape)
+        (lower, upper), slope = self.domain(Y), self._slope(Y, Z)
+        return ((lower < slope) & (slope < upper)) / self._quadratic()[0]
+
+    def inverse_grad(self, Y: np.ndarray, T: np.ndarray) -> np.ndarray:
+        """Return predictions Z with grad L(Z) = T; Y where L is not smooth."""
+        c, center = self._quadratic()
+        return Y + c * (T - center)
+
+    def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
+        """Return L*(T)."""
+        (c, center), inside = self._quadratic(), self._inside_domain(Y, T)
+        return np.inf if inside is None else float(np.sum(inside * Y) + 0.5 * np.sum(c * (inside - center) ** 2))
+
+    def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Return Z + step, but for predictions whose gradient is clipped, which stop just inside of where it is not.
+
+        So Newton's method is projected Newton's method, for bounds on V.
+        """
+        (c, center), (lower, upper), reached = self._quadratic(), self.domain(Y), Z + step
+        lower, upper = Y + c * (lower - center), Y + c * (upper - center)
+        with np.errstate(invalid="ignore"):  # an end at infinity is never reached
+            highest = upper - EDGE * np.maximum(1.0, np.abs(upper))
+            lowest = lower + EDGE * np.maximum(1.0, np.abs(lower))
+        reached = np.where((upper <= Z) & (reached < highest), highest, reached)
+        return np.where((lower >= Z) & (reached > lowest), lowest, reached)
+
+    def best_scale(self, Y: np.ndarray, V: np.ndarray, limit: float) -> float:
+        """Return the best t in closed form."""
+        (c, center), (lower, upper) = self._quadratic(), self.domain(Y)
+        low, high = interval_in_box(V, -upper, -lower, limit)
+        slope, square = np.sum(Y * V) - np.sum(c * center * V), np.sum(c * V * V)
+        if self.smooth:
+            return float(np.clip(slope / square, low, high)) if square > 0 else 0.0
+        best = high if slope > 0 else low
+        return float(best) if slope != 0 and np.isfinite(best) else 0.0
+
+    def fit_free(self, Y: np.ndarray, basis: np.ndarray, offset: np.ndarray | float = 0.0) -> np.ndarray:
+        """Return the best coefficients, by semismooth Newton or a linear program."""
+        lower, upper = self.domain(Y)
+        if self.smooth:
+            return fit_clipped(self._slope(Y, offset), lower, upper, 1.0 / self._quadratic()[0], basis)
+        return fit_piecewise_linear(Y - offset, np.broadcast_to(lower, Y.shape), np.broadcast_to(upper, Y.shape), basis)
+
+    def phi_cvxpy(self, Y: np.ndarray, Z: Any) -> Any:
+        """Return the larger of the two lines, for losses that are not smooth."""
+        import cvxpy as cp
+
+        lower, upper = (np.broadcast_to(bound, Y.shape) for bound in self.slope_bounds(Y))
+        return cp.maximum(cp.multiply(lower, Z - Y), cp.multiply(upper, Z - Y))
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed(Clipped):
+    """The smooth function with the conjugate L*(S) + mu/2 |S - T|^2, the loss of a proximal method of multipliers.
+
+    `loss` is not smooth; the centre T (n_samples, n_outputs) is near a subgradient of it. With Zt = Z + mu T the
+    gradient is (Zt - prox_{mu L}(Zt)) / mu, and the value env_mu L(Zt) - mu/2 |T|^2, for the Moreau envelope
+    (R. T. Rockafellar, 1976, Mathematics of Operations Research 1(2), 97-116).
+    """
+
+    loss: Loss
     T: np.ndarray
     mu: float
 
-    smooth = True
-    separable = True
-    degree = None
-    invertible = False
+    def _quadratic(self):
+        return self.mu, self.T
 
     @property
     def translation_invariant(self):
@@ -285,64 +391,15 @@ class Smoothed:
         """Return lower and upper bounds of the domain of the conjugate."""
         return self.loss.domain(Y)
 
-    def value(self, Y, Z):
-        """Return the value at predictions Z."""
-        G = self.grad(Y, Z)
-        return float(np.sum(G * (Z - Y)) - 0.5 * self.mu * np.sum((G - self.T) ** 2))
-
-    def grad(self, Y, Z):
-        """Return the gradient, in the domain of L*."""
-        return np.clip(self.T + (Z - Y) / self.mu, *self.loss.domain(Y))
-
-    def curvature(self, Y, Z):
-        """Return the generalised second derivatives (1 - prox_slope) / mu."""
-        return (1.0 - self.loss.prox_slope(Y, Z + self.mu * self.T, self.mu)) / self.mu
-
-    def conjugate(self, Y, T):
-        """Return L*(T) + mu/2 |T - self.T|^2."""
-        return self.loss.conjugate(Y, T) + 0.5 * self.mu * float(np.sum((T - self.T) ** 2))
-
-    def smoothed(self, Y, T, mu):
-        """Return the function itself, which is smooth."""
-        return self
-
-    def advance(self, Y, Z, step):
-        """Return predictions a step further, as `Loss.advance`."""
-        lower, upper = self.loss.domain(Y)
-        return advance_inside(Z, Z + step, Y + self.mu * (lower - self.T), Y + self.mu * (upper - self.T))
-
-    def project_dual(self, Y, V, basis):
-        """Return the nearest V with -V in the domain of L* and basis'V = 0."""
-        return self.loss.project_dual(Y, V, basis)
-
-    def best_scale(self, Y, V, limit):
-        """Return the t of [-limit, limit] that maximises the dual function D(t V); 0 if V = 0."""
-        lower, upper = self.domain(Y)
-        low, high = interval_in_box(V, -upper, -lower, limit)
-        square = self.mu * np.sum(V * V)
-        return float(np.clip(np.sum((Y - self.mu * self.T) * V) / square, low, high)) if square > 0 else 0.0
-
-    def fit_free(self, Y, basis, offset=0.0):
-        """Return the coefficients (n_free, n_outputs) that minimise the value at offset + basis @ beta."""
-        return fit_clipped(self.T + (offset - Y) / self.mu, *self.domain(Y), 1.0 / self.mu, basis)
-
-
-def advance_inside(Z, reached, lower, upper):
-    """Return `reached`, with predictions Z outside [lower, upper] moved no further than just inside the nearer end."""
-    with np.errstate(invalid="ignore"):  # an end at infinity is never reached
-        highest = upper - EDGE * np.maximum(1.0, np.abs(upper))
-        lowest = lower + EDGE * np.maximum(1.0, np.abs(lower))
-    reached = np.where((upper <= Z) & (reached < highest), highest, reached)
-    return np.where((lower >= Z) & (reached > lowest), lowest, reached)
-
 
 def largest_on_segment(slopes, low, high):
-    """Return the t of [low, high] that maximises a concave function, by Newton's method in a bracket that shrinks.
+    """Return the t of [low, high] that maximises a concave function, by Newton in a bracket; 0 is on it.
 
-    `slopes(t)` returns the first and the second derivative, either of which may be infinite at the ends. The segment is
-    finite and contains 0, which is returned where it is a point or the second derivative at its middle is not negative.
+    `slopes(t)` returns the first and the second derivative, either of which may be infinite at the ends. 0 is returned
+    where the segment is a point, the second derivative at its middle is not negative, or there is no maximum.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        low, high = (_finite_end(slopes, end) for end in (low, high))
         if low >= high or not slopes(0.5 * (low + high))[1] < 0:
             return 0.0
         for end, sign in ((high, 1.0), (low, -1.0)):
@@ -353,13 +410,21 @@ def largest_on_segment(slopes, low, high):
             first, second = slopes(t)
             if first == 0:
                 return t
-            if first > 0:
-                low = t
-            else:
-                high = t
+            low, high = (t, high) if first > 0 else (low, t)
             step = -first / second
             following = t + step if low <= t + step <= high else 0.5 * (low + high)
             if abs(following - t) <= 4e-16 * abs(t):
                 return following
             t = following
     return t
+
+
+def _finite_end(slopes, end):
+    """Return the end of a segment if it is finite, else a t beyond the maximum on that side, 0 if there is none."""
+    if np.isfinite(end):
+        return end
+    for power in range(-300, 300, 3):
+        t = np.copysign(10.0**power, end)
+        if slopes(t)[0] * t <= 0:
+            return t
+    return 0.0

@@ -1,7 +1,7 @@
 """Fits of the free columns alone: min over beta of L(offset + B beta), for orthonormal columns B.
 
-Squares by least squares; losses whose gradient is a clipped residual by `box_multipliers`; other smooth losses by a
-damped Newton method; piecewise linear ones along one column by their kinks, along more by a linear program.
+Losses whose gradient is a clipped residual by `box_multipliers`; other smooth losses by a damped Newton method;
+piecewise linear ones along one column by their non-smooth points, along more by a linear program.
 
 References
 ----------
@@ -13,30 +13,20 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array, eye_array, hstack
 
 from ..utils.deadline import is_limited, is_up, remaining
-from .tools import box_multipliers, kronecker
+from .projections import box_multipliers, kronecker
 
-__all__ = ["SEPARATED_TOL", "fit_clipped", "fit_piecewise_linear", "fit_smooth", "fit_squares", "least_loss"]
+__all__ = ["SEPARATED_TOL", "fit_clipped", "fit_piecewise_linear", "fit_smooth", "least_loss"]
 
 # Each step divides a loss that tends to zero by e: enough of them for weights that are 1e18 apart.
 MAX_NEWTON_STEPS = 100
 # The gradient relative to the sum of the sizes of its terms, and the value relative to `least_loss` where there is no
 # minimum.
 FIT_TOL, SEPARATED_TOL = 1e-12, 1e-10
-# Regularisation of Newton's systems, relative to their size and to the part of the gradient that is left; and to the
-# curvature, where rounding makes them singular.
+# Regularisation of Newton's systems, relative to their size and to the fraction of the gradient that is left; and to
+# the curvature, where rounding makes them singular.
 RIDGE, LEAST_RIDGE = 1e-3, 1e-14
-# Part of the decrease predicted that a step must reach, the shortest step, and changes of values that are rounding.
+# Fraction of the decrease predicted that a step must reach, the shortest step, and changes of values that are rounding.
 SUFFICIENT_DECREASE, SHORTEST_STEP, NOISE = 1e-4, 1e-12, 1e-14
-
-
-def fit_squares(Y, basis, offset, sample_weight=None):
-    """Fit orthonormal columns to Y - offset by (weighted) least squares; return coefficients (n_free, n_outputs)."""
-    if sample_weight is None:
-        beta = basis.T @ (Y - offset)
-        return beta + basis.T @ (Y - offset - basis @ beta)
-    root = np.sqrt(sample_weight)[:, None]
-    beta = np.linalg.lstsq(root * basis, root * (Y - offset), rcond=None)[0]
-    return beta + np.linalg.lstsq(root * basis, root * (Y - offset - basis @ beta), rcond=None)[0]
 
 
 def fit_clipped(G, lower, upper, weights, basis):
@@ -52,7 +42,7 @@ def fit_clipped(G, lower, upper, weights, basis):
 
 
 def fit_smooth(loss, Y, basis, offset):
-    """Minimise a smooth loss (`Logistic`, `Softmax`) at offset + basis @ beta over beta, by a damped Newton method.
+    """Minimise a smooth loss at offset + basis @ beta over beta, by a damped Newton method.
 
     The columns of `basis` are orthonormal. The gradient in beta (n_free, n_outputs) ends at `FIT_TOL` of the sizes of
     its terms or below, unless the loss tends to zero without a minimum, or `MAX_NEWTON_STEPS` do not suffice.
@@ -62,7 +52,7 @@ def fit_smooth(loss, Y, basis, offset):
         return beta
     zero = np.zeros_like(Y, dtype=float)
     size = max(np.linalg.norm(loss.grad(Y, Z)) for Z in (zero, zero + offset))
-    negligible, sizes = SEPARATED_TOL * least_loss(loss), np.abs(basis).T
+    negligible, sizes = 0.0 if loss.vanishes else SEPARATED_TOL * least_loss(loss), np.abs(basis).T
     value = loss.value(Y, zero + offset)
     for _ in range(MAX_NEWTON_STEPS):
         Z = offset + basis @ beta
@@ -70,8 +60,8 @@ def fit_smooth(loss, Y, basis, offset):
         gradient = basis.T @ G
         if np.linalg.norm(gradient) <= FIT_TOL * np.linalg.norm(sizes @ np.abs(G)) or value <= negligible:
             break
-        part = min(1.0, np.linalg.norm(gradient) / size)
-        step = -_newton_step(loss, Y, Z, basis, gradient, RIDGE * part * loss.smoothness)
+        left = min(1.0, np.linalg.norm(gradient) / size)
+        step = -_newton_step(loss, Y, Z, basis, gradient, RIDGE * left * loss.smoothness)
         slope, t = np.sum(gradient * step), 1.0
         while t > SHORTEST_STEP:
             reached = loss.value(Y, offset + basis @ (beta + t * step))
@@ -114,19 +104,19 @@ def fit_piecewise_linear(Y, lower, upper, basis):
 
 
 def _fit_along(y, lower, upper, basis):
-    """Return the minimiser along one column, the middle where there are many: the slope changes sign at a kink."""
+    """Return the minimiser along one column, the middle where there are many: where the slope changes sign."""
     b = basis[:, 0]
     moves = np.abs(b) > 1e-14 * np.abs(b).max()
     b, y, lower, upper = b[moves], y[moves], lower[moves], upper[moves]
-    kinks = y / b
-    order = np.argsort(kinks, kind="stable")
-    kinks, before = kinks[order], np.sum(np.where(b > 0, b * lower, b * upper))
-    slopes = before + np.cumsum((np.abs(b) * (upper - lower))[order])  # after each kink
+    points = y / b
+    order = np.argsort(points, kind="stable")
+    points, before = points[order], np.sum(np.where(b > 0, b * lower, b * upper))
+    slopes = before + np.cumsum((np.abs(b) * (upper - lower))[order])  # after each point
     rounding = NOISE * np.sum(np.abs(b) * (upper - lower))
-    first = min(int(np.searchsorted(slopes, -rounding)), len(kinks) - 1)
-    if slopes[first] <= rounding and first + 1 < len(kinks):
-        return np.array([0.5 * (kinks[first] + kinks[first + 1])])
-    return kinks[first : first + 1]
+    first = min(int(np.searchsorted(slopes, -rounding)), len(points) - 1)
+    if slopes[first] <= rounding and first + 1 < len(points):
+        return np.array([0.5 * (points[first] + points[first + 1])])
+    return points[first : first + 1]
 
 
 def _fit_program(y, lower, upper, basis):

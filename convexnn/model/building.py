@@ -13,7 +13,7 @@ from ..geometry.enumeration import ThinCellsError
 from ..geometry.faces import boundary_patterns
 from ..geometry.fourier import fourier_basis
 from ..geometry.selections import resolve_selections
-from ..losses.piecewise import Hinge, Logistic, Loss, Softmax, Squared, SquaredHinge
+from ..losses import Loss, Squared
 from ..utils.deadline import in_time
 from ..utils.validation import SIZES, check_array, check_size
 from .architecture import BIAS_UNIT, Architecture
@@ -52,8 +52,8 @@ def build_program(
         The network; None is a ReLU network with penalised hidden biases and a free output bias.
     random_state : int, RandomState instance or None, default=None
         Source of sampled patterns.
-    loss : object or None, default=None
-        A loss of `convexnn.losses`; None is the squared one.
+    loss : Loss or None, default=None
+        A loss of `convexnn.losses`, or one of your own that extends `Loss`; None is the squared loss.
 
     Returns
     -------
@@ -80,6 +80,8 @@ def build_program(
     alpha = check_size("alpha", alpha)
     X = check_array(X, input_name="X")
     loss = Squared() if loss is None else loss
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss must be a Loss of convexnn.losses or None; got {loss!r}")
     Y = _check_targets(X, y, loss)
     layer = architecture.hidden_layer(X)
     rows = layer.rows(X)
@@ -145,7 +147,7 @@ def _check_targets(X, y, loss):
     if loss.sample_weight is not None and len(loss.sample_weight) != len(X):
         raise ValueError(f"sample_weight of loss has {len(loss.sample_weight)} entries; X has {len(X)} rows")
     _check_sizes(X, Y, loss)
-    _check_labels(Y, loss)
+    loss.check_targets(Y)
     return Y
 
 
@@ -162,14 +164,6 @@ def _check_sizes(X, Y, loss):
             f"{SIZES[1]:g}, for squares to be in the range of floating point; got {x:g}, {y:g}, and weights from "
             f"{weights.min():g} to {weights.max():g}: change their units"
         )
-
-
-def _check_labels(Y, loss):
-    """Raise ValueError unless the targets are what the loss takes."""
-    if isinstance(loss, (Logistic, Hinge, SquaredHinge)) and (Y.shape[1] != 1 or not np.isin(Y, (-1.0, 1.0)).all()):
-        raise ValueError(f"y must have labels -1 and 1, one column of them, for the loss {type(loss).__name__}")
-    if isinstance(loss, Softmax) and not (np.isin(Y, (0.0, 1.0)).all() and (Y.sum(axis=1) == 1).all()):
-        raise ValueError("y must have a column for each class, with a 1 for the class of a sample and 0 elsewhere")
 
 
 def _resolve(layer, rows, arrangements, architecture, random_state):

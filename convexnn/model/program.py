@@ -157,7 +157,7 @@ class Program:
     def project_dual(self, V: np.ndarray) -> np.ndarray:
         """Project V onto {F'V = 0} and the domain of the dual; what is only rounding becomes zero."""
         V = self.loss.project_dual(self.Y, V, self.free_basis[0])
-        if not (np.abs(V) > RESIDUAL_TOL * self.loss.size(self.Y) * self.loss.weights).any():
+        if not (np.abs(V) > RESIDUAL_TOL * self.loss.gradient_scale(self.Y) * self.loss.weights).any():
             return np.zeros_like(V)
         for _ in range(REFINEMENTS if self.free_columns.is_stiff else 0):  # the basis has a few digits only
             change = self.free_columns.correction(V, *dual_domain(self.loss, self.Y))
@@ -178,7 +178,7 @@ class Program:
 
     @cached_property
     def _rounding_at_zero(self):
-        if self.loss.clipped:  # residuals are rounding of Y
+        if self.loss.vanishes:  # residuals are rounding of Y
             size = max(self.loss.value(self.Y, (1 + part) * self.Y) for part in (-RESIDUAL_TOL, RESIDUAL_TOL))
         else:
             size = self.loss.value(self.Y, np.zeros_like(self.Y)) * RESIDUAL_TOL**2
@@ -188,7 +188,7 @@ class Program:
     def separated(self) -> bool:
         """Whether the free columns separate the labels: the loss has no minimum, and tends to 0."""
         least = SEPARATED_TOL * least_loss(self.loss)
-        return not self.loss.clipped and self.loss.value(self.Y, self.free @ self.zero()[1]) <= least
+        return not self.loss.vanishes and self.loss.value(self.Y, self.free @ self.zero()[1]) <= least
 
     def dual_value(self, V: np.ndarray, norm: float) -> float:
         """Return the largest D(t V) with t kappa <= alpha, for norm >= kappa(V): a lower bound of the optimum.
@@ -272,15 +272,16 @@ class Program:
         """Whether the free columns fit exactly, up to rounding: there is nothing left for neurons."""
         fit = self.free @ self.free_fit
         terms = np.abs(self.Y) + np.abs(self.free) @ np.abs(self.free_fit)
-        on_all = (np.abs(self.Y - fit) <= RESIDUAL_TOL * np.linalg.norm(terms)).all() or not self.loss.clipped
+        on_all = (np.abs(self.Y - fit) <= RESIDUAL_TOL * np.linalg.norm(terms)).all() or not self.loss.vanishes
         return bool(on_all and self.loss.value(self.Y, fit) <= self._rounding_at_zero)
 
     @cached_property
     def duals_at_zero(self) -> tuple[np.ndarray, np.ndarray]:
         """Bounds of the dual vectors of the zero network, -dL at the best free fit; they are one if L is smooth."""
         beta = self.zero()[1]
-        kinks, (lower, upper) = self.loss.kinks(self.Y, self.free @ beta), self.loss.domain(self.Y)
-        return np.where(kinks, -upper, -self._grad_at_zero), np.where(kinks, -lower, -self._grad_at_zero)
+        (lower, upper), G = self.loss.domain(self.Y), self._grad_at_zero
+        nonsmooth = self.loss.nonsmooth_at(self.Y, self.free @ beta)
+        return np.where(nonsmooth, -upper, -G), np.where(nonsmooth, -lower, -G)
 
     @cached_property
     def _grad_at_zero(self):

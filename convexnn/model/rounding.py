@@ -138,9 +138,8 @@ def proved_value(loss, Y, free_columns, V, steepness):
         return 0.0
     moved = np.linalg.norm(inside - V) + (1 + CHANGE_TOL) * np.linalg.norm(change)
     point = (inside + change) / (1.0 + POINT_TOL + steepness * moved)
-    if not loss.clipped:  # entropies: each term is rounded to a few eps, and moves by |dt| log(1 / |dt|)
-        value = -loss.conjugate(Y, -point)
-        return max(float(value - 64 * (EPS * (point.size + abs(value)) + np.abs(change).sum())), 0.0)
+    if not loss.clipped:
+        return max(-loss.conjugate(Y, -point) - loss.conjugate_error(Y, -point, change), 0.0)
     squares = 0.5 * loss.smooth * np.sum(point * point / loss.weights)
     linear = exact_products(point.reshape(-1, 1), Y.reshape(-1, 1))[0, 0]
     slopes = np.abs(Y) + loss.smooth * np.abs(point / loss.weights)

@@ -8,7 +8,7 @@ A kind of network is a frozen dataclass of arrays that says what its hidden acti
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..losses.piecewise import Loss, Squared
+from ..losses import Loss, Squared
 from ..model.architecture import (
     ACTIVATIONS,
     HIDDEN_BIASES,

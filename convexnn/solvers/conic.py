@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from ..losses.piecewise import Squared
+from ..losses import Squared
 from ..model.cones import FreeCones
 from ..model.penalties import Nuclear
 from ..model.program import Program, Solution

@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 from sklearn.utils import check_random_state
 
-from ..losses.piecewise import make_loss
+from ..losses import make_loss
 from ..model.certificate import Certificate, uncontradicted
 from ..model.program import Program, Solution
 from ..networks.minimal import prune

@@ -28,7 +28,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit, softmax
 
-from ..losses.piecewise import Logistic, Softmax
+from ..losses import Logistic, Softmax
 
 __all__ = ["InteriorPoints", "dual_norm"]
 

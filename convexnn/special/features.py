@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..geometry.arrangements import Arrangements
-from ..losses.piecewise import LOSSES, Loss, make_loss
+from ..losses import LOSSES, Loss, make_loss
 from ..model.architecture import Architecture
 from ..model.building import build_program
 from ..model.reduction import Reduction

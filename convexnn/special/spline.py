@@ -35,8 +35,8 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from ..geometry.arrangements import Arrangements, unique_bits
+from ..losses import Squared
 from ..losses.base import Loss
-from ..losses.piecewise import Squared
 from ..model.program import Solution
 from ..model.rounding import proved_value
 from ..model.summary import summary

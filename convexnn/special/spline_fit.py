@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.sparse import csr_array
 
-from ..losses.piecewise import Loss, Squared
+from ..losses import Loss, Squared
 
 __all__ = ["fit_squared_outputs", "responses", "spline_objective", "split_spline"]
 

@@ -2,16 +2,98 @@
 
 from decimal import Decimal, localcontext
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from checks import check_best_scale, check_loss
 from scipy.optimize import linprog
+from scipy.special import xlog1py
 
 from convexnn import Architecture
 from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Loss, Quantile, Softmax, Squared, make_loss
 from convexnn.model import build_program
+from convexnn.solvers import solve_generation, solve_reference, solve_working_set
 
 LABELLED = ("log_loss", "hinge", "squared_hinge")
+
+
+class LogCosh(Loss):
+    """A loss of one's own, with all that a solver may ask for."""
+
+    translation_invariant = True
+
+    def phi(self, Y, Z):
+        return np.logaddexp(Z - Y, Y - Z) - np.log(2.0)
+
+    def phi_grad(self, Y, Z):
+        return np.tanh(Z - Y)
+
+    def phi_hess(self, Y, Z):
+        return 1.0 - np.tanh(Z - Y) ** 2
+
+    def phi_grad_inverse(self, Y, S):
+        return Y + np.arctanh(S)
+
+    def phi_conjugate(self, Y, S):
+        return S * Y + 0.5 * (xlog1py(1.0 + S, S) + xlog1py(1.0 - S, -S))
+
+    def slope_bounds(self, Y):
+        return -1.0, 1.0
+
+    def phi_cvxpy(self, Y, Z):
+        return cp.logistic(2.0 * (Z - Y)) - (Z - Y) - np.log(2.0)
+
+
+class PseudoHuber(Loss):
+    """Another one, with another curvature."""
+
+    translation_invariant = True
+    steepest = 2.0
+
+    def phi(self, Y, Z):
+        return 2.0 * np.hypot(1.0, Z - Y) - 2.0
+
+    def phi_grad(self, Y, Z):
+        return 2.0 * (Z - Y) / np.hypot(1.0, Z - Y)
+
+    def phi_hess(self, Y, Z):
+        return 2.0 * np.hypot(1.0, Z - Y) ** -3.0
+
+    def phi_grad_inverse(self, Y, S):
+        return Y + 0.5 * S / np.sqrt(1.0 - 0.25 * S**2)
+
+    def phi_conjugate(self, Y, S):
+        return S * Y + 2.0 - 2.0 * np.sqrt(1.0 - 0.25 * S**2)
+
+    def slope_bounds(self, Y):
+        return -2.0, 2.0
+
+    def phi_cvxpy(self, Y, Z):
+        R = cp.reshape(Z - Y, (1, Y.size), order="C")
+        norms = cp.norm(cp.vstack([np.ones((1, Y.size)), R]), axis=0)
+        return cp.reshape(2.0 * norms - 2.0, Y.shape, order="C")
+
+
+class Exponential(Loss):
+    """exp(-y z), whose conjugate has no bounds on one side, and is finite where predictions are not."""
+
+    vanishes = False
+    steepest = np.inf
+
+    def phi(self, Y, Z):
+        return np.exp(-Y * Z)
+
+    def phi_grad(self, Y, Z):
+        return -Y * np.exp(-Y * Z)
+
+    def phi_hess(self, Y, Z):
+        return np.exp(-Y * Z)
+
+    def phi_grad_inverse(self, Y, S):
+        return -Y * np.log(-Y * S)
+
+    def slope_bounds(self, Y):
+        return np.where(Y > 0, -np.inf, 0.0), np.where(Y > 0, 0.0, np.inf)
 
 
 def targets(name, n, rng):
@@ -28,6 +110,58 @@ def test_losses(name, weighted):
     rng = np.random.default_rng(int(weighted))
     weights = rng.uniform(0.2, 3.0, 13) if weighted else None
     check_loss(make_loss(name, weights, delta=0.6, quantile=0.3), targets(name, 13, rng), rng)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", [LogCosh, PseudoHuber])
+def test_losses_of_ones_own(kind, weighted):
+    rng = np.random.default_rng(0)
+    check_loss(kind(sample_weight=rng.uniform(0.2, 3.0, 13) if weighted else None), targets("huber", 13, rng), rng)
+
+
+@pytest.mark.parametrize("loss", [LogCosh(), PseudoHuber(), Logistic()])
+def test_conjugates_without_a_closed_form_follow_from_fenchels_equality(loss):
+    rng = np.random.default_rng(0)
+    Y = targets("log_loss" if isinstance(loss, Logistic) else "huber", 13, rng)
+    S = loss.phi_grad(Y, 3.0 * rng.standard_normal(Y.shape))
+    assert np.allclose(Loss.phi_conjugate(loss, Y, S), loss.phi_conjugate(Y, S), atol=1e-12)
+    edge = np.where(S > 0, *loss.slope_bounds(Y)[::-1])
+    assert (Loss.phi_conjugate(loss, Y, edge) == np.inf).all()  # predictions are infinite there
+
+
+def test_a_loss_of_ones_own_is_solved_as_by_cvxpy():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((12, 2)), 2.0 * rng.standard_normal(12)
+    program = build_program(X, y, 0.3, "all", loss=LogCosh(sample_weight=rng.uniform(0.5, 2.0, 12)))
+    best = solve_generation(build_program(X, y, 0.3, "adaptive", loss=program.loss), tol=1e-8, random_state=0)
+    assert best.certificate.scope == "global"
+    given = solve_working_set(program, tol=1e-9)
+    for solution in (best, given):
+        reference = solve_reference(program).certificate.objective
+        assert solution.certificate.objective == pytest.approx(reference, rel=1e-6)
+
+
+def test_scales_of_unbounded_duals_are_found():
+    """D(t V) = sum q - q log q, q = t w, for exp(-y z) and V = y w: the best t has sum w log(t w) = 0."""
+    Y, w = np.array([[1.0], [-1.0]]), np.array([[2.0], [0.5]])
+    assert Exponential().best_scale(Y, Y * w, np.inf) == pytest.approx(np.exp(-np.sum(w * np.log(w)) / w.sum()))
+    assert Exponential().best_scale(Y, Y * w, 0.1) == pytest.approx(0.1)
+    assert Exponential().conjugate(Y, Y * w) == np.inf
+
+
+def test_what_a_loss_must_define_is_named():
+    Y = np.zeros((3, 1))
+    for method, call in (
+        ("phi", lambda loss: loss.value(Y, 0.0)),
+        ("phi_grad", lambda loss: loss.grad(Y, 0.0)),
+        ("phi_hess", lambda loss: loss.curvature(Y, 0.0)),
+        ("phi_grad_inverse", lambda loss: loss.conjugate(Y, Y)),
+        ("phi_cvxpy", lambda loss: loss.to_cvxpy(Y, Y)),
+    ):
+        with pytest.raises(NotImplementedError, match=rf"Loss must define {method}\("):
+            call(Loss())
+    with pytest.raises(TypeError, match=r"loss must be a Loss of convexnn.losses or None; got 'huber'"):
+        build_program(np.ones((3, 1)), Y, 1.0, "all", loss="huber")
 
 
 def test_the_squared_loss_is_that_of_the_formula_to_the_last_bit():

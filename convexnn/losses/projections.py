@@ -1,0 +1,265 @@
+"""Dual vectors of the losses: projections onto the domain of a conjugate and the complement of the free columns.
+
+With orthonormal columns B the projection of V onto {V in C, B'V = 0} is Proj_C(V - B M) for the multipliers M with
+
+    B' Proj_C(U) = 0,   U = V - w B M,
+
+with w = 1; with other weights w the equation is that of a free fit to a loss whose gradient is a clipped residual. It
+is the stationarity of a convex function of M, with the Hessian B' w Q B for a generalised Jacobian Q of Proj_C:
+semismooth Newton. Q is zero where U is clipped; where too much is, that of a quadratic majorant, the ratio of Proj_C(U)
+to U, is better, so each step takes the better of both directions. (Without the second, vectors far outside C are not
+projected.) What Newton leaves of B'V is taken away on the face that was found; failing that, V is scaled towards 0,
+which C contains. C is a product of sets of rows: of intervals for one output, of simplices for softmax.
+
+References
+----------
+L. Qi and J. Sun (1993), A nonsmooth version of Newton's method, Mathematical Programming 58, 353-367.
+P. J. Huber (1981), Robust statistics, section 7.8 (the two directions: Newton's, and that of modified weights).
+J. Duchi et al. (2008), Efficient projections onto the l1-ball for learning in high dimensions, ICML (the simplex).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["box_multipliers", "interval_in_box", "kronecker", "project_box", "project_simplices"]
+
+EPS, TINY = float(np.finfo(float).eps), float(np.finfo(float).tiny)
+MAX_NEWTON_STEPS, MAX_BISECTIONS, MAX_CORRECTIONS = 100, 40, 6
+# B'V that is rounding, relative to |V|, and V that is rounding, relative to the vector it was projected from.
+ORTHOGONAL_TOL = 1e-13
+# Distance to a bound, relative to the width of the domain, at which a coordinate does not help to correct B'V; the same
+# in a simplex, relative to its row or to all of V, and at most.
+FACE_TOL, FACE_NOISE, FACE_MOST = 1e-10, 1e-12, 1e-6
+# Regularisation of Newton's systems, relative to their size and to the fraction of the residual that is left.
+RIDGE, LEAST_RIDGE = 1e-3, 1e-14
+# B'V, relative to that of the first projection, that is rounding, and below which steps are judged by it: values are
+# rounding there.
+ROUNDING, STALLED, NEAR = 1e-16, 1e-13, 1e-7
+
+
+class _Box(NamedTuple):
+    """Intervals that contain 0: `lower` and `upper` (n_samples, 1)."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def project(self, U):
+        """Return the projections of the rows of U."""
+        return np.clip(U, self.lower, self.upper)
+
+    def jacobians(self, U, P):
+        """Return the Jacobians (n_samples, 1, 1) of the projection P of U, and of its majorant."""
+        ratio = np.divide(P, U, out=np.ones_like(U), where=U != 0)
+        return ((self.lower < U) & (self.upper > U))[:, :, None].astype(float), ratio[:, :, None]
+
+    def face(self, P, size):
+        """Return P moved to bounds that are near, and the projections onto the face; `size` is that of its source."""
+        margin = FACE_TOL * np.minimum(self.upper - self.lower, size)
+        inside = (self.lower + margin < P) & (self.upper - margin > P)
+        snapped = np.where(inside, P, np.where(self.lower + margin >= P, self.lower, self.upper))
+        return snapped, inside[:, :, None].astype(float)
+
+    def largest(self, V):
+        """Return the largest t <= 1 with t V in the set."""
+        return interval_in_box(V, self.lower, self.upper, 1.0)[1]
+
+
+class _Simplices(NamedTuple):
+    """The V whose rows have Y - V / w in the simplex: labels Y (n_samples, n_outputs), weights w a column or 1."""
+
+    Y: np.ndarray
+    weights: np.ndarray | float
+
+    def project(self, U):
+        """Return the projections of the rows of U: w (Y - P), for P that of Y - U / w onto the simplex.
+
+        With P = Y - U / w - theta where it is positive, w (Y - P) = U + w theta, without the rounding of Y - P.
+        """
+        support = self._support(U)
+        scaled, count = U / self.weights, np.sum(support, axis=1)
+        theta = (np.sum(self.Y * support, axis=1) - 1.0 - np.sum(scaled * support, axis=1)) / count
+        return _sum_to_zero(np.where(support, U + self.weights * theta[:, None], self.weights * self.Y), support)
+
+    def _support(self, U):
+        """Return where the projections P of the rows of Y - U / w onto the simplex are positive."""
+        moved = self.Y - U / self.weights
+        ordered = np.sort(moved, axis=1)[:, ::-1]
+        excess = (np.cumsum(ordered, axis=1) - 1.0) / np.arange(1, U.shape[1] + 1)
+        last = np.count_nonzero(ordered > excess, axis=1) - 1
+        return moved > np.take_along_axis(excess, last[:, None], axis=1)
+
+    def jacobians(self, U, P):
+        """Return the Jacobians (n_samples, n_outputs, n_outputs) of the projection P of U, and of its majorant."""
+        shrunk = np.linalg.norm(P, axis=1) / np.maximum(np.linalg.norm(U, axis=1), TINY)
+        whole = _face_projections(np.ones(U.shape, bool))
+        return _face_projections(self._support(U)), shrunk[:, None, None] * whole
+
+    def face(self, P, size):
+        """Return P moved to bounds that are near, and the projections onto the face; `size` is that of its source."""
+        margin = np.maximum(FACE_TOL * np.abs(P).max(axis=1, keepdims=True), FACE_NOISE * size) / self.weights
+        support = self.Y - P / self.weights > np.minimum(margin, FACE_MOST)
+        return _sum_to_zero(np.where(support, P, self.weights * self.Y), support), _face_projections(support)
+
+    def largest(self, V):
+        """Return the largest t <= 1 with t V in the set; 0 where rows do not sum to zero."""
+        if (np.abs(V.sum(axis=1, keepdims=True)) > ORTHOGONAL_TOL * self.weights).any():
+            return 0.0
+        return interval_in_box(V, self.weights * (self.Y - 1.0), self.weights * self.Y, 1.0)[1]
+
+
+def interval_in_box(V, lower, upper, limit):
+    """Return the least and the largest t of [-limit, limit] with t V in a box that contains 0; 0 and 0 where V = 0.
+
+    lower and upper broadcast to V; the ends hold up to the rounding of the product.
+    """
+    V, lower, upper = (a.ravel() for a in np.broadcast_arrays(V, lower, upper))
+    moves = V != 0
+    if not moves.any():
+        return 0.0, 0.0
+    with np.errstate(over="ignore"):
+        ends = np.stack([lower[moves], upper[moves]]) / V[moves]
+    return max(-limit, float(ends.min(axis=0).max())), min(limit, float(ends.max(axis=0).min()))
+
+
+def project_box(V, lower, upper, basis):
+    """Project V (n_samples, n_outputs) onto {lower <= V <= upper, basis'V = 0} for a box that contains 0.
+
+    lower and upper broadcast to V; the columns of `basis` are orthonormal. Where Newton's method does not converge for
+    an output, the result is a point of the set near the projection. It is zero where V is not finite.
+    """
+    if not np.isfinite(V).all():
+        return np.zeros_like(V)
+    plain = _orthogonal(V, basis)
+    if ((lower <= plain) & (plain <= upper)).all():
+        return plain if _is_orthogonal(plain, basis) else np.zeros_like(V)  # B spans everything
+    if basis.shape[1] == 0:
+        return np.clip(V, lower, upper)
+    columns = zip(*(np.broadcast_to(a, V.shape).T[:, :, None] for a in (V, lower, upper)), strict=True)
+    return np.hstack([_project(v, _Box(*bounds), basis) for v, *bounds in columns])
+
+
+def project_simplices(V, Y, weights, basis):
+    """Project V (n_samples, n_outputs) onto {rows of Y - V / weights in the simplex, basis'V = 0}, as `project_box`.
+
+    Rows of Y are in the simplex, so 0 is feasible; weights are a number or (n_samples, 1).
+    """
+    if not np.isfinite(V).all():
+        return np.zeros_like(V)
+    rows = _Simplices(Y, weights)
+    plain = _orthogonal(V - V.mean(axis=1, keepdims=True), basis)
+    if rows.largest(plain) == 1.0 and _is_orthogonal(plain, basis):
+        return plain
+    return _project(V, rows, basis) if basis.shape[1] else rows.project(V)
+
+
+def box_multipliers(v, lower, upper, weights, basis):
+    """Solve basis'clip(v - weights * (basis @ m), lower, upper) = 0 for m (n_free,).
+
+    There is a solution as lower <= 0 <= upper; weights are positive, and all arrays but the orthonormal columns of
+    `basis` have shape (n_samples,). Returns the iterate with the least residual, rounding where the method converges.
+    """
+    v, lower, upper, weights = (a[:, None] for a in (v, lower, upper, weights))
+    return _multipliers(v, _Box(lower, upper), weights, basis)[:, 0]
+
+
+def _project(V, rows, basis):
+    """Project V onto the product of the sets `rows` and {basis'V = 0}: Newton, then corrections on the face found."""
+    size, last = np.linalg.norm(V), np.inf
+    P = rows.project(V - basis @ _multipliers(V, rows, np.ones((1, 1)), basis))
+    for _ in range(MAX_CORRECTIONS):
+        P, Q = rows.face(P, size)
+        residual = basis.T @ P
+        left = np.linalg.norm(residual) / max(np.linalg.norm(P), TINY)
+        if left <= EPS or 0.5 * last < left <= 0.1 * ORTHOGONAL_TOL:  # the rest is rounding
+            break
+        last = left
+        change = np.linalg.lstsq(kronecker(basis, Q), residual.ravel(), rcond=1e-14)[0].reshape(residual.shape)
+        P = P - np.einsum("ncd,nd->nc", Q, basis @ change)
+    for candidate in (P, _orthogonal(P, basis)):
+        if not np.linalg.norm(candidate) > ORTHOGONAL_TOL * size:
+            break
+        t = rows.largest(candidate)
+        if t > 0 and _is_orthogonal(candidate, basis):
+            return t * candidate
+    return np.zeros_like(V)
+
+
+def _multipliers(V, rows, weights, basis):
+    """Solve basis'Proj(V - weights * (basis @ M)) = 0 for M (n_free, n_outputs); return the best iterate."""
+    U, P, M = V, rows.project(V), np.zeros((basis.shape[1], V.shape[1]))
+    best, size = (np.inf, M), max(np.linalg.norm(P), TINY)
+    for _ in range(MAX_NEWTON_STEPS):
+        residual = basis.T @ P
+        left = np.linalg.norm(residual) / size
+        best = min(best, (left, M), key=lambda pair: pair[0])
+        if left <= ROUNDING:
+            break
+        trials = []
+        for Q in rows.jacobians(U, P):
+            J = kronecker(basis, weights[:, :, None] * Q)
+            ridge = max(RIDGE * min(left, 1.0) ** 2, LEAST_RIDGE)
+            J.flat[:: len(J) + 1] += ridge * np.trace(J) / len(J) + LEAST_RIDGE**2 * weights.max()
+            step = np.linalg.lstsq(J, residual.ravel(), rcond=None)[0].reshape(M.shape)
+            t, moved, reached = _search(U, rows, weights, basis @ step, np.sum(step * residual))
+            if left > NEAR:
+                value = np.sum(reached * (moved - 0.5 * reached) / weights)
+            else:
+                value = np.linalg.norm(basis.T @ reached)
+            trials.append((value, t * step, moved, reached))
+        _, step, U, P = min(trials, key=lambda trial: trial[0])
+        if left <= STALLED and not np.linalg.norm(basis.T @ P) < np.linalg.norm(residual):
+            break
+        M = M + step
+    return best[1]
+
+
+def _search(U, rows, weights, move, start):
+    """Return t in (0, 1], U - t weights move and its projection P: the slope move'P, which falls, is nearly zero there.
+
+    It is the whole step if the slope is positive there; `start` is that at 0.
+    """
+    low, high, t = 0.0, 1.0, 1.0
+    for _ in range(MAX_BISECTIONS):
+        moved = U - t * weights * move
+        P = rows.project(moved)
+        slope = np.sum(move * P)
+        if slope >= 0 and (t == 1.0 or slope <= 0.5 * start):
+            break
+        low, high = (t, high) if slope > 0 else (low, t)
+        t = 0.5 * (low + high)
+    return t, moved, P
+
+
+def _orthogonal(V, basis):
+    """Return V less its component in the span of the orthonormal columns of `basis`."""
+    for _ in range(2):  # once more: what is left may be small beside the rounding of what was taken away
+        V = V - basis @ (basis.T @ V)
+    return V
+
+
+def _is_orthogonal(V, basis):
+    return np.linalg.norm(basis.T @ V) <= ORTHOGONAL_TOL * np.linalg.norm(V)
+
+
+def _sum_to_zero(V, support):
+    """Shift the entries of V on the support so that its rows sum to zero."""
+    return V - support * (V.sum(axis=1) / np.maximum(support.sum(axis=1), 1))[:, None]
+
+
+def _face_projections(support):
+    """Return diag(s) - s s' / |s|_1 for the rows s of a support."""
+    S = support.astype(float)
+    means = S[:, None, :] / np.maximum(S.sum(axis=1), 1.0)[:, None, None]
+    return S[:, :, None] * (np.eye(S.shape[1]) - means)
+
+
+def kronecker(basis, H):
+    """Sum the Kronecker products (b_i b_i') x H_i over samples, for the rows b_i of `basis`.
+
+    H has shape (n_samples, n_outputs, n_outputs); the sum acts on coefficients (n_free, n_outputs) in one row.
+    """
+    if H.shape[1] == 1:
+        return (basis * H[:, 0]).T @ basis
+    size = basis.shape[1] * H.shape[1]
+    return np.einsum("ia,ib,icd->acbd", basis, basis, H, optimize=True).reshape(size, size)
