@@ -1,13 +1,14 @@
 """Nonconvex training of two-layer networks, to compare the convex programs with.
 
-    F(theta) = 1/2 |act(R H) a + C beta - y|^2 + alpha / 2 (|H|^2 + |a|^2)
+    F(theta) = 1/2 |act(R W') a + C beta - y|^2 + alpha / 2 (|W|^2 + |a|^2)
 
-is `Network.objective`. R are the hidden rows (X, and a column of ones for a penalised bias), H (n_hidden_features,
-n_neurons) their weights, a the output weights, C the free columns and beta their coefficients; theta is (H, a, beta) in
-one vector. The gradient of a minibatch B is that of the mean objective F / n: of the loss on B and the share |B| / n of
-the weight decay, divided by |B|. So learning rates have their usual meaning, for standardised X and y.
+is `Network.objective`. R are the hidden rows (X, and a column of ones for a penalised bias), W (n_neurons,
+n_hidden_features) their weights, a the output weights, C the free columns and beta their coefficients; theta is
+(W, a, beta) in one vector. The gradient of a minibatch B is that of the mean objective F / n: of the loss on B and the
+fraction |B| / n of the weight decay, divided by |B|. So learning rates have their usual meaning, for standardised X
+and y.
 
-All methods start at H ~ N(0, 1 / n_features) without biases, |a_j| = |h_j| with random signs, and beta = mean(y). H and
+All methods start at W ~ N(0, 1 / n_features) without biases, |a_j| = |w_j| with random signs, and beta = mean(y). W and
 a are then divided by n_neurons^(1/4), so that the outputs of a wide network do not drown y at the start.
 
 References
@@ -26,9 +27,10 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from sklearn.utils import check_consistent_length, check_random_state
 
+from .losses.piecewise import Squared
 from .model.architecture import Architecture
 from .networks.network import Network
-from .solvers.nonconvex import objective_and_grad, split_weights
+from .solvers.descent import Objective
 from .utils.validation import check_array, check_choice, check_count, check_positive, check_size, shown
 
 __all__ = ["Training", "train_adam", "train_lbfgs", "train_sgd"]
@@ -235,8 +237,8 @@ def train_lbfgs(
         history.append({"time": now, "objective": float(intermediate_result.fun), "epoch": len(history)})
 
     with np.errstate(over="ignore", invalid="ignore"):
-        history, begin = [{"time": 0.0, "objective": problem.value_and_grad(start)[0], "epoch": 0}], perf_counter()
-        found = minimize(problem.value_and_grad, start, method="L-BFGS-B", jac=True, options=options, callback=record)
+        history, begin = [{"time": 0.0, "objective": problem.objective(start)[0], "epoch": 0}], perf_counter()
+        found = minimize(problem.objective, start, method="L-BFGS-B", jac=True, options=options, callback=record)
         seconds = perf_counter() - begin
         # Descent is monotone, so that the last iterate is the best; only a start can fail to be finite.
         diverged = not np.isfinite(found.fun)
@@ -247,32 +249,28 @@ def train_lbfgs(
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """The data of F; `data` is (R, C, y, mask), where mask tells which gated neurons are on and is None for ReLUs."""
+    """The data, the network (`gates` in the space of X and a one), and F."""
 
     X: np.ndarray
-    alpha: float
+    y: np.ndarray
     architecture: Architecture
     gates: np.ndarray | None
-    n_neurons: int
-    data: tuple
-
-    def value_and_grad(self, theta):
-        return objective_and_grad(theta, self.data, self.alpha)
+    objective: Objective
 
     def minibatches(self, rng, batch_size):
-        order = rng.permutation(len(self.X))
-        shuffled = [None if part is None else part[order] for part in self.data]
-        for first in range(0, len(order), batch_size):
-            yield [None if part is None else part[first : first + batch_size] for part in shuffled]
+        """Yield F on shuffled batches of samples."""
+        shuffled = self.objective.select(rng.permutation(len(self.X)))
+        for first in range(0, len(self.X), batch_size):
+            yield shuffled.select(slice(first, first + batch_size))
 
     def training(self, theta, history, learning_rate, seconds, diverged):
         """Return the result of a training with the weights theta."""
-        (H, a, beta), d, architecture = split_weights(theta, self.data), self.X.shape[1], self.architecture
-        bias = np.zeros(len(a)) if architecture.hidden_bias == "none" else H[d].copy()
-        b2, skip = architecture.split_free(beta[:, None], d)
-        weights = H[:d].copy(), bias, a[:, None].copy(), b2
+        (W, a, beta), d, architecture = self.objective.unpack(theta), self.X.shape[1], self.architecture
+        bias = np.zeros(len(a)) if architecture.hidden_bias == "none" else W[:, d].copy()
+        b2, skip = architecture.split_free(beta, d)
+        weights = W[:, :d].T.copy(), bias, a.copy(), b2
         network = Network(*weights, architecture.activation, skip, architecture.hidden_bias, self.gates)
-        objective = network.objective(self.X, self.data[2], self.alpha)
+        objective = network.objective(self.X, self.y, self.objective.alpha)
         return Training(network, objective, history, learning_rate, seconds, 0.0, diverged)
 
 
@@ -293,7 +291,7 @@ def _adam_step(theta, grad, rate, t, state, beta1=0.9, beta2=0.999, eps=1e-8):
 
 
 def _check_problem(X, y, alpha, architecture, n_neurons, gates):
-    """Check the data, the regularisation and the network, and lay them out for `objective_and_grad`."""
+    """Check the data, the regularisation and the network; return the _Problem."""
     architecture = Architecture() if architecture is None else architecture
     alpha, n_neurons = check_size("alpha", alpha), check_count("n_neurons", n_neurons)
     X = check_array(X, order="C", input_name="X")
@@ -315,7 +313,10 @@ def _check_problem(X, y, alpha, architecture, n_neurons, gates):
         planes[: rows.shape[1]] = gates.T
         # Computed as in Network.hidden, so that samples on a hyperplane are on the same side of it.
         mask = X @ planes[:-1] + planes[-1] >= 0
-    return _Problem(X, alpha, architecture, planes, n_neurons, (rows, free, y.ravel(), mask))
+    objective = Objective(
+        rows, free, y.reshape(-1, 1), Squared(), alpha, n_neurons, slope=architecture.slope, gates=mask
+    )
+    return _Problem(X, y.ravel(), architecture, planes, objective)
 
 
 def _check_options(learning_rate, schedule, batch_size, n_epochs, time_limit):
@@ -329,14 +330,14 @@ def _check_options(learning_rate, schedule, batch_size, n_epochs, time_limit):
 
 def _initial(problem, rng):
     """Draw the weights that a training starts from."""
-    rows, free, y, _ = problem.data
-    n_features, m = problem.X.shape[1], problem.n_neurons
-    theta = np.zeros((rows.shape[1] + 1) * m + free.shape[1])
-    H, a, beta = split_weights(theta, problem.data)
-    H[:n_features] = rng.standard_normal((n_features, m)) / (np.sqrt(n_features) * m**0.25)
-    a[:] = np.linalg.norm(H, axis=0) * rng.choice([-1.0, 1.0], m)
+    objective, n_features = problem.objective, problem.X.shape[1]
+    m = objective.n_neurons
+    theta = np.zeros(objective.n_weights + objective.free.shape[1])
+    W, a, beta = objective.unpack(theta)
+    W[:, :n_features] = rng.standard_normal((n_features, m)).T / (np.sqrt(n_features) * m**0.25)
+    a[:, 0] = np.linalg.norm(W, axis=1) * rng.choice([-1.0, 1.0], m)
     if problem.architecture.fit_intercept:
-        beta[0] = y.mean()
+        beta[0] = problem.y.mean()
     return theta
 
 
@@ -365,13 +366,12 @@ def _descend(problem, step, start, seed, *, rate, schedule, batch_size, n_epochs
             progress = np.maximum((epoch - 1 + batches) / n_epochs, seconds / time_limit)
             rates = rate * (0.5 + 0.5 * np.cos(np.pi * progress) if schedule == "cosine" else np.ones(len(batches)))
             for batch, now in zip(problem.minibatches(rng, batch_size), rates, strict=True):
-                grad = objective_and_grad(theta, batch, problem.alpha * len(batch[0]) / len(problem.X))[1]
                 t += 1
-                step(theta, grad / len(batch[0]), now, t, state)
+                step(theta, batch.gradient(theta) / len(batch.Y), now, t, state)
             seconds += perf_counter() - begin
         last = epoch == n_epochs or seconds >= time_limit
         if last or epoch in wanted or not np.isfinite(theta).all():
-            objective = problem.value_and_grad(theta)[0]
+            objective = problem.objective(theta)[0]
             if not np.isfinite(objective):
                 return problem.training(best, history, rate, seconds, True)
             history.append({"time": seconds, "objective": float(objective), "epoch": epoch})

@@ -12,7 +12,7 @@ from convexnn.baselines import train_adam, train_lbfgs, train_sgd
 from convexnn.geometry.arrangements import sample_arrangements
 from convexnn.model.architecture import Architecture
 from convexnn.model.building import build_program
-from convexnn.solvers.nonconvex import objective_and_grad
+from convexnn.solvers.descent import Objective
 
 TRAINERS = [train_sgd, train_adam, train_lbfgs]
 ARCHITECTURES = [
@@ -68,7 +68,7 @@ def test_gradient_matches_finite_differences(architecture):
     X, y = planted(n_samples=12, n_features=3)
     problem = baselines._check_problem(X, y, 0.7, architecture, 6, draw_gates(architecture, X))
     theta = np.random.default_rng(1).standard_normal(len(baselines._initial(problem, np.random.RandomState(0))))
-    value, grad = problem.value_and_grad(theta)
+    value, grad = problem.objective(theta)
     # The objective is that of the network that theta stands for, whose formula is written down elsewhere.
     assert problem.training(theta, [], None, 0.0, False).objective == pytest.approx(value, rel=1e-13)
     step = 1e-7
@@ -82,11 +82,12 @@ def test_gradients_of_minibatches_add_up(architecture):
     problem = baselines._check_problem(X, y, 0.7, architecture, 6, draw_gates(architecture, X))
     theta = baselines._initial(problem, np.random.RandomState(0))
     batches = list(problem.minibatches(np.random.default_rng(0), 5))
-    assert [len(batch[0]) for batch in batches] == [5, 5, 5, 5, 3]
-    parts = [objective_and_grad(theta, batch, 0.7 * len(batch[0]) / 23) for batch in batches]
-    value, grad = problem.value_and_grad(theta)
+    assert [len(batch.Y) for batch in batches] == [5, 5, 5, 5, 3]
+    parts = [batch(theta) for batch in batches]
+    value, grad = problem.objective(theta)
     assert sum(part[0] for part in parts) == pytest.approx(value, rel=1e-12)
     np.testing.assert_allclose(sum(part[1] for part in parts), grad, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(sum(batch.gradient(theta) for batch in batches), grad, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
@@ -261,7 +262,7 @@ def test_keyboard_interrupt_is_not_swallowed(monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(baselines, "objective_and_grad", interrupt)
+    monkeypatch.setattr(Objective, "_of_loss", interrupt)
     for trainer in TRAINERS:
         with pytest.raises(KeyboardInterrupt):
             trainer([[1.0], [2.0]], [1.0, 2.0], 1.0)

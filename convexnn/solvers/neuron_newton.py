@@ -25,6 +25,7 @@ from sklearn.utils import gen_batches
 
 from ..utils.kernels import kernel
 from ..utils.threads import map_batches
+from .descent import smoothed
 
 __all__ = ["LARGEST_SYSTEM", "merge_close", "newton_descend"]
 
@@ -47,8 +48,6 @@ TAKEN, BAD, GOOD = 1e-3, 0.25, 0.75
 TRIES, ROUNDS = 8, 12
 # Relative regularisation of the systems, which are in single precision.
 REGULARISATION = 3e-6
-# Width of the smoothing of losses with kinks, relative to the mean of |Y|.
-SMOOTHING = 0.05
 # Neurons below this part of the longest are dropped.
 NEGLIGIBLE = 1e-9
 # A width in place of zero, whose square is not zero.
@@ -105,11 +104,8 @@ class _Neurons:
     """Neurons and free coefficients, the width of the smoothing, F there, and the shift of the next step."""
 
     def __init__(self, program, U, signs, outputs, beta, width):
-        self.program, self.design, self.loss = program, program.design, program.loss
+        self.program, self.design, self.loss = program, program.design, smoothed(program)
         self.basis, self.alpha = program.free_basis[0], program.alpha
-        if not self.loss.smooth:
-            Y = program.Y
-            self.loss = self.loss.smoothed(Y, np.zeros_like(Y), SMOOTHING * (np.abs(Y).mean() or 1.0))
         self.X, self.lengths = np.ascontiguousarray(self.design.X), np.linalg.norm(self.design.X, axis=1)
         n_outputs = program.Y.shape[1]
         self.groups = [[c] for c in range(n_outputs)] if self.loss.separable else [list(range(n_outputs))]

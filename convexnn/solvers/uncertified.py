@@ -12,7 +12,7 @@ from ..geometry.arrangements import Arrangements, pattern_bits, unique_bits
 from ..model.design import DirectedDesign
 from ..model.reduction import Reduction
 from ..model.summary import Status
-from .descent import SMOOTHING, descend, descend_factors
+from .descent import SMOOTHING, descend_factors
 from .monitor import check_blocks, run_watched
 from .vector_generation import over_neurons
 
@@ -36,20 +36,22 @@ def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_lim
     unless the zero network is proved optimal before.
     """
     W_init, rng = check_blocks(program, W_init), check_random_state(random_state)
-    descend_from = _descend_coupled if program.coupled else _descend_apart
 
     def iterate(monitor):
         reduction = Reduction.of(program, monitor.beta, tol=tol)
-        limits = {
-            "max_iter": max_iter or (STEPS if W_init.any() else FIRST_STEPS),
-            "ftol": DECREASE_PART * tol,
-            "observe": monitor.over,
-        }
-        limits["dtype"] = np.float32
-        shown, W, fit = descend_from(program, reduction, W_init, rng, limits)
         problem = reduction.program
+        U, A, own = _start(program, problem, reduction.apply(W_init), rng)
+        beta = problem.loss.fit_free(problem.Y, problem.free_basis[0])
+        limits = {"max_iter": max_iter or (STEPS if W_init.any() else FIRST_STEPS), "ftol": DECREASE_PART * tol}
+        for width in (SMOOTHING,) if problem.loss.smooth else (SMOOTHING, LAST_SMOOTHING):
+            U, A, beta = descend_factors(
+                problem, U, A, beta, own=own, **limits, observe=monitor.over, dtype=np.float32, smoothing=width
+            )
+        sizes = np.linalg.norm(U, axis=1) * np.linalg.norm(A, axis=1)
+        kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
+        shown, W, fit = (_by_directions if own is None else _by_outputs)(program, problem, U[kept], A[kept])
         W, beta = reduction.invert(W, problem.loss.fit_free(problem.Y, problem.free_basis[0], fit))
-        monitor.offer(W, np.flatnonzero(np.ones(len(W))), beta, shown)
+        monitor.offer(W, np.arange(len(W)), beta, shown)
         monitor.status = monitor.status or Status.UNCERTIFIED
         monitor.record(len(W))
 
@@ -57,64 +59,46 @@ def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_lim
     return run_watched(iterate, program, tol=tol, verbose=verbose, scope="local", **limits)
 
 
-def _descend_apart(whole, reduction, W_init, rng, limits):
-    """Return a program with a block for each neuron of one output, the blocks, and what they predict, reduction."""
-    program, design = reduction.program, whole.design
-    blocks, outputs = np.nonzero(W_init.any(axis=1))
-    U, signs = reduction.apply(W_init)[blocks, :, outputs], design.sign(blocks)
-    units = np.ones(U.shape[1]) if program.design.units is None else program.design.units
-    m, length = _joining(U, whole.Y.shape[1])
-    new = rng.standard_normal((m, U.shape[1])) * units
-    U = np.concatenate([U, length * new / np.linalg.norm(new, axis=1, keepdims=True)])
-    signs = np.concatenate([signs, rng.choice([-1.0, 1.0], m)])
-    outputs = np.concatenate([outputs, np.arange(m) % whole.Y.shape[1]])
-    beta = program.loss.fit_free(program.Y, program.free_basis[0])
-    for width in _widths(program.loss):
-        U, signs, outputs, beta = descend(program, U, signs, outputs, beta, **limits, smoothing=width)
-        alive = U.any(axis=1)
-        U, signs, outputs = U[alive], signs[alive], outputs[alive]
-    sizes = np.linalg.norm(U, axis=1)
-    kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
-    U, signs, outputs = U[kept], signs[kept], outputs[kept]
-    X = program.design.X
+def _start(whole, program, W, rng):
+    """Return U, A and `own` of `descend_factors`: the neurons of W and random ones; None where outputs share them."""
+    n_outputs, d = whole.Y.shape[1], program.design.X.shape[1]
+    units = np.ones(d) if program.design.units is None else program.design.units
+    if not whole.coupled:
+        blocks, outputs = np.nonzero(W.any(axis=1))
+        U, A = W[blocks, :, outputs], np.eye(n_outputs)[outputs] * whole.design.sign(blocks)[:, None]
+    elif isinstance(whole.design, DirectedDesign):
+        U, A = W[:, :, 0], whole.design.directions
+    else:
+        U, A = np.zeros((0, d)), np.zeros((0, n_outputs))
+    lengths = np.linalg.norm(U, axis=1, keepdims=True)
+    m, length = (NEW_NEURONS, NEW_LENGTH * lengths.max()) if len(U) else (FIRST_NEURONS, 0.25)
+    m *= 1 if whole.coupled else n_outputs
+    new = rng.standard_normal((m, d)) * units
+    if whole.coupled:
+        own, weights = None, rng.standard_normal((m, n_outputs))
+        weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    else:
+        weights = np.eye(n_outputs)[np.arange(m) % n_outputs] * rng.choice([-1.0, 1.0], m)[:, None]
+        own = np.abs(np.vstack([A, weights]))
+    new *= np.sqrt(length) / np.linalg.norm(new, axis=1, keepdims=True)
+    roots = np.sqrt(lengths)
+    return np.vstack([U / roots, new]), np.vstack([A * roots, np.sqrt(length) * weights]), own
+
+
+def _by_outputs(whole, program, U, A):
+    """Return a program with a block for each neuron of one output, the blocks, and what they predict."""
+    outputs = np.abs(A).argmax(axis=1)
+    a, X = A[np.arange(len(A)), outputs], program.design.X
     bits, _, index = unique_bits(pattern_bits(X, U))
     over = Arrangements(bits, np.zeros((len(bits), 0)), len(X))
-    W = np.zeros((len(bits) * len(design.signs), U.shape[1], whole.Y.shape[1]))
-    np.add.at(W, (index + len(bits) * (signs < 0), slice(None), outputs), U)
+    W = np.zeros((len(bits) * len(whole.design.signs), U.shape[1], A.shape[1]))
+    np.add.at(W, (index + len(bits) * (a < 0), slice(None), outputs), U * np.abs(a)[:, None])
     return whole.over(over), W, program.design.over(over).matvec(W)
 
 
-def _descend_coupled(whole, reduction, W_init, rng, limits):
-    """As `_descend_apart`, for neurons with several output weights."""
-    program, (n_outputs, d) = reduction.program, (whole.Y.shape[1], reduction.program.design.X.shape[1])
-    U, A = np.zeros((0, d)), np.zeros((0, n_outputs))
-    if isinstance(whole.design, DirectedDesign):
-        W = reduction.apply(W_init)[:, :, 0]
-        roots = np.sqrt(np.linalg.norm(W, axis=1, keepdims=True))
-        U, A = W / roots, whole.design.directions * roots
-    m, length = _joining(U, 1)
-    units = np.ones(d) if program.design.units is None else program.design.units
-    new = [rng.standard_normal((m, len(scale))) * scale for scale in (units, np.ones(n_outputs))]
-    new = [np.sqrt(length) * part / np.linalg.norm(part, axis=1, keepdims=True) for part in new]
-    beta = program.loss.fit_free(program.Y, program.free_basis[0])
-    U, A = np.vstack([U, new[0]]), np.vstack([A, new[1]])
-    for width in _widths(program.loss):
-        U, A, beta = descend_factors(program, U, A, beta, **limits, smoothing=width)
-    lengths = np.linalg.norm(A, axis=1)
-    sizes = np.linalg.norm(U, axis=1) * lengths
-    kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
-    W, directions = (U * lengths[:, None])[kept, :, None], A[kept] / lengths[kept, None]
-    cells = U[kept] @ program.design.X.T >= 0, directions, np.zeros((len(W), 0))
+def _by_directions(whole, program, U, A):
+    """As `_by_outputs`, for neurons with several output weights."""
+    lengths = np.linalg.norm(A, axis=1, keepdims=True)
+    cells = U @ program.design.X.T >= 0, A / lengths, np.zeros((len(U), 0))
+    W = (U * lengths)[:, :, None]
     return over_neurons(whole, *cells), W, over_neurons(program, *cells).design.matvec(W)
-
-
-def _widths(loss):
-    """Return the smoothings of the kinks of a loss, one after the other."""
-    return (SMOOTHING,) if loss.smooth else (SMOOTHING, LAST_SMOOTHING)
-
-
-def _joining(U, n_groups):
-    """Return how many random neurons join those at hand, for each output that has its own, and their length."""
-    if not len(U):
-        return FIRST_NEURONS * n_groups, 0.25
-    return NEW_NEURONS * n_groups, NEW_LENGTH * np.linalg.norm(U, axis=1).max()
