@@ -56,15 +56,15 @@ def exact_objective(network, X, Y, alpha, loss, sample_weight=None, *, delta=1.0
     """The objective of a dense or convolutional network at float64 numbers, as a rational; roots and logs to 2^-100."""
     _, K, h = X.shape if X.ndim == 3 else (len(X), 1, X.shape[1])
     weights = np.ones(len(X)) if sample_weight is None else sample_weight
-    Z = [_outputs(network, x.reshape(K, h)) for x in X]
+    Z = [outputs(network, x.reshape(K, h)) for x in X]
     total = sum(
         Fraction(float(w)) * _loss(loss, [Fraction(float(t)) for t in y], z, Fraction(delta), Fraction(quantile))
         for w, y, z in zip(weights, Y, Z, strict=True)
     )
-    return total + Fraction(float(alpha)) * _decay(network)
+    return total + Fraction(float(alpha)) * decay(network)
 
 
-def _outputs(network, patches):
+def outputs(network, patches):
     """The outputs for the patches (K, h) of a sample; of a dense network the sample is its own patch."""
     W1, b1, b2 = _rational(network.W1), _rational(network.b1), _rational(network.b2)
     W2 = _rational(network.W2.reshape(-1, network.W2.shape[-1]))  # patch by patch, where they have weights of their own
@@ -98,18 +98,18 @@ def _activation(network, patch, j, T):
             w * w for w in _rational(np.append(network.W1[:, j], network.b1[j]))
         )
         return Fraction(int(T >= 0 or Fraction(THRESHOLD_TOL) ** 2 * size >= T * T))
-    slope = {"abs": -1.0, "linear": 1.0, "leaky_relu": network.negative_slope}.get(name, 0.0)
+    slope = {"abs": -1.0, "linear": 1.0, "bent": -0.4, "leaky_relu": network.negative_slope}.get(name, 0.0)
     return T if T > 0 else Fraction(slope) * T
 
 
-def _decay(network):
+def decay(network):
     """The weight decay, as it is documented."""
     outputs = [a.ravel() for a in np.moveaxis(network.W2, -2, 0)]
     ratio = 1 if network.output_penalty == "l1" else 0
     sizes = [_size(_rational(a), ratio) for a in outputs]
     if network.activation == "threshold":
         return sum(sizes, Fraction(0))
-    charged = network.W1 if network.hidden_bias == "free" else np.vstack([network.W1, network.b1])
+    charged = np.vstack([network.W1, network.b1]) if network.hidden_bias == "penalized" else network.W1
     ratio = {"l2": 0, "l1": 1}.get(norm := getattr(network, "hidden_norm", "l2"), norm)
     return sum((_size(_rational(w), Fraction(ratio)) ** 2 for w in charged.T), sum(a * a for a in sizes)) / 2
 

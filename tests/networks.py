@@ -6,9 +6,12 @@ import numpy as np
 
 from convexnn import Network
 from convexnn.geometry.patches import Patches
+from convexnn.model import ACTIVATIONS, Activation
 from convexnn.networks.circular import CircularNetwork
 from convexnn.networks.conv_network import ConvNetwork
 
+# An activation of one's own.
+ACTIVATIONS["bent"] = Activation(-0.4)
 DENSE = {
     "relu": {},
     "three outputs": {"n_outputs": 3},
@@ -18,6 +21,7 @@ DENSE = {
     "leaky_relu": {"activation": "leaky_relu", "negative_slope": 0.1},
     "negative leaky_relu": {"activation": "leaky_relu", "negative_slope": -0.5, "skip": True},
     "abs": {"activation": "abs", "n_outputs": 2, "output_penalty": "l1"},
+    "bent": {"activation": "bent", "hidden_norm": 0.5},
     "linear": {"activation": "linear", "n_outputs": 2},
     "linear skip": {"activation": "linear", "skip": True},
     "gated_relu": {"activation": "gated_relu", "n_outputs": 2},
@@ -37,6 +41,7 @@ CONVOLUTIONAL = {
     "conv linear none": {**SIGNAL, "activation": "linear", "pooling": "none"},
     "conv gated_relu": {**SIGNAL, "activation": "gated_relu", "padding": 1},
     "conv max leaky_relu": {**SIGNAL, "activation": "leaky_relu", "negative_slope": 0.2, "pooling": "max"},
+    "conv bent": {**SIGNAL, "activation": "bent", "n_outputs": 2, "output_penalty": "l1"},
     "conv max abs": {**SIGNAL, "activation": "abs", "pooling": "max"},
     "conv max linear": {**SIGNAL, "activation": "linear", "pooling": "max"},
     "conv max gated_relu": {**SIGNAL, "activation": "gated_relu", "pooling": "max"},

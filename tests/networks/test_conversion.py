@@ -1,4 +1,5 @@
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,10 +7,10 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from convexnn import ConvexReLURegressor, Network
-from convexnn.networks.conversion import as_network
+from convexnn import Certificate, ConvexReLURegressor, Network, explain, save, to_mlp, to_onnx, to_torch
+from convexnn.networks.conversion import as_network, trained_model
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((30, 4))
@@ -108,6 +109,41 @@ def test_arrays():
 def test_what_is_refused(model, error, message):
     with pytest.raises(error, match=message):
         as_network(model)
+
+
+def to_file(export):
+    return lambda model: export(model, "never.npz")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [to_mlp, to_torch, to_file(to_onnx), to_file(save), lambda model: explain(model, X), trained_model],
+    ids=["mlp", "torch", "onnx", "file", "explanation", "model"],
+)
+def test_models_that_are_refused(use, request):
+    """By all that take an estimator or a network; some take pipelines of a scaler too."""
+    if use is to_torch:
+        pytest.importorskip("torch")
+    for model, error, message in [
+        (ConvexReLURegressor(), NotFittedError, "model must be fitted; this ConvexReLURegressor is not"),
+        (ConvexReLURegressor, TypeError, "got the class ConvexReLURegressor"),
+        (Ridge(), TypeError, "model must be a fitted estimator of convexnn or a network; got an object of type Ridge"),
+        (None, TypeError, "got an object of type NoneType"),
+        (Certificate(1.0, 0.5, "local"), TypeError, "got an object of type Certificate"),
+        (make_pipeline(MinMaxScaler(), ConvexReLURegressor()), TypeError, "must not be a Pipeline"),
+    ]:
+        with pytest.raises(error, match=message):
+            use(model)
+    if request.node.callspec.id in ("torch", "onnx", "file"):
+        with pytest.raises(NotFittedError, match="StandardScaler instance is not fit"):
+            use(make_pipeline(StandardScaler(), ConvexReLURegressor()))
+        with pytest.raises(TypeError, match="got an object of type Ridge"):
+            use(make_pipeline(StandardScaler().fit(X), Ridge()))
+
+
+def test_of_a_search_the_refitted_estimator_is_taken():
+    model = ConvexReLURegressor(0.1, arrangements=20, random_state=0).fit(X, y)
+    assert trained_model(SimpleNamespace(estimator_=model)) == (model, model.network_)
 
 
 def test_hidden_bias_is_checked():

@@ -1,20 +1,17 @@
 """Exports compute what the networks do: by PyTorch, onnxruntime and scikit-learn."""
 
 import json
-import pickle
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from networks import NETWORKS, make_network, without_neurons
+from networks import make_network
+from runtime import run_onnx
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from convexnn import (
     CircularCNNClassifier,
@@ -43,33 +40,8 @@ def assert_close(values, expected, tol):
     assert np.abs(values - expected).max() <= tol * np.abs(expected).max()
 
 
-def run_onnx(path, inputs, dtype=np.float64):
-    """Return the outputs of a file by their names."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    assert [value.name for value in session.get_inputs()] == ["X"]
-    return dict(zip(names, session.run(None, {"X": np.asarray(inputs, dtype)}), strict=True))
-
-
 def fitted(kind, inputs, targets, *places, **options):
     return kind(*places, alpha=0.05, random_state=0, **options).fit(inputs, targets)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_torch(name):
-    torch = pytest.importorskip("torch")
-    network, inputs = make_network(name)
-    state = torch.random.get_rng_state()
-    for net in (network, without_neurons(network)):
-        module = to_torch(net)
-        with torch.no_grad():
-            assert_close(module(torch.tensor(inputs)).numpy(), outputs(net, inputs), 1e-12)
-            module = pickle.loads(pickle.dumps(module)).float()
-            assert_close(module(torch.tensor(inputs).float()).numpy(), outputs(net, inputs), 1e-6)
-            if name.startswith(("conv", "image")):
-                images = torch.tensor(inputs.reshape(-1, *net.patches.input_shape)).float()
-                assert_close(module(images).numpy(), outputs(net, inputs), 1e-6)
-    assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_plain_networks_are_sequentials_that_are_read_back():
@@ -108,34 +80,16 @@ def test_torch_trains_weights_but_no_gates():
     }
 
 
-def test_threshold_neurons_whose_walls_hold_samples():
+def test_threshold_neurons_whose_walls_hold_samples(tmp_path):
     """The sample (1, 1) is on the wall of both neurons but for rounding, and predict counts it as active."""
     W1, b1 = np.array([[0.1, 0.3], [0.2, -0.1]]), np.array([-0.1 - 0.2, -0.2])
     network = Network(W1, b1 - 1e-16, np.array([[1.0], [2.0]]), np.zeros(1), "threshold")
     assert network.predict([[1.0, 1.0]]) == [3.0]
     assert ((np.ones(2) @ W1 + network.b1) < 0).any()
+    to_onnx(network, tmp_path / "net.onnx")
+    assert run_onnx(tmp_path / "net.onnx", [[1.0, 1.0]])["prediction"] == [3.0]
     torch = pytest.importorskip("torch")
     assert to_torch(network)(torch.ones(1, 2, dtype=torch.float64)).item() == 3.0
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_onnx(name, dtype, tmp_path):
-    network, inputs = make_network(name)
-    for net in (network, without_neurons(network)):
-        to_onnx(net, tmp_path / "net.onnx", dtype=dtype)
-        onnx.checker.check_model(str(tmp_path / "net.onnx"), full_check=True)
-        results = run_onnx(tmp_path / "net.onnx", inputs, dtype)
-        assert list(results) == ["prediction"]
-        assert results["prediction"].dtype == dtype
-        assert_close(results["prediction"], net.predict(inputs), 1e-13 if dtype == "float64" else 1e-6)
-
-
-def test_onnx_threshold_neurons_whose_walls_hold_samples(tmp_path):
-    W1 = np.array([[0.1, 0.3], [0.2, -0.1]])
-    network = Network(W1, np.array([-0.3 - 1e-16, -0.2 - 1e-16]), np.array([[1.0], [2.0]]), np.zeros(1), "threshold")
-    to_onnx(network, tmp_path / "net.onnx")
-    assert run_onnx(tmp_path / "net.onnx", [[1.0, 1.0]])["prediction"] == network.predict([[1.0, 1.0]]) == [3.0]
 
 
 CLASSIFIERS = {
@@ -215,15 +169,6 @@ def test_onnx_that_is_refused(tmp_path, monkeypatch):
         to_torch(network)
 
 
-@pytest.mark.parametrize("name", ["relu", "three outputs", "no hidden bias", "free bias", "circular", "circular image"])
-def test_perceptrons_of_networks(name):
-    network, inputs = make_network(name)
-    for net in (network, without_neurons(network)):
-        mlp = to_mlp(net)
-        assert_close(mlp.predict(inputs), net.predict(inputs), 1e-13)
-        assert_close(as_network(mlp).predict(inputs), net.predict(inputs), 1e-13)
-
-
 @pytest.mark.parametrize("targets", [y, np.column_stack([y, X[:, 2]])], ids=["one output", "two outputs"])
 def test_perceptrons_of_regressors(targets):
     state = np.random.get_state()[1].tolist()  # noqa: NPY002
@@ -284,16 +229,6 @@ def test_the_probabilities_of_hinges_are_not_those_of_the_outputs():
         to_mlp(fitted(ConvexReLUClassifier, X, y > 0, loss="hinge"))
 
 
-@pytest.mark.parametrize("export", [to_mlp, to_torch, lambda model: to_onnx(model, "never.onnx")])
-def test_models_that_are_refused(export):
-    if export is to_torch:
-        pytest.importorskip("torch")
-    with pytest.raises(NotFittedError, match="this ConvexReLURegressor is not"):
-        export(ConvexReLURegressor())
-    with pytest.raises(TypeError, match="got an object of type Ridge"):
-        export(Ridge())
-
-
 FEW = {"alpha": 0.05, "arrangements": 10, "random_state": 0}
 PIPELINES = {
     "regressor": ConvexReLURegressor(skip=True, **FEW),
@@ -305,25 +240,15 @@ PIPELINES = {
 }
 
 
-def scaled_pipeline(name, **options):
-    """Return a fitted pipeline of a scaler and an estimator, and inputs in units far from 1."""
-    inputs = X * [1e3, 1e-3, 1.0] + [5e3, 0.0, -2.0]
-    return make_pipeline(StandardScaler(**options), clone(PIPELINES[name])).fit(inputs, y), inputs
-
-
 @pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])
 @pytest.mark.parametrize("name", PIPELINES)
-def test_pipelines_of_a_scaler_in_onnx(name, options, tmp_path):
-    model, inputs = scaled_pipeline(name, **options)
+def test_pipelines_of_a_scaler(name, options, tmp_path):
+    """The inputs are in units far from 1."""
+    inputs = X * [1e3, 1e-3, 1.0] + [5e3, 0.0, -2.0]
+    model = make_pipeline(StandardScaler(**options), clone(PIPELINES[name])).fit(inputs, y)
     to_onnx(model, tmp_path / "model.onnx")
     assert_close(run_onnx(tmp_path / "model.onnx", inputs)["prediction"], model.predict(inputs), 1e-10)
-
-
-@pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])
-@pytest.mark.parametrize("name", PIPELINES)
-def test_pipelines_of_a_scaler_in_torch(name, options):
     torch = pytest.importorskip("torch")
-    model, inputs = scaled_pipeline(name, **options)
     with torch.no_grad():
         values = to_torch(model)(torch.tensor(inputs)).numpy()
     assert_close(values[:, 0], model.predict(inputs), 1e-10)
@@ -340,13 +265,6 @@ def test_a_pipeline_of_a_classifier_in_onnx_knows_names_and_classes(tmp_path):
     assert_close(found["probabilities"], model.predict_proba(table), 1e-10)
     names = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}["feature_names"]
     assert json.loads(names) == ["a", "b", "c"]
-
-
-def test_other_pipelines_are_refused(tmp_path):
-    estimator = ConvexReLURegressor(0.05, arrangements=10, random_state=0)
-    for model in (make_pipeline(MinMaxScaler(), estimator), make_pipeline(StandardScaler(), Ridge())):
-        with pytest.raises(TypeError, match=r"must not be a Pipeline, but for one of|got an object of type Ridge"):
-            to_onnx(model.fit(X, y), tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("dtype", [">i4", ">f8", ">u2", ">U1", "|b1", "<f2"])

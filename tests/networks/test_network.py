@@ -1,10 +1,15 @@
+"""Networks are made of parts that fit, and their parallel neurons are one."""
+
+import re
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
+from networks import make_network
 
-from convexnn import Architecture, Network
-from convexnn.model import build_program
-from convexnn.networks import merge_parallel, recover
-from convexnn.solvers import solve_reference
+from convexnn import Network
+from convexnn.geometry.patches import POOLINGS, Patches
+from convexnn.networks import ConvNetwork, merge_parallel
 
 RNG = np.random.default_rng(0)
 
@@ -19,25 +24,6 @@ def random_network(n_features=3, n_neurons=5, activation="relu", skip=True, rng=
         rng.standard_normal((n_features, 1)) if skip else None,
         gates=rng.standard_normal((n_features + 1, n_neurons)) if activation == "gated_relu" else None,
     )
-
-
-@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
-def test_predict_and_objective_follow_the_formula(activation):
-    network = random_network(activation=activation)
-    X, y = RNG.standard_normal((10, 3)), RNG.standard_normal(10)
-    f = []
-    for x in X:
-        value = network.b2[0] + x @ network.skip[:, 0]
-        for j in range(5):
-            t = x @ network.W1[:, j] + network.b1[j]
-            on = t > 0 if activation == "relu" else x @ network.gates[:3, j] + network.gates[3, j] >= 0
-            value += t * on * network.W2[j, 0]
-        f.append(value)
-    assert network.predict(X).shape == (10,)
-    assert np.allclose(network.predict(X), f)
-    decay = (network.W1**2).sum() + (network.b1**2).sum() + (network.W2**2).sum()
-    assert network.objective(X, y, 0.3) == pytest.approx(0.5 * np.sum((f - y) ** 2) + 0.15 * decay)
-    assert network.objective(X, y[:, None], 0.3) == network.objective(X, y, 0.3)
 
 
 def test_merging_keeps_the_function_and_never_raises_weight_decay():
@@ -68,16 +54,6 @@ def test_merging_minds_the_units_of_features():
     assert merge_parallel(network).predict([[1e11]]) == pytest.approx(network.predict([[1e11]]))
 
 
-def test_weight_decay_leaves_free_biases_out():
-    penalized = random_network()
-    free = Network(penalized.W1, penalized.b1, penalized.W2, penalized.b2, skip=penalized.skip, hidden_bias="free")
-    X, y = RNG.standard_normal((6, 3)), RNG.standard_normal(6)
-    assert np.array_equal(free.predict(X), penalized.predict(X))
-    assert free.weight_decay() == pytest.approx(((free.W1**2).sum() + (free.W2**2).sum()) / 2, rel=1e-14)
-    difference = penalized.objective(X, y, 0.4) - free.objective(X, y, 0.4)
-    assert difference == pytest.approx(0.2 * (free.b1**2).sum(), rel=1e-9)
-
-
 def test_merging_balances_without_free_biases():
     W1, b1 = np.array([[3.0, 6.0, 0.0, 0.0, 0.0], [4.0, 8.0, 0.0, 0.0, 0.0]]), np.array([7.0, 14.0, 1.0, 3.0, 2.0])
     network = Network(W1, b1, np.array([[5.0], [1.0], [2.0], [4.0], [-1.0]]), np.zeros(1), hidden_bias="free")
@@ -99,54 +75,91 @@ def test_merging_drops_dead_neurons_and_leaves_gated_ones():
     assert merge_parallel(gated) is gated
 
 
-@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
-@pytest.mark.parametrize("skip", [False, True])
-@pytest.mark.parametrize("hidden_bias", ["none", "penalized"])
-def test_recovery_reproduces_the_program(activation, skip, hidden_bias):
-    X, y = RNG.standard_normal((12, 3)), RNG.standard_normal(12)
-    program = build_program(X, y, 0.05, 40, Architecture(activation, hidden_bias, skip=skip), random_state=0)
-    solution = solve_reference(program)
-    network = recover(solution)
-    assert network.n_neurons > 0
-    assert np.linalg.norm(network.predict(X) - solution.Z[:, 0]) <= 1e-9 * np.linalg.norm(solution.Z)
-    assert network.objective(X, y, 0.05) == pytest.approx(solution.certificate.objective, rel=1e-9)
-    assert (network.skip is None) == (not skip)
-    assert network.b1.any() == (hidden_bias == "penalized")
-    assert np.allclose(
-        (network.W1**2).sum(axis=0) + network.b1**2, (network.W2**2).sum(axis=1), rtol=1e-12
-    )  # balanced: |w| = |a|
+# x and w of test_patches, whose conv1d(x, w, stride=2, padding=1) by torch 2.13 is [[6, 3, 2, 1], [0, -5, 8, -4]]
+@pytest.mark.parametrize(
+    ("pooling", "hidden"), [("sum", [12, 8]), ("mean", [3, 2]), ("max", [6, 8]), ("none", [[6, 3, 2, 1], [0, 0, 8, 0]])]
+)
+def test_hidden_pools_the_convolution_of_torch(pooling, hidden):
+    x = [[-1, 0, 1, 2, -2, -1, 0, 1, 2, -2, -1, 0, 1, 2, -2, -1]]
+    filters = np.array([[[1, -2, 3], [0, 1, -1]], [[2, 0, -1], [1, 1, 1]]])
+    patches = Patches((2, 8), 3, 2, 1, pooling)
+    W2 = np.ones((4, 2, 1) if pooling == "none" else (2, 1))
+    network = ConvNetwork(filters.reshape(2, -1).T, np.zeros(2), W2, np.zeros(1), patches)
+    assert np.array_equal(network.filters, filters)
+    assert np.array_equal(network.hidden(x)[0], np.array(hidden, dtype=float).T)
 
 
-def test_a_network_without_neurons_predicts_its_free_part():
-    network = Network(np.empty((2, 0)), np.empty(0), np.empty((0, 1)), np.array([3.0]), skip=np.array([[1.0], [0.0]]))
-    assert network.n_neurons == 0
-    assert network.predict([[2.0, 5.0]]).tolist() == [5.0]
-    assert network.weight_decay() == 0.0
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_kernel_of_the_whole_input_is_a_dense_network(pooling):
+    dense = random_network(n_features=6, skip=False)
+    W2 = dense.W2[None] if pooling == "none" else dense.W2
+    network = ConvNetwork(dense.W1, dense.b1, W2, dense.b2, Patches((2, 3), 3, pooling=pooling))
+    X = RNG.standard_normal((5, 6))
+    assert np.allclose(network.predict(X), dense.predict(X), rtol=1e-12)
+    assert network.weight_decay() == pytest.approx(dense.weight_decay(), rel=1e-14)
 
 
-def test_networks_check_their_parts():
-    W1, b1, W2, b2 = np.ones((2, 3)), np.ones(3), np.ones((3, 1)), np.ones(1)
-    for parts, message in [
-        ((np.ones(2), b1, W2, b2), r"W1 must have shape \(n_features, n_neurons\)"),
-        ((W1, np.ones(2), W2, b2), r"b1 must have shape \(3,\)"),
-        ((W1, b1, np.ones((2, 1)), b2), r"W2 must have shape \(3, 1\)"),
-        ((W1, b1, W2, np.ones(2)), r"b2 must have shape \(1,\)"),
-        ((W1, b1, W2, b2, "relu", np.ones(2)), r"skip must have shape \(2, 1\)"),
-        ((W1, b1, W2, b2, "tanh"), "activation must be one of"),
-        ((W1, b1, W2, b2, "gated_relu"), "gates must be given"),
-        ((W1, b1, W2, b2, "relu", None, "none"), "b1 must be zero"),
-        ((W1, b1, W2, b2, "relu", None, "some"), "hidden_bias must be one of 'none', 'penalized', 'free'"),
-        ((W1, b1, W2, b2, "relu", None, "penalized", np.ones((3, 3))), "gates must be given"),
-        ((W1, b1, W2, b2, "gated_relu", None, "penalized", np.ones((2, 3))), r"gates must have shape \(3, 3\)"),
+def test_circular_filters_have_no_decay_and_may_be_a_rounding_above_norm_one():
+    network = make_network("circular image")[0]
+    longer = replace(network, U=np.eye(12)[:, :5] * (1 + 1e-10))
+    assert longer.weight_decay() == network.weight_decay()
+
+
+@pytest.mark.parametrize("name", ["relu", "conv sum", "conv none", "circular"])
+def test_parts_that_do_not_fit_are_refused(name):
+    network, X = make_network(name)
+    (h, m), inner = network.W1.shape, network.W2.shape
+    shapes = {"b2": (3,), "W2": (*inner[:-2], 3, 1), "gates": (h, m), "U": (h, 4), "skip": (h, 2), "b1": (3,)}
+    for part, shape in shapes.items():
+        if part in {field.name for field in fields(network)}:
+            kind = {"activation": "gated_relu"} if part == "gates" else {}
+            with pytest.raises(ValueError, match=rf"{part} must have shape .*; got {re.escape(str(shape))}"):
+                replace(network, **kind, **{part: np.ones(shape)})
+    for change, message in [
+        ({"W1": np.ones(h)}, r"W1 must have shape \(.*n_neurons\) and W2 \(.*n_neurons, n_outputs\)"),
+        ({"W2": np.ones((1, *inner))}, "W1 must have shape"),
+        ({"activation": "tanh"}, "activation must be one of 'relu', 'gated_relu'"),
+        ({"activation": "gated_relu"}, "gates must be given"),
+        ({"gates": np.ones((h + 1, m))}, "gates must be given"),
+        ({"output_penalty": "l2"}, "output_penalty must be one of 'weight_decay', 'l1'; got 'l2'"),
     ]:
         with pytest.raises(ValueError, match=message):
-            Network(*parts)
-    network = Network(W1, b1, W2, b2)
-    with pytest.raises(ValueError, match="X must have 2 features, as the network; got 3"):
-        network.predict(np.ones((4, 3)))
+            replace(network, **change)
+    with pytest.raises(ValueError, match=f"X must have {network.n_features} features.*; got {X.shape[1] + 1}"):
+        network.predict(np.ones((2, X.shape[1] + 1)))
     with pytest.raises(ValueError, match="X contains NaN"):
-        network.predict([[np.nan, 1.0]])
-    with pytest.raises(ValueError, match=r"y must have shape \(4, 1\)"):
-        network.objective(np.ones((4, 2)), np.ones(3), 0.1)
+        network.predict(X * np.nan)
+    with pytest.raises(ValueError, match=r"y must have shape \(25, \d\) to fit X and the network; got \(3,\)"):
+        network.objective(X, np.ones(3), 0.1)
     with pytest.raises(ValueError, match="alpha must be a finite number above 0"):
-        network.objective(np.ones((4, 2)), np.ones(4), 0)
+        network.objective(X, network.predict(X), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("relu", {"hidden_bias": "none"}, "b1 must be zero"),
+        ("conv sum", {"hidden_bias": "none"}, "b1 must be zero"),
+        ("relu", {"hidden_bias": "some"}, "hidden_bias must be one of 'none', 'penalized', 'free'"),
+        ("relu", {"negative_slope": np.nan}, "negative_slope must be a finite number below 1; got nan"),
+        ("conv sum", {"negative_slope": 1.0}, "negative_slope must be a finite number below 1; got 1.0"),
+        ("relu", {"negative_slope": "0.1"}, "negative_slope must be a finite number below 1; got '0.1'"),
+        ("conv sum", {"W1": np.ones((2, 5))}, r"W1 must have shape \(6, 5\)"),
+        ("conv sum", {"activation": "threshold"}, "activation must be one of"),
+        ("circular", {"activation": "abs"}, "activation must be one of"),
+        ("circular", {"U": np.eye(6)[:, :5] * 1.001}, "U must have columns of norm at most 1"),
+        ("circular", {"U": np.full((6, 5), np.nan)}, "U must have columns of norm at most 1"),
+        ("circular", {"shape": (7,)}, r"U must have shape \(7, 5\)"),
+        ("circular", {"shape": 5}, r"shape must be \(length,\) or \(height, width\); got 5"),
+        ("circular", {"shape": (1, 1, 5)}, "shape must be"),
+        ("circular", {"shape": (0,)}, "shape must be an integer of at least 1"),
+    ],
+)
+def test_values_that_are_refused(name, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(make_network(name)[0], **change)
+
+
+def test_patches_are_patches():
+    with pytest.raises(TypeError, match="patches must be Patches; got tuple"):
+        replace(make_network("conv sum")[0], patches=(1, 5))
