@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from sklearn.utils import check_consistent_length, check_random_state
 
-from .losses.piecewise import Squared
+from .losses import Squared
 from .model.architecture import Architecture
 from .networks.network import Network
 from .solvers.descent import Objective
