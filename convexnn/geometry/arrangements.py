@@ -3,7 +3,8 @@
 The rows x_k of X cut the space of gates g into cells on which D(g) = diag(1[X g >= 0]) is constant. An `Arrangements`
 holds one pattern a cell, as bits, and one gate strictly inside each. Patterns are sampled with Gaussian gates, or
 enumerated exactly (`convexnn.geometry.enumeration`). There are at most 2 sum_{k<r} C(n - 1, k) cells for n rows of rank
-r (Cover).
+r (Cover). Which pattern a gate has, and where the walls are, is known to `Rows`, and for max pooling to another class
+of its interface (`convexnn.geometry.selections`): sampling, enumeration and checks are the same for both.
 
 References
 ----------
@@ -12,7 +13,9 @@ pattern recognition, IEEE Transactions on Electronic Computers 14(3), 326-334. M
 networks are convex regularizers, ICML.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from hashlib import sha256
 from math import comb
 from numbers import Integral
@@ -29,12 +32,17 @@ from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
 
 __all__ = [
     "Arrangements",
+    "Rows",
+    "batches_of",
     "count_arrangements",
     "enumerate_arrangements",
+    "enumerate_patterns",
     "pattern_bits",
     "resolve_arrangements",
+    "resolve_patterns",
     "rows_key",
     "sample_arrangements",
+    "sample_patterns",
     "unique_bits",
 ]
 
@@ -109,48 +117,17 @@ class Arrangements:
         ValueError
             If the gates are not finite, are none, or do not have n_features columns.
         """
-        X = _check_rows(X)
-        gates = check_array(gates, input_name="gates", copy=True)
-        if gates.shape[1] != X.shape[1]:
-            raise ValueError(
-                f"gates must have one column a feature of the hidden layer, shape (n_gates, {X.shape[1]}); "
-                f"got shape {gates.shape}"
-            )
-        bits = pattern_bits(X, gates)
-        first = np.sort(unique_bits(bits)[1])
-        return cls(bits[first], gates[first], len(X))
+        return Rows(X).at(gates)
 
     def __len__(self):
         return len(self.bits)
 
     def of(self, X: np.ndarray) -> Self:
-        """Take the patterns as those of data: complete only where they are for these.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, ...)
-            The data.
-
-        Returns
-        -------
-        Arrangements
-            The same where nothing changes.
-        """
+        """Take the patterns as those of data (n_samples, ...): complete only where they are for these."""
         return replace(self, complete=False) if self.complete and self.rows != rows_key(X) else self
 
     def patterns(self, index: slice | np.ndarray = slice(None)) -> np.ndarray:
-        """Return patterns as booleans.
-
-        Parameters
-        ----------
-        index : slice or integer array, default: all
-            Which patterns.
-
-        Returns
-        -------
-        ndarray of bool, shape (n_selected, n_samples)
-            Row i is the diagonal of D_i.
-        """
+        """Return patterns as booleans (n_selected, n_samples), all or some of them: row i is the diagonal of D_i."""
         return np.unpackbits(self.bits[index], axis=1, count=self.n_samples).view(bool)
 
 
@@ -224,34 +201,7 @@ def sample_arrangements(
     >>> len(sample_arrangements([[2, 2], [3, 3], [1, 0]], 10, random_state=0))
     4
     """
-    X = _check_rows(X)
-    n_arrangements = check_count("n_arrangements", n_arrangements)
-    walls = distinct_walls(X)
-    if count_arrangements(*walls.rows.shape) <= n_arrangements:
-        try:
-            return _enumerate(X, walls)
-        except ThinCellsError:
-            pass  # sampling finds the cells that are not too thin
-    rng = check_random_state(random_state)
-    seen, gates, stale = set(), [], 0
-    size = min(max(64, n_arrangements), max(1, BLOCK_ENTRIES // len(X)))
-    while len(gates) < n_arrangements and stale < STALE_BATCHES and not (gates and is_up()):
-        with until_up():
-            batch = rng.standard_normal((size, X.shape[1]))
-            known = len(gates)
-            for gate, key in zip(batch, _as_keys(pattern_bits(X, batch)).tolist(), strict=True):
-                if key not in seen and len(gates) < n_arrangements:
-                    seen.add(key)
-                    gates.append(gate)
-            stale = stale + 1 if len(gates) == known else 0
-    if len(gates) < n_arrangements:
-        cause = "the other cells are too small, or there are no more: enumerate_arrangements gives all"
-        warn(
-            f"only {len(gates)} of n_arrangements={n_arrangements} distinct patterns were found by sampling; "
-            + ("its time was up" if is_up() else cause),
-            UserWarning,
-        )
-    return Arrangements.from_gates(X, np.array(gates))
+    return sample_patterns(Rows(X), n_arrangements, random_state)
 
 
 def enumerate_arrangements(X: ArrayLike, max_arrangements: int = 1_000_000) -> Arrangements:
@@ -287,179 +237,178 @@ def enumerate_arrangements(X: ArrayLike, max_arrangements: int = 1_000_000) -> A
     >>> enumerate_arrangements([[2, 2], [3, 3], [1, 0]]).patterns().astype(int).tolist()
     [[0, 0, 0], [0, 0, 1], [1, 1, 0], [1, 1, 1]]
     """
-    X = _check_rows(X)
-    max_arrangements = check_count("max_arrangements", max_arrangements)
-    walls = distinct_walls(X)
-    predicted = count_arrangements(*walls.rows.shape)
-    if predicted > max_arrangements:
-        raise ValueError(
-            f"the arrangement has up to {predicted:,} cells ({walls.rows.shape[0]:,} distinct walls of rank "
-            f"{walls.rows.shape[1]}), more than max_arrangements={max_arrangements:,}; raise it, or sample "
-            "patterns with sample_arrangements"
+    return enumerate_patterns(Rows(X), max_arrangements)
+
+
+def resolve_arrangements(X, arrangements, random_state=None):
+    """Turn what a user may ask for into the patterns of the rows X, as `resolve_patterns`."""
+    return resolve_patterns(Rows(X), arrangements, random_state)
+
+
+class Rows:
+    """The rows X (n_rows, n_features) of an arrangement: the patterns of gates are 1[X g >= 0]."""
+
+    def __init__(self, X):
+        self.X = check_array(X, input_name="X")
+        self.samples = self.X  # what complete patterns are complete for
+
+    @cached_property
+    def walls(self):
+        """The distinct walls of the arrangement, as `convexnn.geometry.enumeration.Walls`."""
+        return distinct_walls(self.X)
+
+    @cached_property
+    def most_cells(self):
+        """A bound of the number of cells, exact where the walls are in general position."""
+        return count_arrangements(*self.walls.rows.shape)
+
+    @property
+    def what(self):
+        """The arrangement and its walls, in words, for what its cells are too many."""
+        n_walls, rank = self.walls.rows.shape
+        return f"the arrangement has up to {self.most_cells:,} cells ({n_walls:,} distinct walls of rank {rank})"
+
+    def has_at_most(self, n_cells):
+        """Return whether there are no more cells than that in all."""
+        return self.most_cells <= n_cells
+
+    def bits(self, gates):
+        """Return the patterns of gates as bits."""
+        return pattern_bits(self.X, gates)
+
+    def at(self, gates):
+        """Return the distinct patterns of gates, each with its first gate, in the order of these."""
+        gates = check_array(gates, input_name="gates", copy=True)
+        if gates.shape[1] != self.X.shape[1]:
+            raise ValueError(
+                f"gates must have one column a feature of the hidden layer, shape (n_gates, {self.X.shape[1]}); "
+                f"got shape {gates.shape}"
+            )
+        bits = self.bits(gates)
+        first = np.sort(unique_bits(bits)[1])
+        return Arrangements(bits[first], gates[first], len(self.X))
+
+    def are_cells(self, found, n_cells):
+        """Return whether the patterns found in `n_cells` cells are theirs: no two cells have one pattern."""
+        return len(found) == n_cells
+
+    def fit(self, arrangements):
+        """Return whether the gates have their patterns on X, rows apart that are on a wall up to rounding."""
+        differ = np.flatnonzero((self.bits(arrangements.gates) != arrangements.bits).any(axis=1))
+        for batch in batches_of(len(differ), len(self.X)):
+            gates = arrangements.gates[differ[batch]]
+            products = gates @ self.X.T
+            wrong = (products >= 0) != arrangements.patterns(differ[batch])
+            if (wrong & (np.abs(products) > WALL_TOL * (np.abs(gates) @ np.abs(self.X).T))).any():
+                return False
+        return True
+
+
+def sample_patterns(rows, n_arrangements, random_state=None):
+    """Sample distinct patterns of Gaussian gates, as `sample_arrangements` does, for `Rows` of any kind."""
+    n_arrangements = check_count("n_arrangements", n_arrangements)
+    if rows.has_at_most(n_arrangements):
+        with suppress(ThinCellsError):  # sampling finds the cells that are not too thin
+            return _all_cells(rows)
+    rng = check_random_state(random_state)
+    found, stale, (n_rows, n_features) = {}, 0, rows.X.shape
+    size = min(max(64, n_arrangements), max(1, BLOCK_ENTRIES // n_rows))
+    while len(found) < n_arrangements and stale < STALE_BATCHES and not (found and is_up()):
+        with until_up():
+            gates, known = rng.standard_normal((size, n_features)), len(found)
+            for gate, key in zip(gates, _as_keys(rows.bits(gates)).tolist(), strict=True):
+                if len(found) < n_arrangements:
+                    found.setdefault(key, gate)
+            stale = stale + 1 if len(found) == known else 0
+    if len(found) < n_arrangements:
+        cause = "the other cells are too small, or there are no more: enumeration gives all"
+        warn(
+            f"only {len(found)} of n_arrangements={n_arrangements} distinct patterns were found by sampling; "
+            + ("its time was up" if is_up() else cause),
+            UserWarning,
         )
-    arrangements = _enumerate(X, walls)
-    if not arrangements.complete:
+    return rows.at(np.array([*found.values()]))
+
+
+def enumerate_patterns(rows, most=1_000_000, name="max_arrangements"):
+    """Enumerate the patterns of all cells, as `enumerate_arrangements` does; `name` is that of `most`."""
+    if rows.most_cells > check_count(name, most):
+        raise ValueError(f"{rows.what}, more than {name}={most:,}; raise it, or give a number of patterns to sample")
+    found = _all_cells(rows)
+    if not found.complete:
         warn(
             "some walls of the arrangement meet at angles that double precision cannot tell from 0; they were taken as "
             "one, so cells may be missing and the arrangement is not marked complete. Centre or round the columns of X",
             UserWarning,
         )
-    return arrangements
+    return found
 
 
-def unique_bits(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the distinct ones of some patterns: `numpy.unique` over rows, by comparisons of whole rows of bytes.
+def resolve_patterns(rows, arrangements, random_state=None):
+    """Turn what a user may ask for into the patterns of `Rows`; raise ValueError where it is not, or does not fit them.
 
-    Parameters
-    ----------
-    bits : ndarray of uint8, shape (n_patterns, n_bytes)
-        Patterns, as `pattern_bits` gives them.
-
-    Returns
-    -------
-    distinct : ndarray of uint8, shape (n_distinct, n_bytes)
-        The patterns in lexicographic order.
-    first : integer array of shape (n_distinct,)
-        Where each comes first.
-    inverse : integer array of shape (n_patterns,)
-        Which of the distinct ones every pattern is.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.geometry.arrangements import unique_bits
-    >>> [part.tolist() for part in unique_bits(np.array([[2, 1], [0, 7], [2, 1]], np.uint8))]
-    [[[0, 7], [2, 1]], [1, 0], [1, 0, 1]]
+    `arrangements` is a number to sample, "all", "adaptive" (none yet), Arrangements made beforehand, or an array of
+    gates (n_gates, n_features).
     """
-    _, first, inverse = np.unique(_as_keys(bits), return_index=True, return_inverse=True)
-    return bits[first], first, inverse
+    n_rows, n_features = rows.X.shape
+    if isinstance(arrangements, Arrangements):
+        if arrangements.n_samples != n_rows or arrangements.gates.shape[1] != n_features:
+            raise ValueError(
+                f"arrangements were made for {arrangements.n_samples} samples and {arrangements.gates.shape[1]} "
+                f"features of the hidden layer; X has {n_rows} and {n_features}"
+            )
+        if not rows.fit(arrangements):
+            raise ValueError(
+                "arrangements were made for other data or another pooling: their gates have other patterns on X; make "
+                "them again"
+            )
+        return arrangements.of(rows.samples)
+    if isinstance(arrangements, str) and arrangements == "all":
+        few = partial(sample_patterns, rows, FEWEST_PATTERNS, random_state)
+        return in_time(partial(enumerate_patterns, rows), few)
+    if isinstance(arrangements, str) and arrangements == "adaptive":
+        return Arrangements(np.zeros((0, -(-n_rows // 8)), np.uint8), np.zeros((0, n_features)), n_rows)
+    if isinstance(arrangements, Integral) and not isinstance(arrangements, bool):
+        return sample_patterns(rows, check_count("arrangements", arrangements), random_state)
+    if arrangements is None or np.ndim(arrangements) != 2 or np.asarray(arrangements).dtype.kind not in "fiu":
+        raise ValueError(
+            f'arrangements must be "adaptive", a number of patterns to sample, "all", or an array of gates of shape '
+            f"(n_gates, {n_features}); got {arrangements!r}"
+        )
+    return rows.at(arrangements)
 
 
-def rows_key(X: np.ndarray) -> str:
-    """Return a hash of the set of the rows of data, the same whatever their order and however often each is there.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, ...)
-        The data.
-
-    Returns
-    -------
-    str
-        The hash.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.geometry.arrangements import rows_key
-    >>> X = np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> rows_key(X) == rows_key(X[[1, 0, 1]]), rows_key(X) == rows_key(2 * X)
-    (True, False)
-    """
-    X = np.ascontiguousarray(X, dtype=np.float64).reshape(len(X), -1) + 0.0  # of zeros one sign
-    return f"{X.shape[1]}:{sha256(unique_bits(X.view(np.uint8))[0]).hexdigest()}"
+def _all_cells(rows):
+    """Return the patterns of all cells of the walls, sorted; raise ThinCellsError where they are not those of cells."""
+    points, angle = cell_points(rows.walls.rows)
+    found, angle = rows.at(points @ rows.walls.to_gates.T), max(rows.walls.angle, angle)
+    if not rows.are_cells(found, len(points)):
+        raise ThinCellsError
+    order = np.lexsort(found.bits.T[::-1])
+    bits, gates, key = found.bits[order], found.gates[order], rows_key(rows.samples)
+    return Arrangements(bits, gates, len(rows.X), angle <= SAME_TOL, angle, key)
 
 
-def pattern_bits(X: np.ndarray, gates: np.ndarray) -> np.ndarray:
-    """Compute the patterns 1[X g >= 0] of gates as bits, in blocks.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        The rows.
-    gates : ndarray of shape (n_gates, n_features)
-        One gate a row.
-
-    Returns
-    -------
-    ndarray of uint8, shape (n_gates, ceil(n_samples / 8))
-        The patterns.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.geometry.arrangements import pattern_bits
-    >>> pattern_bits(np.array([[1.0], [-1.0], [2.0]]), np.array([[1.0], [-1.0]]))  # 101 and 010, from the left
-    array([[160],
-           [ 64]], dtype=uint8)
-    """
+def pattern_bits(X, gates):
+    """Return the patterns 1[X g >= 0] of gates (n_gates, n_features) as bits (n_gates, ceil(n_rows / 8)), in blocks."""
     bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
-    for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))) if len(gates) else ():
+    for batch in batches_of(len(gates), len(X)):
         bits[batch] = np.packbits(gates[batch] @ X.T >= 0, axis=1)
     return bits
 
 
-def resolve_arrangements(
-    X: ArrayLike,
-    arrangements: str | int | Arrangements | ArrayLike,
-    random_state: int | np.random.RandomState | None = None,
-) -> Arrangements:
-    """Turn what a user may ask for into the patterns of the rows X.
+def batches_of(n_patterns, n_rows):
+    """Return slices of patterns such that a dense block of them is of bounded size."""
+    return gen_batches(n_patterns, max(1, BLOCK_ENTRIES // n_rows)) if n_patterns else ()
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        The rows of the arrangement.
-    arrangements : int, "all", "adaptive", Arrangements, or array-like of shape (n_gates, n_features)
-        A number to sample, all, none yet, patterns made beforehand, or gates.
-    random_state : int, RandomState instance or None, default=None
-        Source of sampled gates.
 
-    Returns
-    -------
-    Arrangements
-        The patterns.
+def unique_bits(bits):
+    """Return the distinct rows of bytes in lexicographic order, where each comes first, and which every row is.
 
-    Raises
-    ------
-    ValueError
-        If `arrangements` is something else, or does not fit X.
-
-    Examples
-    --------
-    >>> from convexnn.geometry.arrangements import resolve_arrangements
-    >>> [len(resolve_arrangements([[1.0, 0.0], [0.0, 1.0]], which)) for which in ("all", 3, "adaptive", [[1.0, 2.0]])]
-    [4, 3, 0, 1]
+    They are those of `numpy.unique`, by comparisons of whole rows.
     """
-    if isinstance(arrangements, Arrangements):
-        if arrangements.n_samples != len(X) or arrangements.gates.shape[1] != np.shape(X)[1]:
-            raise ValueError(
-                f"arrangements were made for {arrangements.n_samples} samples and {arrangements.gates.shape[1]} "
-                f"features of the hidden layer; X has {len(X)} and {np.shape(X)[1]}"
-            )
-        if not _fits(_check_rows(X), arrangements):
-            raise ValueError(
-                "arrangements were made for other data: their gates have other patterns on X; make them again"
-            )
-        return arrangements.of(X)
-    if isinstance(arrangements, str) and arrangements == "all":
-        return in_time(lambda: enumerate_arrangements(X), lambda: sample_arrangements(X, FEWEST_PATTERNS, random_state))
-    if isinstance(arrangements, str) and arrangements == "adaptive":
-        return Arrangements(np.zeros((0, -(-len(X) // 8)), np.uint8), np.zeros((0, np.shape(X)[1])), len(X))
-    if isinstance(arrangements, Integral) and not isinstance(arrangements, bool):
-        return sample_arrangements(X, check_count("arrangements", arrangements), random_state)
-    if arrangements is None or np.ndim(arrangements) != 2 or np.asarray(arrangements).dtype.kind not in "fiu":
-        raise ValueError(
-            f'arrangements must be "adaptive", a number of patterns to sample, "all", or an array of gates of shape '
-            f"(n_gates, {np.shape(X)[1]}); got {arrangements!r}"
-        )
-    return Arrangements.from_gates(X, arrangements)
-
-
-def _fits(X, arrangements):
-    """Return whether the gates have their patterns on X, samples apart that are on a wall up to rounding."""
-    differ = np.flatnonzero((pattern_bits(X, arrangements.gates) != arrangements.bits).any(axis=1))
-    for batch in gen_batches(len(differ), max(1, BLOCK_ENTRIES // len(X))) if len(differ) else []:
-        gates = arrangements.gates[differ[batch]]
-        products = gates @ X.T
-        wrong = (products >= 0) != arrangements.patterns(differ[batch])
-        if (wrong & (np.abs(products) > WALL_TOL * (np.abs(gates) @ np.abs(X).T))).any():
-            return False
-    return True
-
-
-def _check_rows(X):
-    return check_array(X, input_name="X")
+    _, first, inverse = np.unique(_as_keys(bits), return_index=True, return_inverse=True)
+    return bits[first], first, inverse
 
 
 def _as_keys(bits):
@@ -468,13 +417,7 @@ def _as_keys(bits):
     return bits.view(f"V{bits.shape[1]}").ravel()
 
 
-def _enumerate(X, walls):
-    """Return the patterns of all cells of the walls, sorted; raise ThinCellsError where two cells have one pattern."""
-    points, angle = cell_points(walls.rows)
-    gates = points @ walls.to_gates.T
-    arrangements = Arrangements.from_gates(X, gates)
-    if len(arrangements) != len(gates):
-        raise ThinCellsError
-    order, angle = np.lexsort(arrangements.bits.T[::-1]), max(walls.angle, angle)
-    bits, gates = arrangements.bits[order], arrangements.gates[order]
-    return Arrangements(bits, gates, len(X), angle <= SAME_TOL, angle, rows_key(X))
+def rows_key(X):
+    """Return a hash of the set of the rows of data, the same whatever their order and however often each is there."""
+    X = np.ascontiguousarray(X, dtype=np.float64).reshape(len(X), -1) + 0.0  # of zeros one sign
+    return f"{X.shape[1]}:{sha256(unique_bits(X.view(np.uint8))[0]).hexdigest()}"

@@ -23,13 +23,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import nnls
-from sklearn.utils import gen_batches
 
 from ..utils.deadline import check
 from ..utils.exact import are_multiples
 from ..utils.quiet import warn
 from ..utils.validation import check_array, check_count
-from .arrangements import BLOCK_ENTRIES, Arrangements, count_arrangements, pattern_bits, rows_key, unique_bits
+from .arrangements import Arrangements, batches_of, count_arrangements, pattern_bits, rows_key, unique_bits
 from .enumeration import (
     ANGLE_TOL,
     MANY_POINTS,
@@ -41,7 +40,7 @@ from .enumeration import (
     parallel_classes,
 )
 
-__all__ = ["boundary_patterns", "threshold_kappa"]
+__all__ = ["boundary_patterns"]
 
 # A combination of unit vectors shorter than this, relative to the sum of its coefficients, is zero, though not clearly
 # so above SAME_TOL.
@@ -122,49 +121,6 @@ def boundary_patterns(X: ArrayLike, max_patterns: int = 1_000_000) -> Arrangemen
     return Arrangements(bits, gates, len(X), exact, rows=rows_key(X), on_walls=True)
 
 
-def threshold_kappa(X: ArrayLike, v: ArrayLike, arrangements: Arrangements) -> float:
-    """Return max |v'1[X u >= 0]| over patterns: the dual norm of networks of threshold neurons.
-
-    The zero network is optimal where alpha is at least this for v, minus the gradient of the loss at zero. Over all
-    patterns (`boundary_patterns`) it is the maximum over all u.
-
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        The rows of the arrangement.
-    v : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        Dual vectors, one an output.
-    arrangements : Arrangements
-        Patterns of X.
-
-    Returns
-    -------
-    float
-        The largest value, over outputs too; 0 when there are no patterns.
-
-    Raises
-    ------
-    ValueError
-        If X, v and the patterns do not have as many samples.
-
-    Examples
-    --------
-    >>> from convexnn.geometry.faces import boundary_patterns, threshold_kappa
-    >>> X = [[1.0], [-1.0]]
-    >>> threshold_kappa(X, [1.0, 2.0], boundary_patterns(X))
-    3.0
-    """
-    v = check_array(v, input_name="v", ensure_2d=False)
-    if not len(X) == len(v) == arrangements.n_samples:
-        raise ValueError(
-            f"v and arrangements must have as many samples as X, {len(X)}; got {len(v)} and {arrangements.n_samples}"
-        )
-    largest = 0.0
-    for batch in _batches(len(arrangements), len(v)):
-        largest = max(largest, float(np.abs(arrangements.patterns(batch) @ v).max()))
-    return largest
-
-
 def _patterns(X, walls, max_patterns):
     """Return a gate and the bits of every pattern, sorted, and whether they are exact."""
     points, angle = cell_points(walls.rows)
@@ -216,7 +172,7 @@ def _match_rows(X, bits, points, walls):
     codes = np.random.default_rng(0).integers(0, 2**63, size=len(bits), dtype=np.int64)
     total = np.bitwise_xor.reduce(codes)
     row_keys, wall_keys = np.zeros(len(X), np.int64), np.zeros(len(walls), np.int64)
-    for batch in _batches(len(bits), len(X)):
+    for batch in batches_of(len(bits), len(X)):
         patterns = np.unpackbits(bits[batch], axis=1, count=len(X)).view(bool)
         row_keys ^= np.bitwise_xor.reduce(np.where(patterns, codes[batch, None], 0), axis=0)
         wall_keys ^= np.bitwise_xor.reduce(np.where(points[batch] @ walls.T >= 0, codes[batch, None], 0), axis=0)
@@ -342,7 +298,7 @@ def _flat_bits(products, flat, rows):
     """Return the patterns of points of a flat as bits: 1 on its walls, the sign of `products` with the walls off it."""
     signs = np.where(flat.on, 0, np.sign(products)).astype(np.int8)
     bits = np.empty((len(products), -(-len(rows.wall) // 8)), np.uint8)
-    for batch in _batches(len(products), len(rows.wall)):
+    for batch in batches_of(len(products), len(rows.wall)):
         bits[batch] = np.packbits(signs[batch][:, rows.wall] * rows.side >= 0, axis=1)
     return bits
 
@@ -371,8 +327,3 @@ def _check_total(total, limit):
         raise ValueError(
             f"there are more than max_patterns={limit:,} patterns, on walls included; raise it, or use fewer patterns"
         )
-
-
-def _batches(n_patterns, n_samples):
-    """Return slices of the patterns such that a dense block is of bounded size."""
-    return gen_batches(n_patterns, max(1, BLOCK_ENTRIES // n_samples)) if n_patterns else ()

@@ -37,33 +37,7 @@ __all__ = [
 
 
 def circulant(u: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the matrix circ(u) of circular convolution with u: circ(u)[i, k] = u[i - k], modulo the shape.
-
-    Parameters
-    ----------
-    u : array-like of shape (n_features,)
-        Filter, in the C order of `shape`.
-    shape : tuple of int
-        (length,) or (height, width).
-
-    Returns
-    -------
-    ndarray of shape (n_features, n_features)
-        circ(u), with u as its first column; block circulant for images.
-
-    Raises
-    ------
-    ValueError
-        If u is not one filter of the shape.
-
-    Examples
-    --------
-    >>> from convexnn.geometry.fourier import circulant
-    >>> circulant([1.0, 2.0, 3.0], (3,))
-    array([[1., 3., 2.],
-           [2., 1., 3.],
-           [3., 2., 1.]])
-    """
+    """Return the matrix circ(u)[i, k] = u[i - k], modulo the shape, for one filter u in its C order; u is column 0."""
     u, shape = _check_columns("u", u, shape)
     if u.ndim != 1:
         raise ValueError(f"u must be one filter of shape ({prod(shape)},); got {u.shape}")
@@ -73,99 +47,23 @@ def circulant(u: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def circular_dual_norm(G: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
-    """Compute max_k |g^_k|, the maximum of g.q over circular_norm(q) <= 1.
-
-    Parameters
-    ----------
-    G : array-like of shape (n_features,) or (n_features, n_vectors)
-        Vectors g, as columns; g^ is numpy's `fftn(g)`.
-    shape : tuple of int
-        (length,) or (height, width).
-
-    Returns
-    -------
-    float or ndarray of shape (n_vectors,)
-        The dual norm of every column.
-
-    Raises
-    ------
-    ValueError
-        If G does not fit the shape.
-
-    Examples
-    --------
-    >>> from convexnn.geometry.fourier import circular_dual_norm
-    >>> round(float(circular_dual_norm([1.0, -1.0, 1.0, -1.0], (4,))), 9)
-    4.0
-    """
+    """Return max_k |g^_k| of each column g of G: the maximum of g.q over circular_norm(q) <= 1."""
     G, shape = _check_columns("G", G, shape)
     return np.abs(spectra(G, shape)).reshape(G.shape).max(axis=0)
 
 
 def circular_norm(Q: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
-    """Compute 1/d sum_k |q^_k|, the least 1/2 (|w|^2 + a^2) with circ(u) w a = q and |u| <= 1.
-
-    Parameters
-    ----------
-    Q : array-like of shape (n_features,) or (n_features, n_vectors)
-        Vectors q, as columns; q^ is numpy's `fftn(q)`.
-    shape : tuple of int
-        (length,) or (height, width), of d = n_features values.
-
-    Returns
-    -------
-    float or ndarray of shape (n_vectors,)
-        The norm of every column.
-
-    Raises
-    ------
-    ValueError
-        If Q does not fit the shape.
-
-    Examples
-    --------
-    >>> from convexnn.geometry.fourier import circular_norm
-    >>> [round(float(circular_norm(q, (4,))), 9) for q in ([3.0, 0.0, 0.0, 0.0], [3.0, 3.0, 3.0, 3.0])]
-    [3.0, 3.0]
-    """
+    """Return 1/d sum_k |q^_k| of each column q of Q: the least 1/2 (|w|^2 + a^2) with circ(u) w a = q and |u| <= 1."""
     Q, shape = _check_columns("Q", Q, shape)
     return np.abs(spectra(Q, shape)).reshape(Q.shape).sum(axis=0) / len(Q)
 
 
 def fourier_basis(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Build the real orthonormal basis of the discrete Fourier transform, and the group norm that circular_norm is.
+    """Return the real orthonormal basis B of the discrete Fourier transform, and the group norm that circular_norm is.
 
-    circular_norm(q) = sum_g weights[g] |(B'q)_g|. A frequency k that is its own opposite has the column cos(2 pi k.i)
-    and a group of its own; k and -k share the columns cos(2 pi k.i) and sin(2 pi k.i) and one group.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (length,) or (height, width).
-
-    Returns
-    -------
-    B : ndarray of shape (n_features, n_features)
-        The basis vectors, as columns; the columns of a group are next to one another.
-    groups : ndarray of shape (n_features,)
-        The group of every column, from 0, in increasing order.
-    weights : ndarray of shape (n_groups,)
-        1 / sqrt(n_features) for one column, sqrt(2 / n_features) for two.
-
-    Raises
-    ------
-    ValueError
-        If shape is not of one or two positive sizes.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.geometry.fourier import fourier_basis
-    >>> B, groups, weights = fourier_basis((4,))
-    >>> groups, weights.round(3)
-    (array([0, 1, 1, 2]), array([0.5  , 0.707, 0.5  ]))
-    >>> np.allclose(B.T @ B, np.eye(4))
-    True
+    circular_norm(q) = sum_g weights[g] |(B'q)_g|, for the group of every column, from 0, in increasing order, and the
+    weight of every group. A frequency k that is its own opposite has the column cos(2 pi k.i) and a group of its own,
+    of weight 1 / sqrt(d); k and -k share the columns cos(2 pi k.i) and sin(2 pi k.i) and a group, of sqrt(2 / d).
     """
     shape = check_shape(shape)
     d, sizes = prod(shape), np.array(shape)[:, None]
@@ -184,39 +82,10 @@ def fourier_basis(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def split_circular(q: ArrayLike, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, float | np.ndarray]:
-    """Split q = circ(u) w a, |u| = 1 and a > 0, with the least weight decay: 1/2 (|w|^2 + a^2) = circular_norm(q).
+    """Return u, w, a with q = circ(u) w a, |u| = 1, a > 0 and the least weight decay, for each column q.
 
-    u^_k = sqrt(d |q^_k| / sum |q^|), w^_k = a u^_k q^_k / |q^_k| and a = sqrt(sum |q^| / d), which is |w|.
-
-    Parameters
-    ----------
-    q : array-like of shape (n_features,) or (n_features, n_vectors)
-        Vectors to split, as columns.
-    shape : tuple of int
-        (length,) or (height, width).
-
-    Returns
-    -------
-    u : ndarray of the shape of q
-        Filters of length 1.
-    w : ndarray of the shape of q
-        Weights of length a.
-    a : float or ndarray of shape (n_vectors,)
-        The square root of circular_norm(q). A zero q has w = 0 and a = 0, and the unit impulse as u.
-
-    Raises
-    ------
-    ValueError
-        If q does not fit the shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from convexnn.geometry.fourier import circulant, split_circular
-    >>> q = np.array([1.0, -2.0, 0.5])
-    >>> u, w, a = split_circular(q, (3,))
-    >>> (circulant(u, (3,)) @ w * a).round(12)
-    array([ 1. , -2. ,  0.5])
+    u^_k = sqrt(d |q^_k| / sum |q^|), w^_k = a u^_k q^_k / |q^_k| and a = sqrt(sum |q^| / d), which is |w|. A zero q has
+    w = 0 and a = 0, and the unit impulse as u.
     """
     q, shape = _check_columns("q", q, shape)
     axes = tuple(range(len(shape)))

@@ -92,23 +92,7 @@ class Patches:
         return self.input_shape[0] * prod(self.kernel_size)
 
     def extract(self, X: ArrayLike) -> np.ndarray:
-        """Return the patches of inputs.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs, each in the C order of `input_shape`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_patches, patch_size)
-            The patches, in the C order of `output_shape`; the values of one in the order (channel, kernel).
-
-        Raises
-        ------
-        ValueError
-            If X is not finite or has another number of features.
-        """
+        """Return the patches (n_samples, n_patches, patch_size) of inputs, whose values are in the C order of their shape."""
         X = check_array(X, input_name="X")
         if X.shape[1] != self.n_features:
             raise ValueError(
@@ -122,43 +106,11 @@ class Patches:
         return np.moveaxis(windows, 1, 1 + n_axes).copy().reshape(len(X), self.n_patches, self.patch_size)
 
     def stacked(self, X: ArrayLike) -> np.ndarray:
-        """Return the patches of all inputs below one another.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs.
-
-        Returns
-        -------
-        ndarray of shape (n_samples * n_patches, patch_size)
-            Row i * n_patches + k is patch k of input i.
-
-        Raises
-        ------
-        ValueError
-            If X is not finite or has another number of features.
-        """
+        """Return the patches of all inputs below one another: row i * n_patches + k is patch k of input i."""
         return self.extract(X).reshape(-1, self.patch_size)
 
     def fold(self, filters: ArrayLike) -> np.ndarray:
-        """Turn columns of filter weights into filters, laid out as the weight of a convolution of PyTorch.
-
-        Parameters
-        ----------
-        filters : array-like of shape (patch_size, n_filters)
-            Filters that act on patches.
-
-        Returns
-        -------
-        ndarray of shape (n_filters, channels, *kernel_size)
-            The filters.
-
-        Raises
-        ------
-        ValueError
-            If the columns are not of the size of a patch.
-        """
+        """Turn columns (patch_size, n_filters) into filters (n_filters, channels, *kernel_size), as PyTorch has them."""
         filters = np.asarray(filters, dtype=np.float64)
         if filters.ndim != 2 or len(filters) != self.patch_size:
             raise ValueError(f"filters must have shape ({self.patch_size}, n_filters); got {filters.shape}")

@@ -13,19 +13,21 @@ are one patch, the first. The arrangement of all rows and differences is enumera
 (`convexnn.geometry.enumeration`); cells with one selection are one.
 """
 
-from contextlib import suppress
-from functools import partial
-from numbers import Integral
+from functools import cached_property
 
 import numpy as np
-from sklearn.utils import check_random_state, gen_batches
 
-from ..utils.deadline import in_time, is_up, until_up
 from ..utils.kernels import kernel
-from ..utils.quiet import warn
-from ..utils.validation import check_array, check_count
-from .arrangements import BLOCK_ENTRIES, FEWEST_PATTERNS, Arrangements, count_arrangements, rows_key, unique_bits
-from .enumeration import SAME_TOL, ThinCellsError, cell_points, distinct_walls
+from ..utils.validation import check_count
+from .arrangements import (
+    Rows,
+    batches_of,
+    count_arrangements,
+    enumerate_patterns,
+    resolve_patterns,
+    sample_patterns,
+)
+from .enumeration import distinct_walls
 
 __all__ = [
     "enumerate_selections",
@@ -42,8 +44,95 @@ __all__ = [
 NOISE = 4 * np.finfo(float).eps
 # Entries of the differences of patches up to which their arrangement is looked at.
 MOST_ENTRIES = 50_000_000
-# Sampling gives up after this many batches in a row without a new selection.
-STALE_BATCHES = 20
+
+
+def enumerate_selections(X, n_patches, max_cells=1_000_000):
+    """Enumerate the selections of all full-dimensional cells, each with a gate inside.
+
+    `max_cells` bounds the cells of the arrangement of rows and differences, several of which may have one selection.
+    """
+    return enumerate_patterns(_Patches(X, n_patches), max_cells, "max_cells")
+
+
+def sample_selections(X, n_patches, n_selections, random_state=None):
+    """Sample distinct selections of Gaussian gates, or enumerate them where there are no more cells than that."""
+    return sample_patterns(_Patches(X, n_patches), n_selections, random_state)
+
+
+def resolve_selections(X, arrangements, n_patches, random_state=None):
+    """Turn what a user may ask for into selections of the rows X, patterns with at most one 1 a sample."""
+    return resolve_patterns(_Patches(X, n_patches), arrangements, random_state)
+
+
+class _Patches(Rows):
+    """The patches X (n_samples * n_patches, n_features) of samples: the patterns of gates are their selections."""
+
+    def __init__(self, X, n_patches):
+        super().__init__(X)
+        if len(self.X) % check_count("n_patches", n_patches):
+            raise ValueError(
+                f"X must have a row for each of the {n_patches} patches of every sample; got {len(self.X)} rows"
+            )
+        self.n_patches, self.samples = n_patches, self.X.reshape(-1, n_patches * self.X.shape[1])
+
+    @cached_property
+    def walls(self):
+        """The distinct walls of rows and their differences."""
+        return selection_walls(self.X, self.n_patches)
+
+    @cached_property
+    def most_cells(self):
+        """A bound of the number of cells; inf where there are too many walls to look at."""
+        if self.X.size * (self.n_patches + 1) // 2 > MOST_ENTRIES:
+            return np.inf
+        return count_arrangements(*self.walls.rows.shape)
+
+    @property
+    def what(self):
+        """The arrangement, in words."""
+        return (
+            f"the arrangement of the {self.n_patches} patches of {len(self.samples):,} samples and of their "
+            f"differences may have {self.most_cells:,} cells"
+        )
+
+    def has_at_most(self, n_cells):
+        """Return whether there are no more cells than that; False at once where walls would have to coincide for it."""
+        return len(self.X) * (self.n_patches + 1) // 2 <= n_cells and self.most_cells <= n_cells
+
+    def bits(self, gates):
+        """Return the selections of gates as bits."""
+        return selection_bits(self.X, gates, self.n_patches)
+
+    def are_cells(self, found, n_cells):
+        """Return whether every gate is strictly inside the cone of its selection, which several cells may have."""
+        for gate, own in zip(found.gates, selected_patches(found.patterns(), self.n_patches), strict=True):
+            rows = selection_rows(self.X, np.broadcast_to(own, (len(self.X), len(own))), np.arange(len(self.X)))
+            if (rows[rows.any(axis=1)] @ gate <= 0.0).any():
+                return False
+        return True
+
+    def fit(self, arrangements):
+        """Return whether the gates are in the closures of the cones of their selections, up to rounding."""
+        sizes = np.linalg.norm(self.X, axis=1).reshape(-1, self.n_patches)
+        for batch in batches_of(len(arrangements), len(self.X)):
+            gates = arrangements.gates[batch]
+            products = (gates @ self.X.T).reshape(-1, *sizes.shape)
+            chosen = arrangements.patterns(batch).reshape(products.shape)
+            value = (products * chosen).sum(axis=2)
+            slack = 1e-13 * np.linalg.norm(gates, axis=1)[:, None] * sizes.max(axis=1)
+            if (chosen.sum(axis=2) > 1).any() or (value < np.maximum(products.max(axis=2), 0.0) - slack).any():
+                return False
+        return True
+
+
+def selection_walls(X, n_patches):
+    """Return the `Walls` of the rows (first in `reach`) and their differences."""
+    d, (k, m) = X.shape[1], np.triu_indices(n_patches, 1)
+    patches = X.reshape(-1, n_patches, d)
+    sizes, differences = np.linalg.norm(patches, axis=2), patches[:, k] - patches[:, m]
+    noise = NOISE * d * np.maximum(sizes[:, k], sizes[:, m])
+    differences[np.linalg.norm(differences, axis=2) <= noise] = 0.0
+    return distinct_walls(np.concatenate([X, differences.reshape(-1, d)]))
 
 
 def selection_bits(X, gates, n_patches):
@@ -54,7 +143,7 @@ def selection_bits(X, gates, n_patches):
     """
     bits = np.empty((len(gates), -(-len(X) // 8)), np.uint8)
     noise = NOISE * X.shape[1] * np.linalg.norm(X, axis=1).reshape(-1, n_patches)
-    for batch in gen_batches(len(gates), max(1, BLOCK_ENTRIES // len(X))) if len(gates) else ():
+    for batch in batches_of(len(gates), len(X)):
         products = (gates[batch] @ X.T).reshape(-1, *noise.shape)
         lengths = np.linalg.norm(gates[batch], axis=1)[:, None, None]
         largest = products.max(axis=2, keepdims=True)
@@ -80,84 +169,6 @@ def selection_rows(X, selected, rows):
     out, sizes = np.empty((len(rows), X.shape[1])), np.linalg.norm(X, axis=1)
     _write_rows(X, sizes, selected, rows, out)
     return out
-
-
-def enumerate_selections(X, n_patches, max_cells=1_000_000):
-    """Enumerate the selections of all full-dimensional cells, each with a gate inside.
-
-    `max_cells` bounds the cells of the arrangement of rows and differences, several of which may have one selection: a
-    ValueError before any work where there may be more. `complete` is True unless walls meet at angles that double
-    precision cannot tell from 0. Raises ThinCellsError where cells are too thin for double precision.
-    """
-    X = _check_rows(X, n_patches)
-    max_cells = check_count("max_cells", max_cells)
-    walls, predicted = (
-        selection_walls(X, n_patches) if X.size * (n_patches + 1) // 2 <= MOST_ENTRIES else (None, np.inf)
-    )
-    if predicted > max_cells:
-        raise ValueError(
-            f"the arrangement of the {n_patches} patches of {len(X) // n_patches:,} samples and of their differences "
-            f"may have {predicted:,} cells, more than max_cells={max_cells:,}: give a number of selections to sample"
-        )
-    return _enumerate(X, n_patches, walls)
-
-
-def sample_selections(X, n_patches, n_selections, random_state=None):
-    """Sample distinct selections of Gaussian gates; fewer, with a UserWarning, where no new ones are found.
-
-    Where the arrangement of rows and differences has no more than `n_selections` cells, they are enumerated instead.
-    """
-    X, n_selections = _check_rows(X, n_patches), check_count("n_selections", n_selections)
-    if len(X) * (n_patches + 1) // 2 <= n_selections:  # else there are more cells, unless walls coincide
-        walls, predicted = selection_walls(X, n_patches)
-        if predicted <= n_selections:
-            with suppress(ThinCellsError):  # sampling finds the cells that are not too thin
-                return _enumerate(X, n_patches, walls)
-    rng = check_random_state(random_state)
-    found, stale = {}, 0
-    size = min(max(64, n_selections), max(1, BLOCK_ENTRIES // len(X)))
-    while len(found) < n_selections and stale < STALE_BATCHES and not (found and is_up()):
-        with until_up():
-            gates, known = rng.standard_normal((size, X.shape[1])), len(found)
-            for gate, key in zip(gates, map(bytes, selection_bits(X, gates, n_patches)), strict=True):
-                if len(found) < n_selections:
-                    found.setdefault(key, gate)
-            stale = stale + 1 if len(found) == known else 0
-    if len(found) < n_selections:
-        cause = "its time was up" if is_up() else "the other cells are too small, or there are no more"
-        warn(
-            f"only {len(found)} of {n_selections} distinct selections were found by sampling; {cause}",
-            UserWarning,
-        )
-    return Arrangements(np.array([np.frombuffer(key, np.uint8) for key in found]), np.array([*found.values()]), len(X))
-
-
-def resolve_selections(X, arrangements, n_patches, random_state=None):
-    """Turn what a user may ask for into selections of the rows X, patterns with at most one 1 a sample.
-
-    `arrangements` is a number to sample, "all", "adaptive" (none yet), Arrangements made beforehand, or gates (n_gates,
-    n_features). Raises ValueError where it is something else, or does not fit X.
-    """
-    X = _check_rows(X, n_patches)
-    if isinstance(arrangements, Arrangements):
-        _check_fit(X, arrangements, n_patches)
-        return arrangements.of(_samples(X, n_patches))
-    if isinstance(arrangements, str) and arrangements == "all":
-        few = partial(sample_selections, X, n_patches, FEWEST_PATTERNS, random_state)
-        return in_time(lambda: enumerate_selections(X, n_patches), few)
-    if isinstance(arrangements, str) and arrangements == "adaptive":
-        return Arrangements(np.zeros((0, -(-len(X) // 8)), np.uint8), np.zeros((0, X.shape[1])), len(X))
-    if isinstance(arrangements, Integral) and not isinstance(arrangements, bool):
-        return sample_selections(X, n_patches, check_count("arrangements", arrangements), random_state)
-    if arrangements is None or np.ndim(arrangements) != 2 or np.asarray(arrangements).dtype.kind not in "fiu":
-        raise ValueError(
-            f'arrangements must be "adaptive", a number of patterns to sample, "all", or an array of gates of shape '
-            f"(n_gates, {X.shape[1]}); got {arrangements!r}"
-        )
-    gates = check_array(arrangements, input_name="gates", copy=True)
-    if gates.shape[1] != X.shape[1]:
-        raise ValueError(f"gates must have shape (n_gates, {X.shape[1]}), as the hidden layer; got {gates.shape}")
-    return _distinct(X, gates, n_patches)
 
 
 @kernel
@@ -188,80 +199,6 @@ def write_row(X, sizes, selected, r, out):
         out[:] = 0.0
         return 0.0
     return largest * length
-
-
-def _check_rows(X, n_patches):
-    """Return X as floats; raise ValueError unless it has `n_patches` rows for every sample."""
-    X = check_array(X, input_name="X")
-    if len(X) % check_count("n_patches", n_patches):
-        raise ValueError(f"X must have a row for each of the {n_patches} patches of every sample; got {len(X)} rows")
-    return X
-
-
-def _check_fit(X, arrangements, n_patches):
-    """Raise ValueError unless the gates are in the closures of the cones of their selections, up to rounding."""
-    if arrangements.n_samples != len(X) or arrangements.gates.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"arrangements were made for {arrangements.n_samples} rows and {arrangements.gates.shape[1]} features of "
-            f"the hidden layer; X has {len(X)} and {X.shape[1]}"
-        )
-    sizes = np.linalg.norm(X, axis=1).reshape(-1, n_patches)
-    for batch in gen_batches(len(arrangements), max(1, BLOCK_ENTRIES // len(X))) if len(arrangements) else ():
-        gates = arrangements.gates[batch]
-        products = (gates @ X.T).reshape(-1, *sizes.shape)
-        chosen = arrangements.patterns(batch).reshape(products.shape)
-        value = (products * chosen).sum(axis=2)
-        slack = 1e-13 * np.linalg.norm(gates, axis=1)[:, None] * sizes.max(axis=1)
-        if (chosen.sum(axis=2) > 1).any() or (value < np.maximum(products.max(axis=2), 0.0) - slack).any():
-            raise ValueError(
-                "arrangements were made for other data or another pooling: their gates select other patches of X; make "
-                "them again"
-            )
-
-
-def selection_walls(X, n_patches):
-    """Return the `Walls` of the rows (first in `reach`) and their differences, and a bound of the number of cells."""
-    d, (k, m) = X.shape[1], np.triu_indices(n_patches, 1)
-    patches = X.reshape(-1, n_patches, d)
-    sizes, differences = np.linalg.norm(patches, axis=2), patches[:, k] - patches[:, m]
-    noise = NOISE * d * np.maximum(sizes[:, k], sizes[:, m])
-    differences[np.linalg.norm(differences, axis=2) <= noise] = 0.0
-    walls = distinct_walls(np.concatenate([X, differences.reshape(-1, d)]))
-    return walls, count_arrangements(*walls.rows.shape)
-
-
-def _enumerate(X, n_patches, walls):
-    """Return the selections of all cells of the walls, sorted; raise ThinCellsError where a gate is not inside."""
-    points, angle = cell_points(walls.rows)
-    found = _distinct(X, points @ walls.to_gates.T, n_patches)
-    order = np.lexsort(found.bits.T[::-1])
-    bits, gates = found.bits[order], found.gates[order]
-    selected = selected_patches(np.unpackbits(bits, axis=1, count=len(X)).view(bool), n_patches)
-    if not _inside(X, selected, gates):
-        raise ThinCellsError
-    angle = max(walls.angle, angle)
-    return Arrangements(bits, gates, len(X), angle <= SAME_TOL, angle, rows_key(_samples(X, n_patches)))
-
-
-def _samples(X, n_patches):
-    """Return the patches of each sample in one row."""
-    return X.reshape(-1, n_patches * X.shape[1])
-
-
-def _distinct(X, gates, n_patches):
-    """Return the distinct selections of gates, in the order of their first gates."""
-    bits = selection_bits(X, gates, n_patches)
-    first = np.sort(unique_bits(bits)[1])
-    return Arrangements(bits[first], gates[first], len(X))
-
-
-def _inside(X, selected, gates):
-    """Return whether every gate is strictly inside the cone of its selection."""
-    for gate, own in zip(gates, selected, strict=True):
-        rows = selection_rows(X, np.broadcast_to(own, (len(X), len(own))), np.arange(len(X)))
-        if (rows[rows.any(axis=1)] @ gate <= 0.0).any():
-            return False
-    return True
 
 
 @kernel

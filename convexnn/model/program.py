@@ -225,7 +225,7 @@ class Program:
         if isinstance(self.cones, ArrangementCones):
             return abs(1.0 - self.design.slope) * distinct_walls(X).slack(angle)
         if self.selects and angle > 0.0:
-            return selection_walls(X, self.design.n_patches)[0].slack(angle)[: len(X)]
+            return selection_walls(X, self.design.n_patches).slack(angle)[: len(X)]
         return np.zeros(len(X))
 
     def free_kappa(self, V: np.ndarray) -> float:

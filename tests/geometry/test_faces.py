@@ -10,8 +10,8 @@ import pytest
 from scipy.optimize import linprog
 
 from convexnn import Architecture, ConvexReLURegressor
-from convexnn.geometry.arrangements import Arrangements, enumerate_arrangements, resolve_arrangements
-from convexnn.geometry.faces import boundary_patterns, threshold_kappa
+from convexnn.geometry.arrangements import enumerate_arrangements, resolve_arrangements
+from convexnn.geometry.faces import boundary_patterns
 from convexnn.model import build_program
 
 
@@ -191,21 +191,6 @@ def test_too_many_patterns_raise():
 def test_bad_rows_raise(bad):
     with pytest.raises(ValueError, match=r"X|sample|feature|array"):
         boundary_patterns(bad)
-
-
-def test_kappa_is_the_largest_response():
-    X = CASES["opposites"]
-    arrangements = boundary_patterns(X)
-    rng = np.random.default_rng(0)
-    for V in (rng.standard_normal(8), rng.standard_normal((8, 3)), np.array([1.0, 0, 0, 0, 0, 1.0, 0, 0])):
-        expected = max(np.abs(np.array(p) @ V).max() for p in brute_force_patterns(X))
-        assert np.isclose(threshold_kappa(X, V, arrangements), expected)
-    assert threshold_kappa(X, V, arrangements) == 2.0
-    assert threshold_kappa(X, V, enumerate_arrangements(X)) == 1.0
-    none = Arrangements(np.zeros((0, 1), np.uint8), np.zeros((0, 3)), 8)
-    assert threshold_kappa(X, V, none) == 0.0
-    with pytest.raises(ValueError, match="as many samples as X, 8; got 7 and 8"):
-        threshold_kappa(X, np.ones(7), arrangements)
 
 
 @pytest.mark.parametrize("seed", [77, 78, 80])

@@ -390,11 +390,11 @@ def test_what_does_not_fit_is_refused():
         sample_selections(rows, 4, 10)
     with pytest.raises(ValueError, match='"adaptive", a number'):
         resolve_selections(rows, "most", 3)
-    with pytest.raises(ValueError, match="gates must have shape"):
+    with pytest.raises(ValueError, match="gates must have one column a feature"):
         resolve_selections(rows, np.ones((2, 5)), 3)
     with pytest.raises(ValueError, match="other data or another pooling"):
         resolve_selections(rows, Arrangements.from_gates(rows, rng.standard_normal((5, 2))), 3)
-    with pytest.raises(ValueError, match="made for 18 rows"):
+    with pytest.raises(ValueError, match="made for 18 samples"):
         resolve_selections(rows[:-3], resolve_selections(rows, 4, 3, 0), 3)
-    with pytest.warns(UserWarning, match="distinct selections were found"):
+    with pytest.warns(UserWarning, match="distinct patterns were found"):
         sample_selections(rng.standard_normal((12, 1)), 3, 17, random_state=0)
