@@ -92,7 +92,7 @@ class Patches:
         return self.input_shape[0] * prod(self.kernel_size)
 
     def extract(self, X: ArrayLike) -> np.ndarray:
-        """Return the patches (n_samples, n_patches, patch_size) of inputs, whose values are in the C order of their shape."""
+        """Return the patches (n_samples, n_patches, patch_size) of inputs, each in its C order."""
         X = check_array(X, input_name="X")
         if X.shape[1] != self.n_features:
             raise ValueError(
@@ -110,7 +110,7 @@ class Patches:
         return self.extract(X).reshape(-1, self.patch_size)
 
     def fold(self, filters: ArrayLike) -> np.ndarray:
-        """Turn columns (patch_size, n_filters) into filters (n_filters, channels, *kernel_size), as PyTorch has them."""
+        """Turn columns (patch_size, n_filters) into filters (n_filters, channels, *kernel_size), as in PyTorch."""
         filters = np.asarray(filters, dtype=np.float64)
         if filters.ndim != 2 or len(filters) != self.patch_size:
             raise ValueError(f"filters must have shape ({self.patch_size}, n_filters); got {filters.shape}")
