@@ -450,10 +450,16 @@ def clip_lines(normals: np.ndarray, offsets: np.ndarray, window: np.ndarray) -> 
     The window has a row (low, high) for each axis. A zero normal is no line.
     """
     low, size = window[:, 0], np.diff(window, axis=1)[:, 0]
-    scaled, shifted = normals * size, normals @ low + offsets  # in which the window is the unit square
-    found = {j: _ends(scaled[j], shifted[j]) for j in np.flatnonzero(scaled.any(axis=1))}
-    found = {j: low + size * ends for j, ends in found.items() if ends is not None}
-    return np.array(list(found.values())).reshape(-1, 2, 2), np.array(list(found), dtype=int)
+    normals, offsets = normals * size, normals @ low + offsets  # where the window is the unit square
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]) @ normals.T + offsets
+    norms = np.linalg.norm(normals, axis=1)
+    index = np.flatnonzero((corners.max(axis=0) > SAME_TOL * norms) & (corners.min(axis=0) < -SAME_TOL * norms))
+    normals, foot = normals[index], -(offsets[index] / norms[index] ** 2)[:, None] * normals[index]
+    along = normals[:, ::-1] * [-1.0, 1.0]
+    with np.errstate(divide="ignore"):  # lines along an axis never meet two of the sides
+        steps = np.sort([-foot / along, (1 - foot) / along], axis=0)  # at which a line enters and leaves, by axis
+    ends = np.stack([steps[0].max(axis=-1), steps[1].min(axis=-1)], axis=1)
+    return low + size * (foot[:, None] + ends[..., None] * along[:, None]), index
 
 
 def count_regions(normals: np.ndarray, offsets: np.ndarray, window: np.ndarray) -> int:
@@ -471,23 +477,6 @@ def count_regions(normals: np.ndarray, offsets: np.ndarray, window: np.ndarray) 
     inside = ((points > SAME_TOL) & (points < 1 - SAME_TOL)).all(axis=1)
     through = [np.abs(lines[:, :2] @ point + lines[:, 2]) <= 10 * SAME_TOL for point in _distinct(points[inside])]
     return 1 + len(lines) + sum(int(near.sum()) - 1 for near in through)
-
-
-def _ends(normal, offset):
-    """Return where a line enters and leaves the unit square; None where it does not cross its inside."""
-    corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
-    values = corners @ normal + offset
-    rounding = SAME_TOL * np.linalg.norm(normal)
-    if not (values > rounding).any() or not (values < -rounding).any():
-        return None
-    found = []
-    for k in range(4):
-        start, end = values[k], values[(k + 1) % 4]
-        if start * end < 0:
-            found.append(corners[k] + start / (start - end) * (corners[(k + 1) % 4] - corners[k]))
-        elif start == 0:
-            found.append(corners[k])
-    return np.array(found[:2])
 
 
 def _distinct(rows):

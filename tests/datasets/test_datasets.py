@@ -1,6 +1,5 @@
 """Windows, splits and planted problems, against explicit loops and closed forms."""
 
-import dataclasses
 import statistics
 
 import numpy as np
@@ -11,7 +10,9 @@ from convexnn.datasets import Signal, ecg_windows, make_windows, planted_network
 # make_windows
 
 
-@pytest.mark.parametrize(("window", "horizon"), [(1, 1), (1, 4), (3, 1), (3, 2), (15, 5), (19, 1), (1, 19)])
+@pytest.mark.parametrize(
+    ("window", "horizon"), [(1, 1), (1, 4), (3, 1), (3, 2), (15, 5), (19, 1), (np.int64(1), np.int32(19))]
+)
 def test_windows_follow_the_formula(window, horizon):
     x = np.random.default_rng(0).standard_normal(20)
     X, y = make_windows(Signal(x), window, horizon)
@@ -55,10 +56,6 @@ def test_signal_has_to_hold_one_window():
         make_windows(np.arange(5.0), 4, 2)
 
 
-def test_numpy_integers_are_counts():
-    assert make_windows(np.arange(6), np.int64(2), np.int32(1))[0].shape == (4, 2)
-
-
 # split_signal
 
 
@@ -70,11 +67,7 @@ def test_split_is_chronological(train, n_train):
     assert last.tolist() == list(range(n_train, 10))
     assert not np.shares_memory(first, x)
     assert not np.shares_memory(last, x)
-
-
-def test_split_of_a_fraction_is_not_cut_by_rounding():
-    # 0.29 * 100 = 28.999999999999996
-    assert len(split_signal(np.arange(100.0), 0.29)[0]) == 29
+    assert len(split_signal(np.arange(100.0), 0.29)[0]) == 29  # 0.29 * 100 = 28.999999999999996
 
 
 def test_split_keeps_what_is_known_of_the_signal():
@@ -128,6 +121,8 @@ def test_nothing_leaks_between_the_parts():
 def test_ecg_windows_without_scaling():
     split = ecg_windows(np.arange(20.0), window=3, train=10, scale=False)
     assert (split.mean, split.scale, split.unit, split.sampling_rate) == (0.0, 1.0, None, None)
+    with pytest.raises(AttributeError, match="scale"):
+        split.scale = 2.0
     assert split.X_test[0].tolist() == [7.0, 8.0, 9.0]
     assert split.y_test[0] == 10.0
     assert ecg_windows([1.0] * 20, window=3, scale=False).y_test.tolist() == [1.0] * 6
@@ -149,9 +144,6 @@ def test_constant_training_part_is_refused(constant):
     x = np.r_[np.full(1000, constant), np.arange(50.0)]
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="signal must vary in its training part"):
         ecg_windows(x, train=1000)
-
-
-def test_scale_that_overflows_is_refused():
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="standard deviation of inf"):
         ecg_windows(np.tile([1e300, -1e300], 50))
 
@@ -168,12 +160,6 @@ def test_ecg_windows_checks_its_parameters(bad):
         ecg_windows(np.arange(100.0), **bad)
 
 
-def test_results_are_frozen():
-    split = ecg_windows(np.arange(100.0))
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        split.scale = 2.0
-
-
 # planted_network
 
 
@@ -187,9 +173,6 @@ def test_planted_network_is_reproducible(make):
     assert X.tolist() == again_X.tolist()
     assert y.tolist() == again_y.tolist()
     assert X.tolist() != other_X.tolist()
-
-
-def test_planted_network_without_seed_varies():
     assert planted_network(5, 2)[0].tolist() != planted_network(5, 2)[0].tolist()
 
 
@@ -197,15 +180,6 @@ def test_planted_inputs_are_standard_normal():
     X, _ = planted_network(20_000, 5, random_state=0)
     np.testing.assert_allclose(X.mean(axis=0), 0.0, atol=0.03)
     np.testing.assert_allclose(X.T @ X / 20_000, np.eye(5), atol=0.05)
-
-
-def test_planted_target_of_one_feature_is_linear_on_both_sides_of_zero():
-    # with d = 1, f(x) = c_+ x for x > 0 and c_- x for x < 0, whatever the number of neurons
-    X, y = planted_network(200, 1, n_neurons=7, noise=0.0, random_state=1)
-    slopes = y / X[:, 0]
-    for side in (slopes[X[:, 0] > 0], slopes[X[:, 0] < 0]):
-        np.testing.assert_allclose(side, side[0])
-    assert slopes[X[:, 0] > 0][0] != pytest.approx(slopes[X[:, 0] < 0][0])
 
 
 def test_planted_target_of_one_neuron_is_one_relu():

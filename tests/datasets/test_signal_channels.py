@@ -105,11 +105,18 @@ def test_rows_of_samples(tmp_path):
     assert "row 1" in load_ecg(tmp_path / "rows.npy").description
 
 
-def test_lines_that_end_in_a_comma(tmp_path):
-    path = write(tmp_path / "a.csv", SECONDS, ECG, [""] * N)
+@pytest.mark.parametrize("head", [None, "t,ecg,"])
+def test_lines_that_end_in_a_comma(head, tmp_path):
+    path = write(tmp_path / "a.csv", SECONDS, ECG, [""] * N, head=head)
     np.testing.assert_array_equal(load_ecg(path).values, ECG)
-    path = write(tmp_path / "a.csv", SECONDS, ECG, [""] * N, head="t,ecg,")
-    np.testing.assert_array_equal(load_ecg(path).values, ECG)
+
+
+def test_cells_of_lines_are_checked(tmp_path):
+    cells = [*map(str, ECG)]
+    cells[7] = "nan"
+    (tmp_path / "row.csv").write_text(",".join(cells))
+    with pytest.raises(ValueError, match="line 1: expected a finite number in cell 8; got 'nan'"):
+        load_ecg(tmp_path / "row.csv")
 
 
 @pytest.mark.parametrize(

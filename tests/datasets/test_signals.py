@@ -45,16 +45,13 @@ def test_signal_keeps_a_frozen_float64_copy():
 
 
 @pytest.mark.parametrize(
-    "values", [[], 1.0, [[1.0, 2.0]], ["a", "b"], [1j, 2.0], [True, False], [1.0, np.nan], [1.0, np.inf], [None, 1.0]]
+    "values", [[], 1.0, [[1.0, 2.0]], ["a", "b"], [1j, 2.0], [True, False], [1.0, np.inf], [None, 1.0]]
 )
 def test_samples_that_are_no_finite_numbers_are_refused(values):
     with pytest.raises(ValueError, match="values must"):
         Signal(values)
     with pytest.raises(ValueError, match="signal must"):
         make_windows(values)
-
-
-def test_non_finite_samples_are_located():
     with pytest.raises(ValueError, match="nan at index 2"):
         Signal([0.0, 1.0, np.nan, np.inf])
 
@@ -77,12 +74,6 @@ def test_embedded_is_pywavelets_without_unit_or_rate():
     assert signal.unit is None
     assert signal.sampling_rate is None
     assert "PyWavelets states neither unit nor sampling rate" in signal.description
-
-
-def test_embedded_without_pywavelets_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pywt", None)
-    with pytest.raises(ImportError, match=r"PyWavelets.*pip install convexnn\[data\]"):
-        load_ecg("embedded")
 
 
 def test_scipy_source_states_unit_and_rate(monkeypatch):
@@ -113,45 +104,42 @@ def test_scipy_source_that_can_not_be_fetched_says_where_to_put_the_file(monkeyp
     monkeypatch.setattr(scipy.datasets, "electrocardiogram", refuse(error))
     with pytest.raises(OSError, match="could not be fetched") as caught:
         load_ecg("scipy")
-    message = str(caught.value)
-    assert "ecg.dat" in message
-    assert "no route" in message
-    assert str(pooch.os_cache("scipy-data")) in message
+    assert all(word in str(caught.value) for word in ("ecg.dat", "no route", str(pooch.os_cache("scipy-data"))))
     assert caught.value.__cause__ is error
 
 
-def test_scipy_source_without_pooch_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(ImportError, match=r"pooch.*pip install convexnn\[data\]"):
-        load_ecg("scipy")
+@pytest.mark.parametrize(
+    ("source", "missing", "match"),
+    [
+        ("embedded", ["pywt"], r"PyWavelets.*pip install convexnn\[data\]"),
+        ("scipy", ["pooch"], r"pooch.*pip install convexnn\[data\]"),
+        ("auto", ["pywt", "pooch"], r"'auto'.*PyWavelets.*pip install convexnn\[data\].*needs pooch"),
+        ("auto", ["pywt"], r"'auto'.*PyWavelets.*pip install convexnn\[data\].*no route"),
+        ("rec.hea", ["wfdb"], r"wfdb: pip install convexnn\[wfdb\]"),
+        ("a.csv", ["pandas"], r"pandas: pip install convexnn\[cli\]"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_extra(monkeypatch, tmp_path, source, missing, match):
+    if "pooch" not in missing:
+        pytest.importorskip("pooch")
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "rec.hea", "rec 1 360 10\n")
+    written(tmp_path / "a.csv", "1\n2\n")
+    monkeypatch.setattr(scipy.datasets, "electrocardiogram", refuse(ConnectionError("no route")))
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=match):
+        load_ecg(source)
 
 
-def test_auto_takes_the_embedded_record_first(monkeypatch):
+def test_auto_takes_the_embedded_record_first_and_then_scipy(monkeypatch):
     pytest.importorskip("pywt")
     monkeypatch.setattr(scipy.datasets, "electrocardiogram", refuse(AssertionError("was called")))
     assert load_ecg().values.tolist() == load_ecg("embedded").values.tolist()
-
-
-def test_auto_takes_scipy_without_pywavelets(monkeypatch):
     pytest.importorskip("pooch")
     monkeypatch.setitem(sys.modules, "pywt", None)
     monkeypatch.setattr(scipy.datasets, "electrocardiogram", lambda: np.array([0.5, 0.25]))
-    signal = load_ecg()
-    assert signal.values.tolist() == [0.5, 0.25]
-    assert signal.unit == "mV"
-
-
-@pytest.mark.parametrize("without", ["pooch", "connection"])
-def test_auto_without_any_source_says_what_to_install(monkeypatch, without):
-    monkeypatch.setitem(sys.modules, "pywt", None)
-    if without == "pooch":
-        monkeypatch.setitem(sys.modules, "pooch", None)
-    else:
-        pytest.importorskip("pooch")
-        monkeypatch.setattr(scipy.datasets, "electrocardiogram", refuse(ConnectionError("no route")))
-    with pytest.raises(ImportError, match=r"'auto'.*PyWavelets.*pip install convexnn\[data\]") as caught:
-        load_ecg("auto")
-    assert ("no route" if without == "connection" else "needs pooch") in str(caught.value)
+    assert (load_ecg().values.tolist(), load_ecg().unit) == ([0.5, 0.25], "mV")
 
 
 @pytest.mark.parametrize(
@@ -295,17 +283,8 @@ def wfdb_record(tmp_path):
     wfdb = pytest.importorskip("wfdb")
     # a gain of 200 a unit stores multiples of 1 / 200 exactly
     samples = np.column_stack([np.arange(-10, 10) / 200, np.arange(20, 0, -1) / 200])
-    wfdb.wrsamp(
-        "rec",
-        fs=250,
-        units=["mV", "uV"],
-        sig_name=["MLII", "V5"],
-        p_signal=samples,
-        fmt=["16", "16"],
-        adc_gain=[200.0, 200.0],
-        baseline=[0, 0],
-        write_dir=str(tmp_path),
-    )
+    stored = {"fmt": ["16", "16"], "adc_gain": [200.0, 200.0], "baseline": [0, 0], "write_dir": str(tmp_path)}
+    wfdb.wrsamp("rec", 250, ["mV", "uV"], ["MLII", "V5"], samples, **stored)
     return tmp_path / "rec", samples
 
 
@@ -351,13 +330,6 @@ def test_wfdb_header_that_is_malformed_is_refused(wfdb_record, text):
     written(Path(f"{wfdb_record[0]}.hea"), text)
     with pytest.raises(ValueError, match="can not be read"):
         load_ecg(wfdb_record[0])
-
-
-def test_wfdb_missing_names_the_extra(tmp_path, monkeypatch):
-    written(tmp_path / "rec.hea", "rec 1 360 10\n")
-    monkeypatch.setitem(sys.modules, "wfdb", None)
-    with pytest.raises(ImportError, match=r"wfdb: pip install convexnn\[wfdb\]"):
-        load_ecg(tmp_path / "rec.hea")
 
 
 def test_files_of_unknown_kind_are_refused(tmp_path):
