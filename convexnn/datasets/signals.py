@@ -90,7 +90,7 @@ def load_ecg(source: str | os.PathLike = "auto", *, channel: int | str = "auto")
     ImportError
         If the package that the source needs is missing; for "auto", if neither source can be had.
     OSError
-        If the file behind "scipy" can not be fetched, or a file can not be opened.
+        If the file behind "scipy" cannot be fetched, or a file cannot be opened.
     ValueError
         If `source` is unknown, there is no such `channel`, or the file is empty, malformed or with non-finite samples.
 
@@ -149,7 +149,7 @@ def _load_path(source, channel):
     try:
         return reader(path, channel)
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # wfdb's parser raises many
-        raise ValueError(f"source {str(path)!r} can not be read: {error}") from error
+        raise ValueError(f"source {str(path)!r} cannot be read: {error}") from error
 
 
 def _what_it_is(path, record):

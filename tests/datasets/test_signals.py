@@ -230,7 +230,7 @@ def test_csv_that_is_malformed_is_refused(tmp_path, text, match):
 def test_csv_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"\xff\xfe1\n")
-    with pytest.raises(ValueError, match=r"can not be read.*utf-8"):
+    with pytest.raises(ValueError, match=r"cannot be read.*utf-8"):
         load_ecg(path)
 
 
@@ -274,7 +274,7 @@ def test_npy_that_is_no_signal_is_refused(tmp_path, array, match):
 @pytest.mark.parametrize("content", [b"", b"1.0\n2.0\n", b"\x93NUMPY\x01\x00"])
 def test_npy_of_another_format_is_refused(tmp_path, content):
     (tmp_path / "a.npy").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.npy.*can not be read"):
+    with pytest.raises(ValueError, match=r"a\.npy.*cannot be read"):
         load_ecg(tmp_path / "a.npy")
 
 
@@ -328,7 +328,7 @@ def test_wfdb_parts_that_are_missing_are_named(wfdb_record):
 @pytest.mark.parametrize("text", ["", "neither a header\n", "rec\n", "rec 2 360 10\nrec.dat 16 200\n"])
 def test_wfdb_header_that_is_malformed_is_refused(wfdb_record, text):
     written(Path(f"{wfdb_record[0]}.hea"), text)
-    with pytest.raises(ValueError, match="can not be read"):
+    with pytest.raises(ValueError, match="cannot be read"):
         load_ecg(wfdb_record[0])
 
 
