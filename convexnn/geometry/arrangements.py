@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 # Largest dense block of patterns times samples that is made, in entries.
-BLOCK_ENTRIES = 4_000_000
+BLOCK_ENTRIES = 1_000_000
 # A sample closer to the wall of a gate than this, relative to the terms of x.g, is on the wall up to rounding.
 WALL_TOL = 1e-13
 # Sampling gives up after this many batches in a row without a new pattern.
