@@ -208,7 +208,9 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     solver = _solver(program, options["solver"], generated, own)
     limits = {name: options[name] for name in ("tol", "max_iter", "time_limit", "verbose")}
     if generated:
-        limits |= {**own, "random_state": rng}
+        limits |= {"scope": own["scope"], "random_state": rng}
+        if not program.shares_neurons:
+            limits["rank"] = own["rank"]
     warm = options["solver"] in WARM_STARTED
     known = {"hidden_bias": given.hidden_bias}
     return Training(program, samples, solver, limits, generated, warm, rng, kept, weights, **known)
@@ -256,19 +258,16 @@ def _generated(architecture):
 
 
 def _solver(program, name, adaptive, own):
-    """Return the solver of a program; raise ValueError where the one asked for does not solve it.
-
-    Takes "rank" out of `own`, the options of generation, where the program is coupled.
-    """
-    if program.coupled and not adaptive:
+    """Return the solver of a program; raise ValueError where the one asked for, with options `own`, is not for it."""
+    if program.shares_neurons and not adaptive:
         raise ValueError(
             'arrangements must be "adaptive" for several outputs with output_penalty="weight_decay" and activation '
             f'{program.architecture.activation!r}; output_penalty="l1" takes all'
         )
     if adaptive and name not in ("auto", "generation"):
         program.require_patterns()
-    if program.coupled:
-        if own.pop("rank") is not None or own["scope"] == "global":
+    if program.shares_neurons:
+        if own["rank"] is not None or own["scope"] == "global":
             raise ValueError(
                 'scope must be "auto" or "local", and rank None, for several outputs with '
                 'output_penalty="weight_decay"; output_penalty="l1" takes all'

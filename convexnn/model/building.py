@@ -89,17 +89,17 @@ def build_program(
     n_patches = len(rows) // len(X)
     values = np.ones((len(rows), 1)) if architecture.activation == "threshold" else rows
     apart = architecture.patches is not None and architecture.patches.pooling == "none"
-    coupled = _is_coupled(architecture, apart or Y.shape[1] > 1)
+    matrices = _are_matrices(architecture, apart or Y.shape[1] > 1)
     kind = PatchwiseDesign if apart else Design
     units = np.append(np.ones(rows.shape[1] - 1), BIAS_UNIT) if architecture.hidden_bias == "free" else None
     design = kind(values, arrangements, architecture.signs, architecture.slope, n_patches, units)
     cones, free = make_cones(design, architecture), architecture.free_columns(X)
-    penalty = Nuclear() if coupled else _norm(architecture, rows.shape[1])
+    penalty = Nuclear() if matrices else _norm(architecture, rows.shape[1])
     bias_unit = BIAS_UNIT if architecture.hidden_bias == "free" else 0.0
     return Program(Y, design, cones, loss, penalty, alpha, free, architecture, layer, bias_unit=bias_unit)
 
 
-def _is_coupled(architecture, several):
+def _are_matrices(architecture, several):
     """Return whether blocks are matrices, those of several output weights with weight decay and fixed patterns.
 
     Raise ValueError where there is no program for the output weights.

@@ -298,14 +298,14 @@ class Program:
         return isinstance(self.cones, SelectionCones)
 
     @property
-    def coupled(self) -> bool:
-        """Whether a neuron has several outputs under true weight decay, on cones: no program with one block a cell."""
+    def shares_neurons(self) -> bool:
+        """Whether outputs share neurons on cones, under true weight decay: no program with one block a cell."""
         decay = self.architecture.output_penalty == "weight_decay" and self.architecture.constrained
         return decay and self.Y.shape[1] > 1
 
     def require_blocks(self) -> None:
         """Raise ValueError if the network is not the program over the blocks of its patterns."""
-        if self.coupled:
+        if self.shares_neurons:
             raise ValueError(
                 'output_penalty="weight_decay" with several outputs is for solve_vector_generation; other solvers '
                 'need output_penalty="l1", or networks without cones (gated_relu, linear)'

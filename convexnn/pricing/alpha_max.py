@@ -115,14 +115,14 @@ def alpha_max_over_all(program, scope="auto", random_state=None):
     with until_up():
         if not smooth:
             factors = KINKED_STARTS[: 2 if scope == "local" else 3]
-            if program.coupled:
+            if program.shares_neurons:
                 neurons = neurons_of_vectors(problem, VectorSearch(problem.design, rng), factors, is_up)
             else:
                 searches = [CellSearch(problem.design, rng, problem.selects) for _ in V.T]
                 neurons = neurons_of_search(problem, searches, factors, is_up)
             zero = least_kappa(problem, V, neurons, tol=LOCAL_TOL if scope == "local" else PROVED_TOL, over=is_up)
             V, value, proved = zero.V, zero.value, zero.lower >= (1 - PROVED_TOL) * zero.value
-        elif program.coupled:
+        elif program.shares_neurons:
             search, none = VectorSearch(problem.design, rng), np.zeros((0, problem.design.X.shape[1]))
             value = max(value, search.maxima(V, 0.0, none, search.n_starts, is_up).values.max(initial=0.0))
         elif scope == "local" and many and not problem.selects:
@@ -133,7 +133,7 @@ def alpha_max_over_all(program, scope="auto", random_state=None):
     known = scope != "local" and _is_known(problem, V)
     if known:
         upper = problem.free_kappa(V) * problem.relaxation + problem.dual_neglected(V)
-    if known and not problem.selects and not program.coupled:
+    if known and not problem.selects and not program.shares_neurons:
         limits, prover = {"time_limit": max(remaining(), LEAST_SECONDS)}, Prover(problem)
         if limits["time_limit"] == np.inf:
             limits["time_limit"] = None
@@ -262,7 +262,7 @@ def _along_gradients(problem, V):
     U /= np.maximum(np.linalg.norm(U, axis=0), np.finfo(float).tiny)
     T = design.X @ np.hstack([U, -U])
     heights = V.T @ design.pool(np.where(T > 0, T, design.slope * T))
-    return float((np.linalg.norm(heights, axis=0) if problem.coupled else np.abs(heights)).max(initial=0.0))
+    return float((np.linalg.norm(heights, axis=0) if problem.shares_neurons else np.abs(heights)).max(initial=0.0))
 
 
 def _survey(problem, V, rng):

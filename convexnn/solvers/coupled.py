@@ -24,7 +24,7 @@ from ..model.design import DirectedDesign
 from ..model.penalties import Nuclear
 from .face_systems import conjugate_gradients
 
-__all__ = ["is_coupled", "joint_direction"]
+__all__ = ["joint_direction", "spans_outputs"]
 
 # Columns up to which a system of neurons of fixed directions is factored.
 LARGEST_SYSTEM = 1000
@@ -36,7 +36,7 @@ CG_TOL = 1e-6
 EQUAL = 1e-12
 
 
-def is_coupled(program):
+def spans_outputs(program):
     """Return whether the blocks of a program touch several outputs."""
     return isinstance(program.penalty, Nuclear) or isinstance(program.design, DirectedDesign)
 

@@ -35,7 +35,7 @@ import numpy as np
 from scipy.linalg import LinAlgError
 
 from ..losses.base import EDGE
-from .coupled import is_coupled, joint_direction
+from .coupled import joint_direction, spans_outputs
 from .face_systems import Face, coupled_direction, direction_of_output
 from .subproblem import Iterate
 
@@ -168,7 +168,7 @@ def _proximal_point(sub, center, Z, square, observe):
 
 def _direction(sub, center, point, curvature, residual):
     """Return Newton's direction dZ."""
-    if is_coupled(sub.program):
+    if spans_outputs(sub.program):
         return joint_direction(sub, center, point, curvature, residual)
     if not center.loss.separable:
         return coupled_direction(sub, center, point, curvature, residual)

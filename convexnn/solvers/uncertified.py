@@ -63,7 +63,7 @@ def _start(whole, program, W, rng):
     """Return U, A and `own` of `descend_factors`: the neurons of W and random ones; None where outputs share them."""
     n_outputs, d = whole.Y.shape[1], program.design.X.shape[1]
     units = np.ones(d) if program.design.units is None else program.design.units
-    if not whole.coupled:
+    if not whole.shares_neurons:
         blocks, outputs = np.nonzero(W.any(axis=1))
         U, A = W[blocks, :, outputs], np.eye(n_outputs)[outputs] * whole.design.sign(blocks)[:, None]
     elif isinstance(whole.design, DirectedDesign):
@@ -72,9 +72,9 @@ def _start(whole, program, W, rng):
         U, A = np.zeros((0, d)), np.zeros((0, n_outputs))
     lengths = np.linalg.norm(U, axis=1, keepdims=True)
     m, length = (NEW_NEURONS, NEW_LENGTH * lengths.max()) if len(U) else (FIRST_NEURONS, 0.25)
-    m *= 1 if whole.coupled else n_outputs
+    m *= 1 if whole.shares_neurons else n_outputs
     new = rng.standard_normal((m, d)) * units
-    if whole.coupled:
+    if whole.shares_neurons:
         own, weights = None, rng.standard_normal((m, n_outputs))
         weights /= np.linalg.norm(weights, axis=1, keepdims=True)
     else:

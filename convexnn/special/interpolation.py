@@ -162,7 +162,7 @@ def _interpolate(X, y, arrangements, architecture, solver, scope, tol, rng, verb
 
 def _check_supported(program, solver, scope):
     architecture, adaptive = program.architecture, not len(program.design.arrangements)
-    if program.coupled or isinstance(program.penalty, Nuclear) or program.selects:
+    if program.shares_neurons or isinstance(program.penalty, Nuclear) or program.selects:
         raise ValueError(
             'architecture must have output_penalty="l1" with several outputs, and pooling "sum" or "mean"; got '
             f"{architecture!r} and {program.Y.shape[1]} outputs"

@@ -139,7 +139,7 @@ def is_spline(program):
     """Return whether a program, whatever its patterns, is a spline: one feature, free biases, ReLUs, squared loss."""
     architecture = program.architecture
     plain = architecture.activation == "relu" and architecture.hidden_bias == "free" and architecture.patches is None
-    return plain and program.design.X.shape[1] == 2 and isinstance(program.loss, Squared) and not program.coupled
+    return plain and program.design.X.shape[1] == 2 and isinstance(program.loss, Squared) and not program.shares_neurons
 
 
 def solve_one_feature(program, *, tol=1e-6, verbose=0, **options):

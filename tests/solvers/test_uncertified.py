@@ -45,7 +45,7 @@ def quietly(solve, program, **options):
 def test_it_is_near_the_optimum(case):
     y, architecture, loss = CASES[case]
     program = build_program(X, y, 1.0, "adaptive", architecture, loss=loss)
-    solve = solve_vector_generation if program.coupled else solve_generation
+    solve = solve_vector_generation if program.shares_neurons else solve_generation
     best = quietly(solve, program, tol=1e-4, scope="local").certificate
     far = quietly(solve_uncertified, program.at(3.0), tol=1e-3)
     for start in (None, far):
