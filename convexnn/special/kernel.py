@@ -155,8 +155,6 @@ def _check_program(program):
     architecture, loss = program.architecture, program.loss
     if architecture.activation != "gated_relu":
         raise ValueError(f'program must have activation "gated_relu"; got {architecture.activation!r}')
-    if architecture.hidden_bias == "free":
-        raise ValueError('program must have hidden_bias "none" or "penalized": the ridge includes biases; got "free"')
     if not (loss.smooth and loss.separable):
         raise ValueError(f"program must have a smooth and separable loss; got {type(loss).__name__}")
     program.require_patterns()
