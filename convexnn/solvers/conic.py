@@ -30,10 +30,9 @@ from ..model.summary import Status
 from ..pricing.groups import cone_rows, conic_settings, norm_cones
 from ..pricing.kappa import price, start_of
 from ..pricing.zero_dual import dual_at_zero
-from ..utils.deadline import aside
-from ..utils.quiet import solve_quietly
 from .monitor import check_blocks, run_watched
 from .polish import polish
+from .reference import solve_cvxpy
 from .working_set import start_blocks
 
 __all__ = ["solve_conic"]
@@ -372,12 +371,9 @@ def _solve_any(working, M, R, tol):
         size = size + program.penalty.to_cvxpy(Q if basis is None else Q @ basis.T)
     cone = [R @ x[: k * d] >= 0] if R.shape[0] else []
     problem = cp.Problem(cp.Minimize(program.loss.to_cvxpy(program.Y, Z) + program.alpha * size), [fit, *cone])
-    aside(problem.get_problem_data, "CLARABEL")  # which is kept, and takes its part of the time
-    limits = {} if working.monitor.remaining is None else {"time_limit": working.monitor.remaining}
-    tolerances = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tol)
     try:
-        aside(solve_quietly, problem, solver="CLARABEL", max_threads=1, **tolerances, **limits)
-    except cp.SolverError:
+        solve_cvxpy(problem, accuracy=tol, tol_gap_abs=tol, max_threads=1)
+    except RuntimeError:
         return None
     if x.value is None or fit.dual_value is None:
         return None

@@ -212,11 +212,11 @@ def solve_reference(
     )
 
 
-def solve_cvxpy(problem, solver="CLARABEL", accuracy=1e-10, *, max_iter=None, verbose=False):
+def solve_cvxpy(problem, solver="CLARABEL", accuracy=1e-10, *, max_iter=None, verbose=False, **own):
     """Solve a problem of cvxpy in most of the time that is left; return the Status of what is not solved then.
 
-    Its variables may have no values where a limit stopped the solver. Raise RuntimeError where it fails, even when it
-    is asked again, and TimeIsUp, in a `breakable` block, where the time is up before it ends.
+    `own` are further options of the solver. Variables may have no values where a limit stopped it. Raise RuntimeError
+    where it fails, even when it is asked again, and TimeIsUp, in a `breakable` block, where the time is up.
     """
     import cvxpy as cp
 
@@ -228,7 +228,7 @@ def solve_cvxpy(problem, solver="CLARABEL", accuracy=1e-10, *, max_iter=None, ve
         if np.isfinite(remaining()):
             aside(problem.get_problem_data, solver)  # which is kept, and takes its part of the time
             options[seconds] = limit = max(SOLVER_PART * remaining(), 1e-6)
-    attempts, start = _attempts(solver, options), time.perf_counter()
+    attempts, start = _attempts(solver, options | own), time.perf_counter()
     for attempt in attempts:
         try:
             aside(solve_quietly, problem, solver=solver, verbose=verbose, **attempt)

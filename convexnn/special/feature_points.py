@@ -26,9 +26,7 @@ ICML.
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.special import expit, softmax
-
-from ..losses import Logistic, Softmax
+from scipy.special import softmax
 
 __all__ = ["InteriorPoints", "dual_norm"]
 
@@ -63,11 +61,9 @@ class InteriorPoints:
         patterns = program.design.arrangements.patterns().astype(np.float32)
         self.counts = (patterns.T @ patterns).astype(np.float64)
         Y, Z, self.outputs = program.Y, program.predict(*program.zero()), np.eye(program.Y.shape[1])
-        if isinstance(self.loss, Softmax):  # rows of V sum to zero
+        if not self.loss.separable:  # softmax: rows of V sum to zero
             self.outputs = np.linalg.svd(np.ones((1, Y.shape[1])))[2][1:].T
-        self.weights = 1.0 if self.loss.sample_weight is None else self.loss.sample_weight[:, None]
-        self.own_barrier = isinstance(self.loss, (Logistic, Softmax))
-        lower, upper = (-np.inf, np.inf) if self.own_barrier else self.loss.domain(Y)
+        lower, upper = self.loss.domain(Y) if self.loss.clipped else (-np.inf, np.inf)
         lower, upper = np.broadcast_to(-upper, Y.shape), np.broadcast_to(-lower, Y.shape)
         self.bounds = lower, upper
         self.low, self.high = (np.flatnonzero(np.isfinite(bound)) for bound in self.bounds)
@@ -75,7 +71,8 @@ class InteriorPoints:
         width = np.where(np.isfinite(upper - lower), upper - lower, np.abs(V).max() or 1.0)
         V = np.clip(V, lower + INSIDE * width, upper - INSIDE * width)
         self.V = V * min(1.0, START * program.alpha / max(dual_norm(program, V), np.finfo(float).tiny))
-        self.Z, self.b, self.G = self._predictions(), np.zeros((len(self.basis.T), Y.shape[1])), self._products(self.V)
+        self.Z, self.b = self.loss.inverse_grad(Y, -self.V), np.zeros((len(self.basis.T), Y.shape[1]))
+        self.G = self._products(self.V)
         inside = self.level - 0.5 * self._quadratic(self.G, self.V)
         ends = (self.V - lower).ravel()[self.low], (upper - self.V).ravel()[self.high]
         self.slack = np.concatenate([inside, *ends])
@@ -97,7 +94,7 @@ class InteriorPoints:
         part = alpha / self.program.alpha
         self.program, self.level = self.program.at(alpha), 0.5 * alpha**2
         self.V, self.G = part * self.V, part * self.G
-        self.Z = self._predictions()
+        self.Z = self.loss.inverse_grad(self.program.Y, -self.V)
         ends = (self.V - self.bounds[0]).ravel()[self.low], (self.bounds[1] - self.V).ravel()[self.high]
         m = len(self.G)
         self.slack = np.concatenate([part**2 * self.slack[:m], *ends])
@@ -119,12 +116,12 @@ class InteriorPoints:
         t = min(1.0, STEP_PART * self._length(step))
         if not all(np.isfinite(part).all() for part in step) or t < LEAST_STEP:
             return False
-        if self.own_barrier:
+        if not self.loss.clipped:
             self.Z = self.loss.advance(self.program.Y, self.Z, -t * hessian * step[0])
             self.V = -self.loss.grad(self.program.Y, self.Z)
         else:
             self.V = self.V + t * step[0]
-            self.Z = self._predictions()
+            self.Z = self.loss.inverse_grad(self.program.Y, -self.V)
         self.b, self.multipliers, self.slack = (
             old + t * change for old, change in zip((self.b, self.multipliers, self.slack), step[1:], strict=True)
         )
@@ -147,19 +144,13 @@ class InteriorPoints:
     def _quadratic(self, G, U):
         return np.einsum("knc,nc->k", G, U)
 
-    def _predictions(self):
-        """Return Z = grad L*(-V) entry by entry, with no regard to bounds."""
-        Y, scaled = self.program.Y, self.V / self.weights
-        if isinstance(self.loss, Logistic):
-            return Y * (np.log1p(-Y * scaled) - np.log(Y * scaled))
-        return np.log(Y - scaled) if isinstance(self.loss, Softmax) else Y - self.loss.smooth * scaled
-
     def _curvature(self):
         """Return the second derivatives of L*(-V) in each entry, for softmax on rows that sum to zero."""
-        if not self.own_barrier:
-            return self.loss.smooth / self.weights + np.zeros_like(self.V)
-        P = softmax(self.Z, axis=1) if isinstance(self.loss, Softmax) else expit(self.Z) * expit(-self.Z)
-        return 1.0 / (self.weights * np.maximum(P, P.max() / STEEPEST))
+        weights = self.loss.weights + np.zeros_like(self.V)
+        if self.loss.clipped:
+            return self.loss.smooth / weights
+        P = self.loss.curvature(self.program.Y, self.Z) / weights if self.loss.separable else softmax(self.Z, axis=1)
+        return 1.0 / (weights * np.maximum(P, P.max() / STEEPEST))
 
     def _direction(self, system, target, affine=None, part=0.0):
         """Return changes of V, b, multipliers and slacks to products of `target`, with a part of second-order terms."""
