@@ -175,10 +175,10 @@ def compile_kernels(task, data):
 def convex_cnn(task, alpha, options):
     """Return the convex CNN: 3 x 3 filters, mean pooling, an output for each filter."""
     return ConvexCNNClassifier(
-        PATCHES.input_shape,
-        PATCHES.kernel_size,
+        alpha,
+        input_shape=PATCHES.input_shape,
+        kernel_size=PATCHES.kernel_size,
         pooling=PATCHES.pooling,
-        alpha=alpha,
         loss=task.loss,
         output_penalty="l1",
         scope="local",
@@ -196,8 +196,8 @@ def circular_name(activation, _, n_patterns):
 def circular_cnn(task, activation, alpha, n_patterns, options):
     """Return a circular CNN on 8 x 8 images."""
     return CircularCNNClassifier(
-        PATCHES.input_shape[1:],
-        alpha=alpha,
+        alpha,
+        input_shape=PATCHES.input_shape[1:],
         loss=task.loss,
         activation=activation,
         arrangements=n_patterns,

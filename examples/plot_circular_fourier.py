@@ -27,7 +27,7 @@ X_new, y_new = X[1000:], y[1000:]
 # ---------------------------------------------------------------------
 
 makers = {
-    "circular": lambda fraction: CircularCNNRegressor((LENGTH,), alpha=fraction, activation="linear"),
+    "circular": lambda fraction: CircularCNNRegressor(fraction, activation="linear"),
     "dense": lambda fraction: ConvexReLURegressor(fraction, activation="linear", hidden_bias="none"),
 }
 errors, kept = {}, {}

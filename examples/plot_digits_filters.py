@@ -23,7 +23,7 @@ X, y, X_new, y_new = X[:60], y[:60], X[60:], y[60:]
 # Train on 60 images of 8 x 8 pixels, test on the other 297
 # ---------------------------------------------------------
 
-model = ConvexCNNClassifier((1, 8, 8), 3, alpha=0.03, scope="local", tol=1e-2, random_state=0).fit(X, y)
+model = ConvexCNNClassifier(0.03, input_shape=(1, 8, 8), scope="local", tol=1e-2, random_state=0).fit(X, y)
 print(f"{model.n_neurons_} filters; {model.certificate_}")
 linear = LogisticRegression().fit(X, y)
 print(f"accuracy {model.score(X_new, y_new):.1%}, of logistic regression on pixels {linear.score(X_new, y_new):.1%}")

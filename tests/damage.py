@@ -52,8 +52,10 @@ def sound_files(folder):
         convexnn.ConvexReLURegressor(skip=True, **FEW).fit(X, y),
         convexnn.ConvexReLURegressor(alpha=0.1, arrangements=10, random_state=np.random.RandomState(1)).fit(X, y),
         convexnn.ConvexReLUClassifier(output_penalty="l1", **FEW).fit(X, LABELS.astype(object)),
-        convexnn.ConvexCNNRegressor((1, 4), 2, **FEW).fit(X, y),
-        convexnn.ConvexCNNClassifier((1, 2, 2), (2, 1), padding=[1, 0], **FEW).fit(X, LABELS == "a"),
+        convexnn.ConvexCNNRegressor(kernel_size=2, **FEW).fit(X, y),
+        convexnn.ConvexCNNClassifier(input_shape=(1, 2, 2), kernel_size=(2, 1), padding=[1, 0], **FEW).fit(
+            X, LABELS == "a"
+        ),
         convexnn.CircularCNNRegressor(**FEW).fit(X, y),
         pipeline.fit(5.0 + X, LABELS == "a"),
         *(make_network(name)[0] for name in NETWORKS),

@@ -63,11 +63,11 @@ KINDS = {
     ),
     "path": lambda scale: (_Path(), *_data(30 * scale, 2)),
     "filters": lambda scale: (
-        ConvexCNNRegressor((1, 4, 4), kernel_size=2, alpha=0.05, tol=1e-2, random_state=0),
+        ConvexCNNRegressor(0.05, input_shape=(1, 4, 4), kernel_size=2, tol=1e-2, random_state=0),
         *_images(10 * scale, (4, 4)),
     ),
     "filters, max pooling": lambda scale: (
-        ConvexCNNRegressor((1, 4, 4), kernel_size=2, pooling="max", alpha=0.05, arrangements=20, random_state=0),
+        ConvexCNNRegressor(0.05, input_shape=(1, 4, 4), kernel_size=2, pooling="max", arrangements=20, random_state=0),
         *_images(15 * scale, (4, 4)),
     ),
     "sampled": lambda scale: (ConvexReLURegressor(arrangements=100, random_state=0), *_data(40 * scale, 4)),

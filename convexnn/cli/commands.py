@@ -21,11 +21,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..datasets.windows import ecg_windows, load_ecg
-from ..estimators.certify import certify
-from ..estimators.classifiers import ConvexReLUClassifier
-from ..estimators.cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
-from ..estimators.dense import ConvexReLURegressor
-from ..estimators.path import regularization_path
+from ..estimators import (
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    certify,
+    regularization_path,
+)
 from ..model.summary import Status
 from ..networks.persistence import load, save
 from ..utils.deadline import plain_interrupts

@@ -6,8 +6,7 @@ from inspect import cleandoc
 
 from sklearn.utils._param_validation import StrOptions
 
-from ..estimators.classifiers import ConvexReLUClassifier
-from ..estimators.dense import ConvexReLURegressor
+from ..estimators import ConvexReLUClassifier, ConvexReLURegressor
 
 __all__ = ["make_parser"]
 

@@ -2,10 +2,9 @@
 
 from .certify import certify
 from .circular import CircularCNNClassifier, CircularCNNRegressor
-from .classifiers import ConvexReLUClassifier
 from .convolutional import ConvexCNNClassifier, ConvexCNNRegressor
 from .cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
-from .dense import ConvexReLURegressor
+from .dense import ConvexReLUClassifier, ConvexReLURegressor
 from .path import PathResult, regularization_path
 
 __all__ = [

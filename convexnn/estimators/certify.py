@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from ..geometry.arrangements import Arrangements
-from ..losses import Logistic, Loss, Squared, make_loss
+from ..losses import Loss, Squared, make_loss
 from ..model.architecture import Architecture
 from ..model.building import build_program
 from ..model.certificate import Certificate
@@ -27,7 +27,9 @@ from ..solvers import solve_generation
 from ..utils.deadline import within
 from ..utils.quiet import ignoring
 from ..utils.validation import check_array, check_choice, check_flag, check_numeric, check_positive, check_size
-from .inputs import checked_inputs, refuse_text
+from .base import ConvexNetworkEstimator
+from .inputs import check_inputs, refuse_text
+from .tasks import Classification
 from .training import regression_loss
 
 __all__ = ["certify"]
@@ -37,7 +39,7 @@ def certify(
     model: Any,
     X: ArrayLike,
     y: ArrayLike,
-    alpha: float,
+    alpha: float | None = None,
     *,
     scope: str = "auto",
     loss: Loss | None = None,
@@ -65,8 +67,9 @@ def certify(
     y : array-like of shape (n_samples,)
         Targets; of a classifier the labels that it was trained on; else as the loss takes them. Samples count once
         each: a model that was trained with sample weights had another objective.
-    alpha : float
-        Strength of the weight decay, above 0.
+    alpha : float or None, default=None
+        Strength of the weight decay, above 0. None is the `alpha_` of a fitted estimator of this package; other models
+        hold none.
     scope : {"auto", "local", "global"}, default="auto"
         Kind of the bound. "local": as far as a search over all patterns finds, an estimate that proves nothing.
         "global": proved, in seconds up to six features or so; beyond it give a `time_limit`. "auto": "global" where a
@@ -109,7 +112,7 @@ def certify(
     ('global', 0.2)
     """
     check_choice("scope", scope, ("local", "global", "auto"))
-    alpha = check_size("alpha", alpha)
+    alpha = None if alpha is None else check_size("alpha", alpha)
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
     options = {"tol": tol, "scope": scope, "time_limit": time_limit, "random_state": random_state, "verbose": verbose}
     return within(time_limit, _certify, model, X, y, alpha, loss, hidden_bias, fit_intercept, options)
@@ -117,9 +120,12 @@ def certify(
 
 def _certify(model, X, y, alpha, loss, hidden_bias, fit_intercept, options):
     network = _check_network(model, hidden_bias)
-    X = _inputs(model, X)
-    check_numeric("y", y, dates=True)
-    y, loss = _targets(getattr(model, "estimator_", model) if _is_own(model) else model, y, loss)
+    if isinstance(getattr(model, "network_", None), Network):
+        model = getattr(model, "estimator_", model)  # of a search
+    if alpha is None and not hasattr(model, "alpha_"):
+        raise ValueError("alpha must be a number above 0 for a model that is no fitted estimator of convexnn; got None")
+    alpha = model.alpha_ if alpha is None else alpha
+    X, y, loss = _data(model, X, y, loss)
     objective = network.objective(X, y, alpha, loss)
     program, W = _program_at(network, X, y, alpha, _has_intercept(model, network, fit_intercept), loss)
     with ignoring(ConvergenceWarning):  # the certificate says how far it is
@@ -141,39 +147,22 @@ def _check_network(model, hidden_bias):
     return network
 
 
-def _inputs(model, X):
-    """Return inputs as an array; raise where a fitted estimator would not predict from them, such as by other names."""
-    if _is_own(model):
-        return getattr(model, "estimator_", model)._checked(X)
-    if isinstance(model, BaseEstimator):
-        return checked_inputs(model, X, reset=False)
-    return check_array(X, input_name="X")
+def _data(model, X, y, loss):
+    """Return the data as the loss takes them, and the loss, by default the model's own (None is the squared one).
 
-
-def _is_own(model):
-    return isinstance(getattr(model, "network_", None), Network)
-
-
-def _targets(model, y, loss):
-    """Return the targets as the loss takes them, and the loss: that of the model where none is given."""
-    own, mlp = _is_own(model), isinstance(model, MLPClassifier)
-    classifies = mlp or (own and hasattr(model, "classes_"))
-    if loss is None and mlp:
-        loss = Logistic()
-    elif loss is None and own:
-        loss = make_loss(model.loss) if classifies else regression_loss(model)(None)
-    if classifies:
-        return _encode(model, y), loss
-    refuse_text("y", y)
-    return y, loss
-
-
-def _encode(model, y):
-    """Return the labels of a classifier of two classes as -1 and 1."""
+    Raises an error where a fitted estimator would not predict from X, such as by other names, or y has other classes.
+    """
+    own = isinstance(model, ConvexNetworkEstimator)
+    X = check_inputs(model, X, reset=False) if isinstance(model, BaseEstimator) else check_array(X, input_name="X")
+    check_numeric("y", y, dates=True)
+    if not isinstance(model, (Classification, MLPClassifier)):
+        refuse_text("y", y)
+        return X, y, regression_loss(model)(None) if own and loss is None else loss
     y = np.asarray(y)
     if not np.isin(y, model.classes_).all():
         raise ValueError(f"y must have the classes of model, {', '.join(map(str, model.classes_))}")
-    return np.where(y == model.classes_[1], 1.0, -1.0)
+    loss = make_loss(model.loss if own else "log_loss") if loss is None else loss
+    return X, np.where(y == model.classes_[1], 1.0, -1.0), loss
 
 
 def _has_intercept(model, network, fit_intercept):

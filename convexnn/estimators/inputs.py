@@ -1,22 +1,25 @@
-"""Data as scikit-learn's estimators take them: checked, those of weight zero left out."""
+"""Checks of the data of estimators: as scikit-learn does them, with what to do about text, dates and gaps."""
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..utils.validation import check_numeric, check_sizes, shown
 
-__all__ = ["check_weights", "checked_inputs", "checked_targets", "refuse_text"]
+__all__ = ["check_inputs", "check_weights", "flat_inputs", "refuse_text"]
 
 
-def checked_inputs(model, X, *targets, **options):
-    """Check X, and y where it is given, as scikit-learn does; say what to do with text and dates.
+def check_inputs(model, X, *targets, **options):
+    """Return X, and y where it is given, checked; set or compare what `model` knows of the features (`reset`).
 
-    `options` are those of `validate_data`, which sets or compares the attributes of `model` about features. Raise
-    TypeError or ValueError unless the data are finite numbers of the shapes wanted.
+    X may have the axes of the `input_shape` of the model. `options` are those of `validate_data`.
     """
     check_numeric("X", X)
+    numeric = options.get("y_numeric", False)
     for y in targets:
-        check_numeric("y", y, dates=not options.get("y_numeric", False))
+        check_numeric("y", y, dates=not numeric)
+        if numeric:
+            refuse_text("y", y)
+    X = flat_inputs(X, getattr(model, "input_shape", None))
     try:
         return validate_data(model, X, *targets, dtype=np.float64, **options)
     except ValueError as error:
@@ -30,32 +33,20 @@ def checked_inputs(model, X, *targets, **options):
         ) from error
 
 
-def _text_of(X):
-    """Return where inputs have text: in columns of a data frame, or nowhere in particular; None where there is none."""
-    if hasattr(X, "columns"):
-        columns = [name for name in X.columns if _has_text(X[name])]
-        return f" in column {', '.join(map(repr, columns))}" if columns else None
-    return "" if _has_text(X) else None
-
-
-def refuse_text(name, y):
-    """Raise ValueError where targets are text."""
-    if _has_text(y):
-        raise ValueError(
-            f"{name} must be numbers, and has text ({shown(np.asarray(y).ravel()[0])}); a classifier takes classes"
-        )
-
-
-def _has_text(values):
-    values = np.asarray(values)
-    return values.dtype.kind in "OUT" and any(isinstance(value, str) for value in values.ravel())
+def flat_inputs(X, input_shape):
+    """Return inputs given as arrays of `input_shape` as rows, each in C order; rows as they are."""
+    shape = np.shape(X) if isinstance(X, (list, tuple)) else getattr(X, "shape", ())
+    if len(shape) <= 2:
+        return X
+    if input_shape is None or shape[1:] != tuple(input_shape):
+        raise ValueError(f"X must have shape (n_samples, n_features) or (n_samples, *input_shape); got {shape}")
+    return np.reshape(X, (shape[0], -1))
 
 
 def check_weights(sample_weight, X, y):
-    """Check sample weights, and leave out samples whose weight is zero.
+    """Return X and y of the samples of positive weight, their mask (n_samples,), and their weights (or None).
 
-    Return X and y of the samples kept, the boolean mask of those (n_samples,), and their weights, None where none are
-    given. Raise ValueError unless weights are finite, at least 0 and not all zero, one for each sample or one number.
+    Weights are finite, at least 0 and not all zero, one for each sample or one number.
     """
     if sample_weight is None:
         return X, y, np.ones(len(X), bool), None
@@ -73,13 +64,22 @@ def check_weights(sample_weight, X, y):
     return X[kept], y[kept], kept, weights[kept]
 
 
-def checked_targets(model, X, y, sample_weight):
-    """Check the data of a regression, and leave out samples whose weight is zero.
+def refuse_text(name, y):
+    """Raise ValueError where targets are text."""
+    if _has_text(y):
+        raise ValueError(
+            f"{name} must be numbers, and has text ({shown(np.asarray(y).ravel()[0])}); a classifier takes classes"
+        )
 
-    Return X, Y (n_kept, n_outputs), the mask and the weights of `check_weights`. Raise ValueError for text, and as
-    `checked_inputs`.
-    """
-    refuse_text("y", y)
-    X, y = checked_inputs(model, X, y, y_numeric=True, multi_output=True)
-    y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-    return check_weights(sample_weight, X, y.reshape(len(y), -1))
+
+def _text_of(X):
+    """Return where inputs have text: in columns of a data frame, or nowhere in particular; None where there is none."""
+    if hasattr(X, "columns"):
+        columns = [name for name in X.columns if _has_text(X[name])]
+        return f" in column {', '.join(map(repr, columns))}" if columns else None
+    return "" if _has_text(X) else None
+
+
+def _has_text(values):
+    values = np.asarray(values)
+    return values.dtype.kind in "OUT" and any(isinstance(value, str) for value in values.ravel())

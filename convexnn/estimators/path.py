@@ -14,7 +14,7 @@ descent. Journal of Statistical Software 33.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from ..utils.deadline import despite_interrupt, end_now, interrupted, is_up, pla
 from ..utils.progress import Progress
 from ..utils.quiet import ignoring, warn
 from ..utils.validation import check_numeric, check_positive
-from .base import ConvexNetworkEstimator, checked_estimator
+from .base import ConvexNetworkEstimator
 from .dense import ConvexReLURegressor
 from .inputs import refuse_text
 from .training import Training
@@ -41,7 +41,7 @@ from .training import Training
 if TYPE_CHECKING:
     from ..plotting import RegularizationPathDisplay
 
-__all__ = ["PathResult", "fit_next", "regularization_path"]
+__all__ = ["PathResult", "checked_estimator", "fit_next", "follow", "regularization_path"]
 
 # Seconds that an alpha has at least, so that the first one has a network.
 LEAST_SECONDS = 0.01
@@ -132,17 +132,9 @@ class PathResult:
         return np.array([network.weight_decay() for network in self.networks])
 
     def best(self) -> ConvexNetworkEstimator:
-        """Return the estimator of the best validation score, that of the larger alpha where two are equal.
+        """Return the fitted estimator of the best validation score, that of the larger alpha where two are equal.
 
-        Returns
-        -------
-        estimator
-            Fitted.
-
-        Raises
-        ------
-        ValueError
-            If the path has no validation scores, or all are NaN, as R^2 is of one sample.
+        Raises ValueError if the path has no validation scores, or all are NaN, as R^2 is of one sample.
         """
         if self.validation_scores is None:
             raise ValueError("best needs validation scores: give X_val and y_val to regularization_path")
@@ -151,18 +143,7 @@ class PathResult:
         return self.estimators[int(np.nanargmax(self.validation_scores))]
 
     def plot(self, ax: Any = None, **options: Any) -> RegularizationPathDisplay:
-        """Draw the path.
-
-        Parameters
-        ----------
-        ax, **options
-            As of `convexnn.plotting.RegularizationPathDisplay.from_path`.
-
-        Returns
-        -------
-        RegularizationPathDisplay
-            The display.
-        """
+        """Draw the path, with the options of `convexnn.plotting.RegularizationPathDisplay.from_path`."""
         from ..plotting import RegularizationPathDisplay
 
         return RegularizationPathDisplay.from_path(self, ax=ax, **options)
@@ -260,44 +241,11 @@ def regularization_path(
     own = "accuracy" if is_classifier(estimator) else "r2"
     estimator._validate_params()
     name = scoring if isinstance(scoring, str) else own if scoring is None else getattr(scoring, "__name__", "score")
-    start = time.perf_counter()
-
-    def follow():
-        training = estimator._prepare(X, y, sample_weight)
-        wanted = training.grid(alphas, n_alphas, eps)
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        steps, status, solution = [], Status.COMPLETE, None
-        with Progress(verbose, total=len(wanted), description="alpha") as progress:
-            for alpha in wanted:
-                if steps and is_up():
-                    status = Status.INTERRUPTED if interrupted() else Status.TIME_LIMIT
-                    break
-                limited = training if time_limit is None else training.within(max(remaining(), LEAST_SECONDS))
-                try:
-                    with plain_interrupts():
-                        model, solution = fit_next(estimator, limited, alpha, solution)
-                        seconds, scores = time.perf_counter() - start, [scorer(model, X, y, **weights)]
-                        record = _record(model, seconds) | {"train_score": scores[0]}
-                        if X_val is not None:
-                            scores.append(scorer(model, X_val, y_val))
-                            record["validation_score"] = scores[1]
-                except KeyboardInterrupt:  # outside the solver
-                    if not steps:
-                        raise
-                    end_now()
-                    status = Status.INTERRUPTED
-                    break
-                steps.append((model, seconds, scores))
-                progress.update(record)
-                if callback is not None and callback(record):
-                    status = Status.CALLBACK
-                elif interrupted():  # in a search for alpha_max too
-                    status = Status.INTERRUPTED
-                if status is not Status.COMPLETE:
-                    break
-        return steps, len(wanted), training.alpha_max, status
-
-    steps, n_wanted, largest, status = within(time_limit, follow)
+    data, held_out = (X, y, sample_weight), None if X_val is None else (X_val, y_val)
+    grid = {"alphas": alphas, "n_alphas": n_alphas, "eps": eps}
+    steps, n_wanted, largest, status = within(
+        time_limit, _follow, estimator, data, held_out, scorer, grid, time_limit, callback, verbose
+    )
     models, times, scores = zip(*steps, strict=True)
     _warn(models, n_wanted, status)
     train, *validation = np.array(scores).T
@@ -311,6 +259,55 @@ def regularization_path(
         largest,
         status,
     )
+
+
+def _follow(estimator, data, held_out, scorer, grid, time_limit, callback, verbose):
+    """Return (estimator, seconds, scores) of each alpha, the number of alphas wanted, alpha_max, and the status."""
+    start, (X, y, sample_weight) = time.perf_counter(), data
+    training = estimator._prepare(X, y, sample_weight)
+    wanted = training.grid(**grid)
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    steps, status, solution = [], Status.COMPLETE, None
+
+    def step(alpha):
+        nonlocal solution
+        limited = training if time_limit is None else training.within(max(remaining(), LEAST_SECONDS))
+        model, solution = fit_next(estimator, limited, alpha, solution)
+        seconds, scores = time.perf_counter() - start, [scorer(model, X, y, **weights)]
+        return model, seconds, scores if held_out is None else [*scores, scorer(model, *held_out)]
+
+    with Progress(verbose, total=len(wanted), description="alpha") as progress:
+        for reached in follow(wanted, step):
+            steps.append(reached)
+            record = _record(*reached)
+            progress.update(record)
+            if callback is not None and callback(record):
+                status = Status.CALLBACK
+                break
+    if status is Status.COMPLETE and interrupted():  # in a search for alpha_max too
+        status = Status.INTERRUPTED
+    elif len(steps) < len(wanted) and status is Status.COMPLETE:
+        status = Status.TIME_LIMIT
+    return steps, len(wanted), training.alpha_max, status
+
+
+def follow(alphas: ArrayLike, step: Callable) -> Iterator:
+    """Yield step(alpha) of one alpha after the other, at least of the first, until the time of the call is up.
+
+    Ctrl-C outside of the solver, which ends it by itself, is the end too.
+    """
+    for k, alpha in enumerate(alphas):
+        if k and is_up():
+            return
+        try:
+            with plain_interrupts():
+                reached = step(alpha)
+        except KeyboardInterrupt:
+            if not k:
+                raise
+            end_now()
+            return
+        yield reached
 
 
 def fit_next(
@@ -327,13 +324,24 @@ def fit_next(
     return despite_interrupt(model._publish, training, solution), solution
 
 
-def _record(model, seconds):
+def checked_estimator(estimator: Any, default: ConvexNetworkEstimator) -> ConvexNetworkEstimator:
+    """Return an estimator of this package, or the default for None; raise TypeError for anything else (a class too)."""
+    if estimator is None:
+        return default
+    if not isinstance(estimator, ConvexNetworkEstimator):
+        raise TypeError(
+            "estimator must be a regressor or classifier of convexnn, such as ConvexReLURegressor(), or None; got "
+            f"{estimator!r}"
+        )
+    return estimator
+
+
+def _record(model, seconds, scores):
     """Return the record of a fitted estimator of a path."""
-    certificate = model.certificate_
     record = {"alpha": model.alpha_, "time": seconds, "n_neurons": model.n_neurons_}
-    return record | {
-        name: getattr(certificate, name) for name in ("objective", "lower_bound", "gap", "scope", "provisional")
-    }
+    for name in ("objective", "lower_bound", "gap", "scope", "provisional"):
+        record[name] = getattr(model.certificate_, name)
+    return record | dict(zip(("train_score", "validation_score"), scores, strict=False))
 
 
 def _warn(models, n_alphas, status):

@@ -50,7 +50,7 @@ class FiltersDisplay(Display):
     >>> from convexnn import ConvexCNNRegressor
     >>> from convexnn.plotting import FiltersDisplay
     >>> X = np.random.default_rng(0).standard_normal((20, 6))
-    >>> model = ConvexCNNRegressor((1, 6), 2, alpha=0.1).fit(X, np.abs(X[:, 1:] - X[:, :-1]).mean(axis=1))
+    >>> model = ConvexCNNRegressor(0.1, kernel_size=2).fit(X, np.abs(X[:, 1:] - X[:, :-1]).mean(axis=1))
     >>> display = FiltersDisplay.from_estimator(model)
     >>> display.axes_.shape == (2, model.n_neurons_)
     True

@@ -69,6 +69,16 @@ def test_our_own_networks_and_arrays():
         assert certificate.gap < 1e-6
 
 
+def test_alpha_is_that_of_our_own_models():
+    model = ConvexReLURegressor(0.2, random_state=0).fit(X, Y)
+    search = ConvexReLURegressorCV(ConvexReLURegressor(random_state=0), alphas=[0.2], cv=2).fit(X, Y)
+    for own in (model, search):
+        assert certify(own, X, Y, random_state=0).objective == certify(own, X, Y, 0.2, random_state=0).objective
+    for foreign in (model.network_, MLPRegressor(hidden_layer_sizes=(3,), max_iter=5).fit(X, Y)):
+        with pytest.raises(ValueError, match="alpha must be a number above 0 for a model that is no fitted estimator"):
+            certify(foreign, X, Y)
+
+
 def test_a_bad_network_is_told_how_bad_it_is():
     """The bound does not depend on where it starts."""
     best = optimum(X, Y, 0.2, bias="penalized")
@@ -142,7 +152,7 @@ def test_what_is_not_supported_says_so():
         (three, np.arange(len(X)) % 3, {}, ValueError, "two classes"),
         (classifier, Y, {}, ValueError, "y must have the classes of model"),
         (Ridge().fit(X, Y), Y, {}, TypeError, "Ridge"),
-        (ConvexCNNRegressor((1, 2), 1, alpha=0.5).fit(X, Y), Y, {}, ValueError, "two dense layers; got ConvexCNN"),
+        (ConvexCNNRegressor(0.5, kernel_size=1).fit(X, Y), Y, {}, ValueError, "two dense layers; got ConvexCNN"),
         (fitted, Y, {"scope": "sampled"}, ValueError, "scope must be one of"),
         (fitted, Y, {"alpha": -1.0}, ValueError, "alpha must be"),
         (fitted, Y[:-1], {}, ValueError, "y must have shape"),

@@ -1,19 +1,15 @@
 """The classifier: right optima for every loss, probabilities, labels, weights, and bad input."""
 
-import pickle
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.special import expit, logsumexp
-from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from convexnn import ConvexReLUClassifier, ConvexReLURegressor
 from convexnn.losses import make_loss
@@ -28,16 +24,6 @@ LOSSES = {
     "hinge": lambda y, f: np.maximum(1 - y * f, 0.0),
     "squared_hinge": lambda y, f: 0.5 * np.maximum(1 - y * f, 0.0) ** 2,
 }
-
-
-@parametrize_with_checks(
-    [
-        ConvexReLUClassifier(max_iter=3, scope="local", output_penalty="l1"),
-        ConvexReLUClassifier(activation="gated_relu", arrangements=8),
-    ]
-)
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 def decay(model):
@@ -208,14 +194,6 @@ def test_auto_alpha_and_alpha_max():
     assert below.n_neurons_ > 0
 
 
-def test_it_survives_pickling_and_cloning_and_knows_names():
-    frame = pd.DataFrame(X, columns=["a", "b"])
-    model = ConvexReLUClassifier(0.1, arrangements=20, random_state=0).fit(frame, LABELS)
-    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(frame), model.predict(frame))
-    assert np.array_equal(clone(model).fit(frame, LABELS).predict(frame), model.predict(frame))
-    assert model.feature_names_in_.tolist() == ["a", "b"]
-
-
 @pytest.mark.parametrize(
     ("bad", "y", "message"),
     [
@@ -239,12 +217,6 @@ def test_a_class_without_weight_is_no_class():
         ConvexReLUClassifier(0.1).fit(X, LABELS, sample_weight=(LABELS == "yes").astype(float))
     model = ConvexReLUClassifier(0.1, arrangements=20).fit(X, THREE, sample_weight=(THREE > 0).astype(float))
     assert model.classes_.tolist() == [1, 2]
-
-
-def test_predict_needs_fit():
-    for name in ("predict", "decision_function", "predict_proba"):
-        with pytest.raises(NotFittedError):
-            getattr(ConvexReLUClassifier(), name)(X)
 
 
 def test_squared_hinge_of_far_labels_is_half_the_squared_loss():

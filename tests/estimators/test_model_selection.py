@@ -8,14 +8,13 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.linear_model import LinearRegression, LogisticRegressionCV
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from convexnn import (
     ConvexCNNRegressor,
@@ -26,24 +25,13 @@ from convexnn import (
 )
 from convexnn.estimators.training import Training
 from convexnn.pricing import alpha_max
+from convexnn.utils.deadline import remaining
 
 RNG = np.random.default_rng(1)
 X = RNG.standard_normal((40, 2))
 Y = np.abs(X[:, 0]) + 0.3 * X[:, 1] + 0.2 * RNG.standard_normal(40)
 LABELS = np.where(np.median(Y) < Y, "high", "low")
 GATED = {"activation": "gated_relu", "arrangements": 8, "random_state": 0}
-
-
-@parametrize_with_checks(
-    [
-        ConvexReLURegressorCV(ConvexReLURegressor(skip=True, **GATED), n_alphas=2, cv=2),
-        ConvexReLUClassifierCV(
-            ConvexReLUClassifier(max_iter=3, scope="local", output_penalty="l1", random_state=0), n_alphas=2, cv=2
-        ),
-    ]
-)
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +90,22 @@ def test_the_last_network_starts_from_a_path_of_descent(monkeypatch):
     assert start.program.alpha == search.alpha_
     assert certificate.lower_bound <= certificate.objective <= start.certificate.objective
     assert start.certificate.objective == pytest.approx(certificate.objective, rel=0.05)
+
+
+def test_limits_and_seeds_reach_the_networks(monkeypatch):
+    own, seconds = Training.solve, []
+
+    def watched(self, *args):
+        seconds.append(remaining())
+        return own(self, *args)
+
+    monkeypatch.setattr("convexnn.estimators.training.Training.solve", watched)
+    kind, options = {"arrangements": 20, "tol": 1e-2, "random_state": 3}, {"n_alphas": 2, "cv": 2}
+    search = ConvexReLURegressorCV(ConvexReLURegressor(**kind), time_limit=1e3, random_state=5, **options).fit(X, Y)
+    same = ConvexReLURegressorCV(ConvexReLURegressor(**kind | {"random_state": 5}), **options).fit(X, Y)
+    assert 100.0 < min(seconds) <= max(seconds[: len(seconds) // 2]) <= 1e3
+    assert np.array_equal(search.scores_, same.scores_)
+    assert np.array_equal(search.predict(X), same.predict(X))
 
 
 def test_one_standard_error_takes_the_largest_alpha_that_is_as_good(search):
@@ -199,7 +203,7 @@ def test_jobs_give_the_same():
 def test_convolutions_and_splitters():
     rows = RNG.standard_normal((24, 5))
     y = np.abs(rows).mean(axis=1)
-    search = ConvexReLURegressorCV(ConvexCNNRegressor((1, 5), 2), n_alphas=3, cv=2).fit(rows, y)
+    search = ConvexReLURegressorCV(ConvexCNNRegressor(kernel_size=2), n_alphas=3, cv=2).fit(rows, y)
     assert search.estimator_.filters_.shape[1:] == (1, 2)
     groups = np.arange(40) % 5
     folds = list(GroupKFold(5).split(X, Y, groups))
@@ -249,15 +253,6 @@ def test_pickle_clone_and_methods_of_the_estimator():
 def test_bad_parameters_raise(bad, error, message):
     with pytest.raises(error, match=message):
         ConvexReLURegressorCV(**{"estimator": ConvexReLURegressor(**GATED), "n_alphas": 2, **bad}).fit(X, Y)
-
-
-def test_it_has_to_be_fitted():
-    for name in ("predict", "explain"):
-        with pytest.raises(NotFittedError):
-            getattr(ConvexReLURegressorCV(), name)(X)
-    for name in ("predict", "predict_proba", "decision_function"):
-        with pytest.raises(NotFittedError):
-            getattr(ConvexReLUClassifierCV(), name)(X)
 
 
 RARE = np.array(["a", "a", "b"] * 9 + ["a", "b", "c"])

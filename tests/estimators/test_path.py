@@ -114,7 +114,7 @@ def test_one_feature_several_outputs_and_patches():
     two = regularization_path(X, np.column_stack([Y, -(Y**2)]), n_alphas=3, eps=0.1)
     assert two.gaps.max() <= 1e-4
     rows = RNG.standard_normal((15, 5))
-    cnn = regularization_path(rows, np.abs(rows).sum(axis=1), estimator=ConvexCNNRegressor(None, 2), n_alphas=3)
+    cnn = regularization_path(rows, np.abs(rows).sum(axis=1), estimator=ConvexCNNRegressor(kernel_size=2), n_alphas=3)
     assert cnn.estimators[1].filters_.shape[1:] == (1, 2)
 
 

@@ -236,7 +236,7 @@ PIPELINES = {
     "gated": ConvexReLURegressor(activation="gated_relu", **FEW),
     "threshold": ConvexReLURegressor(activation="threshold", **FEW),
     "circular": CircularCNNRegressor(**FEW),
-    "cnn": ConvexCNNRegressor((1, 3), 2, padding=1, **FEW),
+    "cnn": ConvexCNNRegressor(kernel_size=2, padding=1, **FEW),
 }
 
 

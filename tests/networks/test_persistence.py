@@ -82,11 +82,13 @@ MODELS = {
     "softmax": lambda: ConvexReLUClassifier(0.1, output_penalty="l1", arrangements=20, random_state=0).fit(
         X, np.array(["a", "bc", "d"], dtype=object)[LABELS]
     ),
-    "cnn": lambda: ConvexCNNRegressor((1, 2, 2), (2, 1), padding=[1, 0], alpha=0.05, random_state=0).fit(X, y),
+    "cnn": lambda: ConvexCNNRegressor(
+        0.05, input_shape=(1, 2, 2), kernel_size=(2, 1), padding=[1, 0], random_state=0
+    ).fit(X, y),
     "cnn none": lambda: ConvexCNNClassifier(
-        (1, 4), 2, pooling="none", activation="gated_relu", alpha=0.05, arrangements=20, random_state=0
+        0.05, kernel_size=2, pooling="none", activation="gated_relu", arrangements=20, random_state=0
     ).fit(X, LABELS.astype(np.int8)),
-    "circular": lambda: CircularCNNRegressor((2, 2), alpha=0.05, arrangements=20, random_state=0).fit(X, y),
+    "circular": lambda: CircularCNNRegressor(0.05, input_shape=(2, 2), arrangements=20, random_state=0).fit(X, y),
     "circular classifier": lambda: CircularCNNClassifier(alpha=0.05, arrangements=20, random_state=0).fit(
         X, LABELS > 1
     ),

@@ -147,7 +147,7 @@ def test_features_that_do_not_vary_need_no_neurons(inputs):
         (ConvexReLUClassifier(output_penalty="l1"), y),
         (ConvexReLURegressor(), np.c_[y, -y * y] * 1.0),
         (ConvexReLURegressor(loss="absolute_error"), y * 1.0),
-        (ConvexCNNClassifier((1, 2), kernel_size=2), y),
+        (ConvexCNNClassifier(kernel_size=2), y),
     )
     for model, target in models:
         model.set_params(random_state=0).fit(X, target)
