@@ -174,8 +174,8 @@ class ConvexNetworkEstimator(TrainedModel, Declared, BaseEstimator):
         """Return the problem on data, and set what these say: features, and classes (given ones, if y lacks some)."""
         X, y = check_inputs(self, X, y, **self._target_checks)
         X, y, kept, weights = check_weights(sample_weight, X, y)
-        Y, make_loss = self._targets(y, classes)
-        return prepare_training(self, X, Y, kept, weights, self._architecture(), make_loss)
+        Y = self._targets(y, classes)
+        return prepare_training(self, X, Y, kept, weights, self._architecture(), self._loss)
 
     def _publish(self, training: Training, solution) -> ConvexNetworkEstimator:
         """Set the fitted attributes of a solution."""

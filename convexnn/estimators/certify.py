@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from ..geometry.arrangements import Arrangements
-from ..losses import Loss, Squared, make_loss
+from ..losses import Logistic, Loss, Squared
 from ..model.architecture import Architecture
 from ..model.building import build_program
 from ..model.certificate import Certificate
@@ -30,7 +30,6 @@ from ..utils.validation import check_array, check_choice, check_flag, check_nume
 from .base import ConvexNetworkEstimator
 from .inputs import check_inputs, refuse_text
 from .tasks import Classification
-from .training import regression_loss
 
 __all__ = ["certify"]
 
@@ -152,17 +151,17 @@ def _data(model, X, y, loss):
 
     Raises an error where a fitted estimator would not predict from X, such as by other names, or y has other classes.
     """
-    own = isinstance(model, ConvexNetworkEstimator)
+    if loss is None and isinstance(model, ConvexNetworkEstimator):
+        loss = model._loss()
     X = check_inputs(model, X, reset=False) if isinstance(model, BaseEstimator) else check_array(X, input_name="X")
     check_numeric("y", y, dates=True)
     if not isinstance(model, (Classification, MLPClassifier)):
         refuse_text("y", y)
-        return X, y, regression_loss(model)(None) if own and loss is None else loss
+        return X, y, loss
     y = np.asarray(y)
     if not np.isin(y, model.classes_).all():
         raise ValueError(f"y must have the classes of model, {', '.join(map(str, model.classes_))}")
-    loss = make_loss(model.loss if own else "log_loss") if loss is None else loss
-    return X, np.where(y == model.classes_[1], 1.0, -1.0), loss
+    return X, np.where(y == model.classes_[1], 1.0, -1.0), loss or Logistic()
 
 
 def _has_intercept(model, network, fit_intercept):

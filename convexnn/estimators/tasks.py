@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -17,11 +16,9 @@ from ..losses import make_loss
 from ..utils.validation import shown
 from .base import ConvexNetworkEstimator
 from .parameters import POSITIVE, UNIT, choice, fitted, parameter
-from .training import REGRESSOR_LOSSES, regression_loss
 
-__all__ = ["CLASSIFIER_LOSSES", "REGRESSOR_LOSSES", "Classification", "Regression"]
+__all__ = ["Classification", "Regression"]
 
-CLASSIFIER_LOSSES = ("log_loss", "softmax", "hinge", "squared_hinge")
 # Logarithms of the scales of probabilities that are tried for hinges.
 SCALES = (-10.0, 10.0)
 
@@ -31,7 +28,7 @@ class Regression(RegressorMixin, ConvexNetworkEstimator):
 
     loss: str = choice(
         "squared_error",
-        REGRESSOR_LOSSES,
+        ("squared_error", "huber", "quantile", "absolute_error"),
         "1/2 r^2 for the residual r = y - f(x); the same to |r| = `delta` and linear beyond; the pinball loss of "
         "`quantile`; or |r|. With several outputs it is summed over them.",
     )
@@ -50,10 +47,14 @@ class Regression(RegressorMixin, ConvexNetworkEstimator):
         return tags
 
     def _targets(self, y, classes=None):
-        """Return the targets (n_samples, n_outputs), and what makes the loss from sample weights."""
+        """Return the targets (n_samples, n_outputs)."""
         if y.ndim == 2 and y.shape[1] == 1:
             column_or_1d(y, warn=True)
-        return y.reshape(len(y), -1), regression_loss(self)
+        return y.reshape(len(y), -1)
+
+    def _loss(self, sample_weight=None):
+        """Return the loss of the targets."""
+        return make_loss(self.loss, sample_weight, delta=self.delta, quantile=self.quantile)
 
 
 class Classification(ClassifierMixin, ConvexNetworkEstimator):
@@ -61,7 +62,7 @@ class Classification(ClassifierMixin, ConvexNetworkEstimator):
 
     loss: str = choice(
         "log_loss",
-        CLASSIFIER_LOSSES,
+        ("log_loss", "softmax", "hinge", "squared_hinge"),
         "log(1 + exp(-y f)) for two classes, y = -1 or 1, and softmax for more; the cross entropy of softmax, also for "
         "two classes; (1 - y f)_+; or 1/2 (1 - y f)_+^2. The hinges are for two classes.",
     )
@@ -119,10 +120,7 @@ class Classification(ClassifierMixin, ConvexNetworkEstimator):
         return tags
 
     def _targets(self, y, classes=None):
-        """Return the targets that the loss takes, and what makes it from sample weights; set the classes.
-
-        Targets are -1 and 1, the second class, for one output, and indicators of the classes for softmax.
-        """
+        """Set the classes; return targets -1 and 1, the second class, or indicators of the classes for softmax."""
         check_classification_targets(y)
         self.classes_ = np.unique(y) if classes is None else classes
         index, n_classes = np.searchsorted(self.classes_, y), len(self.classes_)
@@ -132,13 +130,18 @@ class Classification(ClassifierMixin, ConvexNetworkEstimator):
                 f"{shown(self.classes_[0])}"
             )
         if self.loss == "softmax" or (self.loss == "log_loss" and n_classes > 2):
-            return np.eye(n_classes)[index], partial(make_loss, "softmax")
+            return np.eye(n_classes)[index]
         if n_classes > 2:
             raise ValueError(
                 f"Only binary classification is supported for loss={self.loss!r}; got {n_classes} classes. Use "
                 'loss="log_loss" (softmax), or sklearn.multiclass.OneVsRestClassifier'
             )
-        return np.where(index == 1, 1.0, -1.0)[:, None], partial(make_loss, self.loss)
+        return np.where(index == 1, 1.0, -1.0)[:, None]
+
+    def _loss(self, sample_weight=None):
+        """Return the loss of the targets."""
+        several = self.loss == "log_loss" and len(self.classes_) > 2
+        return make_loss("softmax" if several else self.loss, sample_weight)
 
     def _publish(self, training, solution):
         super()._publish(training, solution)

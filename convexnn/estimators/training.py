@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from numbers import Real
 
 import numpy as np
@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from ..losses import make_loss
 from ..model.building import build_program
 from ..model.certificate import contradicts
 from ..model.penalties import Nuclear
@@ -36,9 +35,8 @@ from ..utils.deadline import affords, remaining, within
 from ..utils.quiet import ignoring, warn
 from ..utils.validation import check_array, check_choice, check_count, check_size, check_sizes, shown
 
-__all__ = ["REGRESSOR_LOSSES", "Training", "prepare_training", "regression_loss"]
+__all__ = ["Training", "prepare_training"]
 
-REGRESSOR_LOSSES = ("squared_error", "huber", "quantile", "absolute_error")
 # alpha="auto" is this part of alpha_max.
 AUTO_FRACTION = 0.01
 # The part of the time of a fit that the search for alpha_max may take.
@@ -214,13 +212,6 @@ def prepare_training(model, X, Y, kept, weights, architecture, make_loss):
     warm = options["solver"] in WARM_STARTED
     known = {"hidden_bias": given.hidden_bias}
     return Training(program, samples, solver, limits, generated, warm, rng, kept, weights, **known)
-
-
-def regression_loss(model):
-    """Return what makes the loss of a regressor from sample weights; raise ValueError for an unknown loss."""
-    return partial(
-        make_loss, check_choice("loss", model.loss, REGRESSOR_LOSSES), delta=model.delta, quantile=model.quantile
-    )
 
 
 def _check_alpha(alpha):

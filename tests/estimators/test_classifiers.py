@@ -121,8 +121,8 @@ def test_probabilities_of_hinges_are_scaled_decisions(loss):
 
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
 def test_hinges_are_for_two_classes(loss):
-    with pytest.raises(ValueError, match="Only binary classification is supported for loss='hinge'; got 3 classes"):
-        ConvexReLUClassifier(0.1, loss="hinge").fit(X, THREE)
+    with pytest.raises(ValueError, match=f"Only binary classification is supported for loss='{loss}'; got 3 classes"):
+        ConvexReLUClassifier(0.1, loss=loss).fit(X, THREE)
     rest = OneVsRestClassifier(ConvexReLUClassifier(0.1, loss=loss, arrangements=20, random_state=0)).fit(X, THREE)
     assert rest.score(X, THREE) > 0.9
 

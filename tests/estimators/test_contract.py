@@ -88,6 +88,8 @@ def test_attributes_of_a_fit_are_documented(model):
     assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict(frame), fitted.predict(frame))
     assert np.array_equal(clone(fitted).fit(frame, y).predict(frame), fitted.predict(frame))
     assert fitted.feature_names_in_.tolist() == list("abcd")
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.predict(frame.rename(columns={"a": "z"}))
     for method in {"predict", "explain", "decision_function", "predict_proba"} & set(dir(model)):
         with pytest.raises(NotFittedError):
             getattr(clone(model), method)(X)
