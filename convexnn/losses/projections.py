@@ -25,7 +25,7 @@ import numpy as np
 __all__ = ["box_multipliers", "interval_in_box", "kronecker", "project_box", "project_simplices"]
 
 EPS, TINY = float(np.finfo(float).eps), float(np.finfo(float).tiny)
-MAX_NEWTON_STEPS, MAX_BISECTIONS, MAX_CORRECTIONS = 100, 40, 6
+MAX_NEWTON_STEPS, MAX_TRIALS, MAX_CORRECTIONS = 100, 40, 6
 # B'V that is rounding, relative to |V|, and V that is rounding, relative to the vector it was projected from.
 ORTHOGONAL_TOL = 1e-13
 # Distance to a bound, relative to the width of the domain, at which a coordinate does not help to correct B'V; the same
@@ -33,6 +33,8 @@ ORTHOGONAL_TOL = 1e-13
 FACE_TOL, FACE_NOISE, FACE_MOST = 1e-10, 1e-12, 1e-6
 # Regularisation of Newton's systems, relative to their size and to the fraction of the residual that is left.
 RIDGE, LEAST_RIDGE = 1e-3, 1e-14
+# The slope at the end of a step, relative to that at its start.
+FLAT = 0.5
 # B'V, relative to that of the first projection, that is rounding, and below which steps are judged by it: values are
 # rounding there.
 ROUNDING, STALLED, NEAR = 1e-16, 1e-13, 1e-7
@@ -207,6 +209,8 @@ def _multipliers(V, rows, weights, basis):
             else:
                 value = np.linalg.norm(basis.T @ reached)
             trials.append((value, t * step, moved, reached))
+            if t == 1.0 and np.linalg.norm(basis.T @ reached) <= 0.1 * np.linalg.norm(residual):
+                break
         _, step, U, P = min(trials, key=lambda trial: trial[0])
         if left <= STALLED and not np.linalg.norm(basis.T @ P) < np.linalg.norm(residual):
             break
@@ -217,17 +221,20 @@ def _multipliers(V, rows, weights, basis):
 def _search(U, rows, weights, move, start):
     """Return t in (0, 1], U - t weights move and its projection P: the slope move'P, which falls, is nearly zero there.
 
-    It is the whole step if the slope is positive there; `start` is that at 0.
+    It is the whole step if the slope is positive there; `start` is that at 0. Regula falsi with Illinois' halving.
     """
-    low, high, t = 0.0, 1.0, 1.0
-    for _ in range(MAX_BISECTIONS):
+    low, high, at_low, at_high, t = 0.0, 1.0, start, start, 1.0
+    for _ in range(MAX_TRIALS):
         moved = U - t * weights * move
         P = rows.project(moved)
         slope = np.sum(move * P)
-        if slope >= 0 and (t == 1.0 or slope <= 0.5 * start):
+        if slope >= 0 and (t == 1.0 or slope <= FLAT * start):
             break
-        low, high = (t, high) if slope > 0 else (low, t)
-        t = 0.5 * (low + high)
+        if slope > 0:
+            low, at_low, at_high = t, slope, 0.5 * at_high
+        else:
+            high, at_high, at_low = t, slope, at_low if t == 1.0 else 0.5 * at_low
+        t = low + (high - low) * at_low / (at_low - at_high)
     return t, moved, P
 
 
