@@ -9,10 +9,17 @@ from ..geometry.arrangements import Arrangements, pattern_bits, unique_bits
 from ..pricing.search import cell_keys
 from .subproblem import Subproblem
 
-__all__ = ["CellPool"]
+__all__ = ["CellPool", "leaders"]
 
 # Squared sine of the angle between maxima that are one.
 SAME_MAXIMUM = 1e-9
+
+
+def leaders(units, cosine, same):
+    """Return for each unit vector the first of those within an angle of it that are in the mask `same` of pairs."""
+    same = same & (units @ units.T > cosine)
+    np.fill_diagonal(same, True)
+    return np.argmax(same, axis=1)
 
 
 class CellPool:
@@ -24,8 +31,9 @@ class CellPool:
     `blocks` (n_cells,) are the blocks of the cells in both.
     """
 
-    def __init__(self, program, whole):
+    def __init__(self, program, whole, bits_of=None):
         self.program, self.whole = program, whole
+        self.bits_of = bits_of or (lambda U: pattern_bits(program.design.X, U))
 
     def __len__(self):
         return len(self.bits)
@@ -34,14 +42,10 @@ class CellPool:
         """Return bits, signs, points and W of neurons U (n_neurons, n_features), one cell each, for `take`."""
         W = np.zeros((*U.shape, self.program.Y.shape[1]))
         W[np.arange(len(U)), :, outputs] = U
-        return pattern_bits(self.program.design.X, U), signs, U, W
+        return self.bits_of(U), signs, U, W
 
     def take(self, bits, signs, points, W, tight=None):
-        """Replace the cells at hand by those given, and add up the blocks W of the same pattern and sign.
-
-        `points` and `tight` are those of the first of them; None stands for no likely rows. Shapes are those of the
-        class docstring.
-        """
+        """Replace the cells at hand by those given, and add up the blocks W of the same pattern and sign."""
         tight = np.full(W.shape, -1, np.int32) if tight is None else tight
         _, first, place = unique_bits(cell_keys(bits, signs))
         self.bits, self.signs, self.points, self.tight = bits[first], signs[first], points[first], tight[first]
@@ -80,11 +84,7 @@ class CellPool:
         return self.prices(V, part) > part * self.program.alpha
 
     def apart(self, V, part, angle):
-        """Return a mask of the cells with |Proj(s X'D V)| above `part` of alpha, of similar ones the best alone.
-
-        Cells are similar where their signs and largest outputs agree and their projections are within `angle`
-        (radians).
-        """
+        """Return a mask of the cells with |Proj(s X'D V)| above `part` of alpha, of those in an `angle` the best."""
         projected, rows = self._projected(V, part), np.arange(len(self))
         norms = np.linalg.norm(projected, axis=1)
         values, outputs = norms.max(axis=1), norms.argmax(axis=1)
@@ -117,19 +117,15 @@ class CellPool:
         return np.argmax(maxima.signs * np.array(values), axis=0)
 
     def merge(self, directions, beta, part):
-        """Put neurons of one maximum together in one cell, if the objective grows by at most `part` of it; return beta.
+        """Put neurons of one maximum together if the objective grows by a fraction `part` at most; return beta.
 
-        `directions` (n_neurons, n_features) are the maxima that the neurons belong to, unit vectors in the order of
-        `pairs`. The coefficients returned fit the new blocks.
+        `directions` (n_neurons, n_features) are the maxima that they belong to, unit vectors in the order of `pairs`.
         """
         rows, outputs = self.pairs
         if len(rows) < 2:
             return beta
         signs, sub, program = self.signs[rows], self.sub, self.program
-        same = directions @ directions.T > 1 - SAME_MAXIMUM
-        same &= (signs[:, None] == signs) & (outputs[:, None] == outputs)
-        np.fill_diagonal(same, True)
-        leader = np.argmax(same, axis=1)
+        leader = leaders(directions, 1 - SAME_MAXIMUM, (signs[:, None] == signs) & (outputs[:, None] == outputs))
         neurons = self.W[rows, :, outputs]
         order = np.lexsort((-np.linalg.norm(neurons, axis=1), leader))
         largest = order[np.unique(leader[order], return_index=True)[1]]

@@ -30,7 +30,7 @@ from ..model.summary import Status
 from ..pricing.groups import cone_rows, conic_settings, norm_cones
 from ..pricing.kappa import price, start_of
 from ..pricing.zero_dual import dual_at_zero
-from .monitor import check_blocks, run_watched
+from .monitor import check_blocks, run_watched, stalled
 from .polish import polish
 from .reference import solve_cvxpy
 from .working_set import start_blocks
@@ -73,34 +73,23 @@ def solve_conic(
     ----------
     program : Program
         The program; its penalty may be a norm that is not rotation invariant.
-    W_init : ndarray of shape (n_blocks, n_features, n_outputs) or None, default=None
-        Blocks to start from, such as those of a solution at another alpha. They are projected onto their cones.
-    tol : float, default=1e-6
-        Compared with the relative gap over all given patterns.
-    max_iter : int or None, default=None
-        Limit of the iterations, each a pricing of all blocks and a solve over the working set.
-    time_limit : float or None, default=None
-        Limit in seconds, looked at between the calls of the interior-point solver, which obeys it too.
-    callback : callable or None, default=None
-        Called with each record of the history; a true value ends the run.
-    verbose : int or bool, default=0
-        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
+    W_init, tol, max_iter, time_limit, callback, verbose
+        As in `solve_working_set`; the interior-point solver obeys `time_limit` too.
 
     Returns
     -------
     Solution
-        The best feasible point, its certificate, and a history of one record an iteration; `n_working` is the size of
-        the working set then.
+        As of `solve_working_set`.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        If an argument is not as described, or the penalty is a nuclear norm.
 
     Warns
     -----
     ConvergenceWarning
-        If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
+        As in `solve_working_set`.
 
     Examples
     --------
@@ -152,11 +141,11 @@ def _run(whole, W_init, tol, monitor):
             return
         found = np.setdiff1d(prices.blocks[:limit], working.blocks)
         gaps = [gap] if len(found) else [*gaps, gap]
-        if len(gaps) > 1 and gap > 0.5 * gaps[-2]:
+        if stalled(gaps, 1):
             working.careful = True
         working.drop_idle()
         working.add(found)
-        if not len(working.blocks) or (len(gaps) > PATIENCE and gap > 0.5 * gaps[-1 - PATIENCE]):
+        if not len(working.blocks) or stalled(gaps, PATIENCE):
             monitor.status = Status.NO_PROGRESS
             return
         part = INNER_PART * gap if len(found) else LAST_PART * tol  # without new blocks, only rows are missing
@@ -170,17 +159,12 @@ def _offer(monitor, scaled, W, blocks, beta):
 
 
 class _Inner(NamedTuple):
-    """What the interior-point method found over the working set.
+    """What the interior-point method found over the working set."""
 
-    `Q` (n_working, n_features, n_outputs) are the blocks in the basis of the norm, `beta` (rank, n_outputs)
-    coefficients of the orthonormal free columns, `V` (n_samples, n_outputs) the dual vector, and `mu`
-    (n_rows, n_outputs) the multipliers of the rows, not negative.
-    """
-
-    Q: np.ndarray
-    beta: np.ndarray
-    V: np.ndarray
-    mu: np.ndarray
+    Q: np.ndarray  # (n_working, n_features, n_outputs), the blocks in the basis of the norm
+    beta: np.ndarray  # (rank, n_outputs), of the orthonormal free columns
+    V: np.ndarray  # (n_samples, n_outputs)
+    mu: np.ndarray  # (n_rows, n_outputs), multipliers of the rows, not negative
 
 
 class _Working:
@@ -222,10 +206,7 @@ class _Working:
         self.blocks, self.idle = self.blocks[kept], self.idle[kept]
 
     def solve(self, tol, V):
-        """Solve until the cones cost a part `tol` of the objective at most; offer the points, return a dual vector.
-
-        The given V is returned where the interior-point method fails.
-        """
+        """Solve until the cones cost a fraction `tol` of the objective; return a dual vector, V where that fails."""
         program, basis = self.program, self.program.free_basis[0]
         for _ in range(ROUNDS):
             inner = self._solve_rows(max(SOLVER_TOL, SOLVER_PART * tol))

@@ -50,11 +50,7 @@ ON_WALL, CROSSING_TOL = 1e-11, 1e-11
 
 
 def solve_factors(neurons, loss, tol, over, max_steps=60):
-    """Minimise phi from some neurons; return those reached, balanced, at which phi is no larger.
-
-    The loss is smooth. The descent ends where a Newton step promises an absolute decrease of at most `tol`, or where
-    `over()`.
-    """
+    """Minimise phi for a smooth loss, to a promised decrease of `tol` or until `over()`; return balanced neurons."""
     neurons, shift, t = neurons.balanced(), FIRST_SHIFT, 1.0 / neurons.program.alpha
     value = neurons.value(loss)
     for _ in range(max_steps):
@@ -73,10 +69,7 @@ def solve_factors(neurons, loss, tol, over, max_steps=60):
 
 
 def _descend(neurons, loss, value, t):
-    """Make a projected gradient step, of length t or less; cross the walls that are worth it.
-
-    Return the neurons, phi there, orthonormal bases of the faces that they are on, and the next length.
-    """
+    """Step along the projected gradient by at most t, and over walls; return neurons, phi, face bases, the next t."""
     program = neurons.program
     if isinstance(program.cones, FreeCones) or not len(neurons):
         return neurons, value, [np.eye(neurons.U.shape[1])] * len(neurons), t
@@ -133,10 +126,9 @@ def _newton(neurons, on_face, loss, value, shift):
     """Return the neurons after a Newton step on their faces, phi there, the decrease promised, and the next shift."""
     program = neurons.program
     model = _Model(neurons, loss, on_face)
-    while True:
-        step = model.solve(shift * program.alpha)
-        if step is not None:
-            break
+    while (step := model.solve(shift * program.alpha)) is None:
+        if not np.isfinite(model.gradient).all() or not shift < np.inf:
+            return neurons, value, 0.0, shift
         shift *= SHIFT_FACTOR
     promised, t = -0.5 * float(model.gradient @ step), 1.0
     while True:

@@ -29,11 +29,7 @@ NORM_MARGIN = 1.05
 
 
 def solve_fista(sub, start, tol, observe):
-    """Solve a subproblem to a relative gap of `tol` over its blocks; return an Iterate.
-
-    The dual vector and the step of `start` are not used. A true value of `observe` stops the solver; it is called as
-    observe(W, beta, objective) where the gap is computed, and in between without arguments.
-    """
+    """Solve a subproblem as `solve_newton`; the dual vector and the step of `start` are not used."""
     program, loss, Y = sub.program, sub.program.loss, sub.program.Y
     step = 1 / max(loss.smoothness * NORM_MARGIN * _squared_norm(sub), np.finfo(float).tiny)
     W, beta, momentum = start.W, start.beta, 1.0
@@ -43,13 +39,13 @@ def solve_fista(sub, start, tol, observe):
     for iteration in range(1, MAX_ITERATIONS + 1):
         V = -loss.grad(Y, fit_T)
         G, g = sub.adjoint(V), sub.basis.T @ V
-        while True:
+        while True:  # backtracking, which ends where nothing is finite any more
             _, W_next = sub.prox(T + step * G, step)
             beta_next = b + step * g
             fit_next = sub.fit(W_next, beta_next)
             moved = np.sum((W_next - T) ** 2) + np.sum((beta_next - b) ** 2)
             rise = loss.value(Y, fit_next) - loss.value(Y, fit_T) + np.sum(V * (fit_next - fit_T))
-            if rise <= moved / (2 * step) + 1e-12 * loss.value(Y, fit_T):
+            if not rise > moved / (2 * step) + 1e-12 * loss.value(Y, fit_T):
                 break
             step /= 2
         uphill = np.sum((T - W_next) * (W_next - W)) + np.sum((b - beta_next) * (beta_next - beta)) > 0
@@ -61,6 +57,8 @@ def solve_fista(sub, start, tol, observe):
         if iteration % CHECK == 0 or iteration == MAX_ITERATIONS or observe():
             V = -loss.grad(Y, fit)
             refitted, objective, bound = sub.measure(W, V)
+            if not np.isfinite(objective):
+                return start
             if observe(W, refitted, objective) or objective - bound <= tol * objective:
                 break
     return Iterate(W, refitted, program.project_dual(V), start.step)

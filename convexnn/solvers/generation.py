@@ -106,14 +106,8 @@ def solve_generation(
         Blocks of the program to start from; None starts from a network trained by L-BFGS.
     tol : float, default=1e-6
         Compared with the relative gap over all patterns, of the kind that `scope` says.
-    max_iter : int or None, default=None
-        Limit of the iterations, each a solve over the cells at hand and a search over all.
-    time_limit : float or None, default=None
-        Limit in seconds.
-    callback : callable or None, default=None
-        Called with each record of the history; a true value ends the run.
-    verbose : int or bool, default=0
-        0 is silent, 1 shows one live line and a summary at the end, 2 each record of the history; on stderr.
+    max_iter, time_limit, callback, verbose
+        As in `solve_working_set`; an iteration is a solve over the cells at hand and a search over all.
     scope : {"auto", "local", "global"}, default="auto"
         "local" ends when search finds no violated pattern, which proves nothing. "global" goes on until the gap is
         proved (seconds up to rank 6 or so, more beyond it; a time limit keeps the best bound). "auto" tries a proof by
@@ -138,7 +132,7 @@ def solve_generation(
     Warns
     -----
     ConvergenceWarning
-        If the relative gap is above `tol`, with the reason: a limit, the callback, Ctrl-C, or no progress.
+        As in `solve_working_set`.
 
     Examples
     --------
@@ -181,8 +175,8 @@ class _Generation:
         monitor.reserve = PROOF_RESERVE if scope == "global" else 0.0
         self.reduction = Reduction.of(whole, monitor.beta, rank, tol)
         self.program = self.reduction.program
-        self.pool = CellPool(self.program, whole)
         search = CellSearch(self.program.design, rng, whole.selects)
+        self.pool = CellPool(self.program, whole, search.bits)
         self.searches = [copy(search) for _ in range(whole.Y.shape[1])]  # one an output: each remembers its maxima
         self.large, self.n_starts, self.prover = search.large, search.n_starts, Prover(self.program)
         self.thin = self.program.design.X.size > THIN_DATA and not whole.selects
@@ -225,12 +219,8 @@ class _Generation:
                 found = self._prove()
                 if found is None:
                     return
-            elif reached or len(found) < FEW_FOUND:
-                level = min(level + 1, HIGHEST_LEVEL)
-            elif self.survey and self.gap <= NEARLY * self.target:
-                level = max(level, self._last_level())
-            elif len(found) > MANY_FOUND:
-                level = max(level - 1, 0)
+            else:
+                level = self._next_level(level, len(found))
             idle = 0 if len(found) or (reached and not proving) else idle + 1
             if idle > PATIENCE:
                 self.monitor.status = Status.NO_PROGRESS
@@ -241,6 +231,14 @@ class _Generation:
             self._renew(found, moving)
             if moving:
                 self._move()
+
+    def _next_level(self, level, n_found):
+        """Return the level of the next search: higher where one found little, or the gap is reached."""
+        if self.gap <= self.target or n_found < FEW_FOUND:
+            return min(level + 1, HIGHEST_LEVEL)
+        if self.survey and self.gap <= NEARLY * self.target:
+            return max(level, self._last_level())
+        return max(level - 1, 0) if n_found > MANY_FOUND else level
 
     def _last_level(self):
         """Return the level of a thorough search: higher where searches were found to have missed cells."""
@@ -256,11 +254,7 @@ class _Generation:
     def _random(self):
         """Return cells, signs, points and blocks of random neurons."""
         self.beta = self.program.loss.fit_free(self.program.Y, self.program.free_basis[0])
-        return self._cells_of(*random_neurons(self.program, self.searches[0].units, self.rng))
-
-    def _cells_of(self, U, signs, outputs):
-        """Return bits, signs, points and W of neurons, with the patterns of search, as `CellPool.take` takes them."""
-        return self.searches[0].bits(U), *self.pool.cells_of(U, signs, outputs)[1:]
+        return self.pool.cells_of(*random_neurons(self.program, self.searches[0].units, self.rng))
 
     def _take(self, *cells):
         """Replace the cells at hand by those given to `CellPool.take`, and show the point to the monitor."""
@@ -295,7 +289,7 @@ class _Generation:
         U, signs, outputs, self.beta = move_neurons(program, neurons, **known)
         sizes = np.linalg.norm(U, axis=1)
         kept = sizes > NEGLIGIBLE * sizes.max(initial=0.0)
-        cells = self._cells_of(U[kept], signs[kept], outputs[kept])
+        cells = self.pool.cells_of(U[kept], signs[kept], outputs[kept])
         if self.survey and not self.large and self.V is not None:  # cells that are left still bound the dual vector
             apart = pool.apart(self.V, THIN_ACTIVE, THIN_ANGLE * U.shape[1] / len(program.design.X))
             others = pool.bits[apart], pool.signs[apart], pool.points[apart], np.zeros_like(pool.W[apart])
@@ -305,10 +299,7 @@ class _Generation:
         self.V = program.project_dual(-program.loss.grad(program.Y, pool.sub.fit(pool.W, self.beta)))
 
     def _price(self, level):
-        """Search for maxima above alpha, and estimate the lower bound; return them as a Maxima, cells at hand left out.
-
-        Leaves in `directions` the maxima that the neurons belong to.
-        """
+        """Search for maxima above alpha, and estimate the lower bound; leave those of the neurons in `directions`."""
         program, pool, over = self.program, self.pool, lambda: self.monitor.late
         n_starts = (SURVEYED if self.survey else self.n_starts) * ESCALATION**level
         (rows, outputs), parts = pool.pairs, []

@@ -31,11 +31,7 @@ PATIENCE = 8
 
 
 def solve_low_rank(sub, start, tol, observe):
-    """Solve a subproblem of nuclear norms to a relative gap of `tol` over its blocks, by neurons; return an Iterate.
-
-    A true value of `observe` stops the solver; it is called as observe(W, beta, objective) where the gap is computed,
-    and in between without arguments.
-    """
+    """Solve a subproblem of nuclear norms as `solve_newton`, by neurons."""
     program, loss, Y = sub.program, sub.program.loss, sub.program.Y
     W, beta = start.W, start.beta
     gap, objective, stalled = 1.0, sub.objective(W, beta), 0

@@ -27,17 +27,13 @@ from ..utils.quiet import warn
 from ..utils.threads import one_blas_thread
 from ..utils.validation import check_count, check_positive
 
-__all__ = ["Monitor", "check_blocks", "check_generated", "run_watched"]
+__all__ = ["Monitor", "check_blocks", "check_generated", "run_watched", "stalled"]
 
 logger = logging.getLogger(__name__)
 
 
 def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbose, scope=None, finish=None):
-    """Call `iterate(monitor)` with a new Monitor; return the best point as a Solution, whatever ended the run.
-
-    Raise TypeError or ValueError where an option is invalid. `scope` None is that of the program. `finish` turns the
-    solution into the one returned, and is brief where the time of the call is up.
-    """
+    """Call `iterate(monitor)`; return finish(the best point as a Solution), whatever ended the run."""
     check_positive("tol", tol)
     max_iter = None if max_iter is None else check_count("max_iter", max_iter)
     time_limit = None if time_limit is None else check_positive("time_limit", time_limit)
@@ -45,7 +41,7 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
         raise TypeError(f"callback must be callable or None; got {callback!r}")
 
     def run(progress):
-        monitor = Monitor(program, max_iter, time_limit, callback, progress, scope)
+        monitor = Monitor(program, max_iter, callback, progress, scope)
         try:
             if program.fits_freely or program.separated:  # the zero network, at a bound of 0
                 monitor.scope = "global" if scope == "local" else monitor.scope
@@ -77,10 +73,7 @@ def run_watched(iterate, program, *, tol, max_iter, time_limit, callback, verbos
 
 
 def check_blocks(program, W_init):
-    """Return a copy of W_init, zeros of `program.block_shape` for None.
-
-    Raise ValueError where it is not real and finite, or has another shape.
-    """
+    """Return a copy of W_init, zeros for None; raise ValueError where it is not real, finite, of `block_shape`."""
     if W_init is None:
         return np.zeros(program.block_shape)
     message = f"W_init must be real, finite and of shape {program.block_shape}"
@@ -112,18 +105,20 @@ def check_generated(program: Program) -> None:
         raise ValueError("solve_generation needs a loss that is finite everywhere; interpolation needs given patterns")
 
 
+def stalled(gaps, patience):
+    """Return whether the last gap is more than half of that of `patience` iterations ago."""
+    return len(gaps) > patience and gaps[-1] > 0.5 * gaps[-1 - patience]
+
+
 class Monitor:
     """The best feasible point of a program, the best lower bound, and whether to stop.
 
-    `max_iter` limits the records, each of which is passed to `callback`, where a true value ends the run, and shown by
-    `progress`. `time_limit` is what the user gave, in seconds; the deadline of the call is what ends the run. `scope`
-    None is that of the program.
+    `max_iter` limits the records; the deadline of the call limits the time.
     """
 
-    def __init__(self, program, max_iter, time_limit, callback, progress, scope=None):
+    def __init__(self, program, max_iter, callback, progress, scope=None):
         self.program, self.scope = program, scope or program.scope
-        self.max_iter, self.time_limit = max_iter, time_limit
-        self.callback, self.progress = callback, progress
+        self.max_iter, self.callback, self.progress = max_iter, callback, progress
         self.start, self.seconds = time.perf_counter(), remaining()
         self.history, self.status, self.reserve = [], None, 0.0
         zero, self.beta = program.zero()
@@ -183,10 +178,7 @@ class Monitor:
         return is_up() or self.elapsed > (1 - self.reserve) * self.seconds
 
     def offer(self, W, blocks, beta, program=None, slack=0.0):
-        """Take a feasible point if it is the best so far, or has fewer blocks and is worse by a part `slack` at most.
-
-        The point has the rows W of `blocks` of `program`, the one solved or one over other patterns.
-        """
+        """Take rows W of `blocks` of a program if best so far, or fewer and worse by a fraction `slack` at most."""
         program = self.program if program is None else program
         fit = program.design.matvec(W, blocks) + program.free @ beta
         objective = program.loss.value(program.Y, fit) + program.alpha * program.decay(W)
@@ -274,11 +266,8 @@ class Monitor:
         ).gap
 
     def suggest(self, estimate, dual, thorough):
-        """Take an estimate of the bound and its dual vector: provisional, unless a thorough search confirms it.
-
-        A search cut short says too little, and what is known stays.
-        """
-        if self.history and self.late and self.estimate > 0.0:
+        """Take an estimate of the bound and its dual vector: provisional, unless a thorough search confirms it."""
+        if self.history and self.late and self.estimate > 0.0:  # a search cut short says too little
             return
         self.estimate, self.dual, self.provisional = estimate, dual, not thorough or self.late
         if self.refutes(estimate):

@@ -24,11 +24,9 @@ FIRST_NEWTON_STEPS, NEWTON_STEPS, NEWTON_PART, LEAST_DECREASE = 40, 15, 0.01, 1e
 
 
 def move_neurons(program, neurons, *, gap, tol, thin, observe):
-    """Move neurons downhill, across walls, by L-BFGS or, where cells are `thin`, by Newton's method.
+    """Move `neurons`, as of `descend`, across walls by L-BFGS or, where cells are `thin`, by Newton's method.
 
-    `neurons` are U, signs, outputs and beta, taken and returned as by `descend`: signs may change, neurons may be gone.
-    `gap` is the relative gap known, 1 far from any optimum, `tol` the one wanted. A true value of `observe()` ends the
-    descent.
+    `gap` is the relative gap known, 1 far from any optimum, `tol` the one wanted.
     """
     first, ftol = gap >= 1.0, DESCENT_PART * tol
     if thin and not first:
@@ -51,10 +49,7 @@ def move_neurons(program, neurons, *, gap, tol, thin, observe):
 
 
 def random_neurons(program, units, rng):
-    """Return U (n_neurons, n_features), signs and outputs of small random neurons to start from.
-
-    `units` (n_features,) are those of the coordinates.
-    """
+    """Return U (n_neurons, n_features), signs and outputs of small random neurons to start from."""
     (rows, d), n_outputs = program.design.X.shape, program.Y.shape[1]
     afforded = DESCENT_WORK / (rows * d * np.sqrt(program.design.n_patches))
     least = max(FEWEST_NEURONS, FEWEST_OF_OUTPUT * n_outputs)

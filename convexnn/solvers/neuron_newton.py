@@ -25,6 +25,7 @@ from sklearn.utils import gen_batches
 
 from ..utils.kernels import kernel
 from ..utils.threads import map_batches
+from .cell_pool import leaders
 from .descent import smoothed
 
 __all__ = ["LARGEST_SYSTEM", "merge_close", "newton_descend"]
@@ -57,11 +58,7 @@ BATCHES, FEWEST_NEURONS = 8, 48
 
 
 def newton_descend(program, U, signs, outputs, beta, *, max_iter, ftol, observe):
-    """Move neurons downhill by Newton's method; return U, signs, outputs and beta, perhaps of fewer neurons.
-
-    The arguments are those of `descend`, but `max_iter` counts Newton steps, and the descent ends where a step promises
-    a relative decrease of `ftol` at most.
-    """
+    """As `descend`, by Newton steps, until one promises a relative decrease of `ftol`; neurons may be merged."""
     if not len(U):
         return U, signs, outputs, beta
     width, last = (_angle(program, part) for part in (FIRST_WIDTH, LAST_WIDTH))
@@ -91,9 +88,7 @@ def merge_close(program, U, signs, outputs):
         return U, signs, outputs
     angle = _angle(program, FIRST_WIDTH)
     units = U / np.linalg.norm(U, axis=1, keepdims=True)
-    same = (units @ units.T > np.cos(angle)) & (signs[:, None] == signs) & (outputs[:, None] == outputs)
-    np.fill_diagonal(same, True)
-    leader = np.argmax(same, axis=1)
+    leader = leaders(units, np.cos(angle), (signs[:, None] == signs) & (outputs[:, None] == outputs))
     first, place = np.unique(leader, return_inverse=True)
     total = np.zeros((len(first), U.shape[1]))
     np.add.at(total, place, U)
@@ -250,10 +245,7 @@ class _Neurons:
 
 
 def _minimise(H, shifts, g, U):
-    """Return, nearly, the p that minimises g'p + p'(H + shifts)p / 2 and turns no neuron round.
-
-    A neuron that would turn round ends at zero, p_j = -u_j. p is zero where the system is not positive definite.
-    """
+    """Return, nearly, the p that minimises g'p + p'(H + shifts)p / 2 and turns no neuron; 0 where there is none."""
     m, d = U.shape
     H = H.copy()  # in single precision
     for j in range(m):

@@ -35,8 +35,7 @@ import numpy as np
 from scipy.linalg import LinAlgError
 
 from ..losses.base import EDGE
-from .coupled import joint_direction, spans_outputs
-from .face_systems import Face, coupled_direction, direction_of_output
+from .face_systems import newton_direction
 from .subproblem import Iterate
 
 __all__ = ["solve_newton"]
@@ -66,31 +65,23 @@ FIRST_MU, LAST_MU, MU_FACTOR = 1e-1, 1e-7, 0.2
 
 
 class Center(NamedTuple):
-    """Where a proximal point step starts, its steps, and the loss of its equation, smoothed where it has kinks.
+    """Where a proximal point step starts, its steps, and the loss of its equation."""
 
-    `W` (n_selected, n_features, n_outputs) has the step `step`, and `beta` (n_free, n_outputs), coefficients of the
-    basis of the free columns, `free_step`.
-    """
-
-    loss: object
+    loss: object  # smoothed where it has kinks
     W: np.ndarray
     beta: np.ndarray
     step: float
-    free_step: float
+    free_step: float  # that of beta
 
 
 class Point(NamedTuple):
-    """The equation of a proximal point step at predictions Z (n_samples, n_outputs).
-
-    `P` are projections and `W` their prox, both (n_selected, n_features, n_outputs); `beta` (n_free, n_outputs) are
-    coefficients of the basis of the free columns, and `phi` is what Newton's method minimises.
-    """
+    """The equation of a proximal point step at predictions Z."""
 
     Z: np.ndarray
-    P: np.ndarray
-    W: np.ndarray
+    P: np.ndarray  # projections
+    W: np.ndarray  # their prox
     beta: np.ndarray
-    phi: float
+    phi: float  # what Newton's method minimises
 
 
 def solve_newton(sub, start, tol, observe):
@@ -149,7 +140,7 @@ def _proximal_point(sub, center, Z, square, observe):
         # on the side that the residual leads to: a prediction at an edge stays where it would be turned back
         curvature = loss.curvature(Y, point.Z + BESIDE * np.sign(residual) * np.maximum(1.0, np.abs(point.Z)))
         try:
-            direction = _direction(sub, center, point, curvature, residual)
+            direction = newton_direction(sub, center, point, curvature, residual)
         except LinAlgError:  # rounding, at a step that is too long
             return point, n_steps, False
         change = curvature * direction if loss.separable else np.einsum("nkl,nl->nk", curvature, direction)
@@ -164,18 +155,6 @@ def _proximal_point(sub, center, Z, square, observe):
                 return point, n_steps, np.sum(residual**2) <= FLAT_PART * square
         point = trial
     return point, MAX_NEWTON_STEPS, False
-
-
-def _direction(sub, center, point, curvature, residual):
-    """Return Newton's direction dZ."""
-    if spans_outputs(sub.program):
-        return joint_direction(sub, center, point, curvature, residual)
-    if not center.loss.separable:
-        return coupled_direction(sub, center, point, curvature, residual)
-    direction = np.empty_like(residual)
-    for c in range(residual.shape[1]):
-        direction[:, c] = direction_of_output(Face(sub, center, point, c), curvature[:, c], residual[:, c])
-    return direction
 
 
 def _evaluate(sub, center, Z):

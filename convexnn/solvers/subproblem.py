@@ -12,17 +12,12 @@ __all__ = ["Iterate", "Subproblem"]
 
 
 class Iterate(NamedTuple):
-    """A point of an inner solver.
+    """A point of an inner solver."""
 
-    `W` (n_selected, n_features, n_outputs) are feasible blocks, `beta` (n_free, n_outputs) coefficients of the basis
-    of the free columns, `V` (n_samples, n_outputs) is a dual vector, and `step` that of the prox, 0 where the solver
-    is to choose it.
-    """
-
-    W: np.ndarray
-    beta: np.ndarray
-    V: np.ndarray
-    step: float
+    W: np.ndarray  # (n_selected, n_features, n_outputs), feasible blocks
+    beta: np.ndarray  # (n_free, n_outputs), coefficients of the basis of the free columns
+    V: np.ndarray  # (n_samples, n_outputs), a dual vector
+    step: float  # of the prox, 0 where the solver is to choose it
 
 
 class Subproblem:
@@ -34,11 +29,7 @@ class Subproblem:
     """
 
     def __init__(self, program, blocks, tight, products, points=None):
-        self.program = program
-        self.blocks = blocks
-        self.tight = tight
-        self.products = products
-        self.points = points
+        self.program, self.blocks, self.tight, self.products, self.points = program, blocks, tight, products, points
         self.basis = program.free_basis[0]
 
     @cached_property
@@ -64,19 +55,13 @@ class Subproblem:
         return self.products.rmatvec(V, self.blocks)
 
     def prox(self, T, step):
-        """Return the projections of T onto the cones and the prox of step alpha R there.
-
-        Projections no longer than step alpha are not finished: their prox is zero.
-        """
-        threshold = step * self.program.alpha
+        """Return the projections of T onto the cones and the prox of step alpha R there."""
+        threshold = step * self.program.alpha  # shorter projections are not finished: their prox is zero
         P = self.project(T, self.tight, threshold)
         return P, self.program.penalty.prox(P, threshold)
 
     def measure(self, W, V):
-        """Return the best coefficients of the basis for W, the objective there, and the dual value of a multiple of V.
-
-        The dual value is a lower bound of this subproblem, not of the program.
-        """
+        """Return the best free coefficients for W, the objective there, and a lower bound of the subproblem by V."""
         program = self.program
         fit = self.products.matvec(W, self.blocks)
         beta = program.loss.fit_free(program.Y, self.basis, fit)

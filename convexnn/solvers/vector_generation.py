@@ -38,9 +38,10 @@ from ..model.summary import Status
 from ..pricing.vector_search import VectorMaxima, VectorSearch, join_vector_maxima
 from ..pricing.zero_dual import ZeroDual, least_kappa, neurons_of_vectors
 from ..utils.validation import check_choice
+from .cell_pool import leaders
 from .descent import descend_factors
 from .factors import solve_factors
-from .monitor import check_blocks, run_watched
+from .monitor import check_blocks, run_watched, stalled
 from .neurons import FIRST_MU, LAST_MU, MU_FACTOR, Neurons, enlarge
 from .newton import solve_newton
 from .subproblem import Iterate, Subproblem
@@ -184,7 +185,7 @@ class _VectorGeneration:
                 self._merge()
                 self._observe(min(MERGING_PART * self.gap, self.tol - self.gap))
                 return
-            if len(gaps) > PATIENCE and self.gap > 0.5 * gaps[-1 - PATIENCE]:
+            if stalled(gaps, PATIENCE):
                 self.monitor.status = Status.NO_PROGRESS
                 return
             self._merge()
@@ -345,10 +346,7 @@ class _VectorGeneration:
         neurons, maxima = self.neurons, self.climbed
         if not len(neurons):
             return
-        same = maxima.directions @ maxima.directions.T > SAME_MAXIMUM
-        same &= maxima.outputs @ maxima.outputs.T > SAME_MAXIMUM
-        np.fill_diagonal(same, True)
-        leader = np.argmax(same, axis=1)
+        leader = leaders(maxima.directions, SAME_MAXIMUM, maxima.outputs @ maxima.outputs.T > SAME_MAXIMUM)
         first = np.unique(leader)
         if len(first) == len(neurons):
             return

@@ -26,7 +26,7 @@ from ..pricing.zero_dual import dual_at_zero
 from ..utils.validation import check_choice
 from .fista import solve_fista
 from .low_rank import solve_low_rank
-from .monitor import check_blocks, run_watched
+from .monitor import check_blocks, run_watched, stalled
 from .newton import solve_newton
 from .subproblem import Iterate, Subproblem
 
@@ -167,10 +167,10 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         found = np.setdiff1d(prices.blocks[:limit], working)
         gaps = [gap] if len(found) else [*gaps, gap]
         patience = PATIENCE if products is program.design else 1
-        stalled = len(gaps) > patience and gap > 0.5 * gaps[-1 - patience]
-        if products is not program.design and (stalled or gap <= last):
-            products, last, gaps, stalled = program.design, tol, [], False
-        if stalled:
+        stuck = stalled(gaps, patience)
+        if products is not program.design and (stuck or gap <= last):
+            products, last, gaps, stuck = program.design, tol, [], False
+        if stuck:
             monitor.status = Status.NO_PROGRESS
             return
         if not point.W.any():  # inside the dual feasible set, where blocks become active a few at a time
@@ -184,11 +184,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
 
 
 def start_blocks(program, W, tight=None):
-    """Return the blocks to start from, those of W that are not zero, and their rows, projected and scaled to beat zero.
-
-    The scale is the first of 1, 1/2, 1/4, ... with an objective below that of zero. `tight`, likely tight rows of the
-    shape of W, is updated in place.
-    """
+    """Return the nonzero blocks of W and their rows, projected, and halved until they beat zero; `tight` is updated."""
     tight = np.full(W.shape, -1, np.int32) if tight is None else tight
     blocks = np.flatnonzero(W.any(axis=(1, 2)))
     rows = tight[blocks]

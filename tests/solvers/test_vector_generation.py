@@ -171,7 +171,7 @@ def test_search_finds_the_maximum_of_a_grid(activation):
 def test_program_of_fixed_directions(loss, sizes, monkeypatch):
     """Newton's method on min L(sum_j D_j X u_j g_j' + 1 b') + alpha sum_j |u_j| over the cones, against cvxpy."""
     for name, size in zip(("LARGEST_SYSTEM", "LARGEST_WRITTEN"), sizes, strict=True):
-        monkeypatch.setattr(f"convexnn.solvers.coupled.{name}", size)
+        monkeypatch.setattr(f"convexnn.solvers.face_systems.{name}", size)
     X, Y, labels = data(12, 3, 2, seed=8)
     Y = labels if isinstance(loss, Softmax) else Y
     rng = np.random.RandomState(0)
