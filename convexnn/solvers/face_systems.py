@@ -58,12 +58,12 @@ def newton_direction(sub, center, point, curvature, residual):
     if isinstance(sub.program.penalty, Nuclear) or isinstance(sub.program.design, DirectedDesign):
         return _joint_direction(sub, center, point, curvature, residual)
     if not center.loss.separable:
-        return _of_coupled_loss(sub, center, point, curvature, residual)
+        return coupled_direction(sub, center, point, curvature, residual)
     outputs = enumerate(zip(curvature.T, residual.T, strict=True))
-    return np.column_stack([_of_output(_Face(sub, center, point, c), h, r) for c, (h, r) in outputs])
+    return np.column_stack([direction_of_output(Face(sub, center, point, c), h, r) for c, (h, r) in outputs])
 
 
-def _of_output(face, h, residual):
+def direction_of_output(face, h, residual):
     """Solve for dZ (n_samples,) of an output on the side of C that is cheaper, for the samples with curvature alone."""
     curved = np.flatnonzero(h > FLAT * face.loss.smoothness)
     if face.n_columns == 0 or len(curved) == 0:
@@ -82,13 +82,13 @@ def _of_output(face, h, residual):
     return min(costs, key=costs.get)(face, h, residual, curved)
 
 
-def _of_coupled_loss(sub, center, point, H, residual):
+def coupled_direction(sub, center, point, H, residual):
     """Return dZ = residual - C (I / step + C' H C)^-1 C' H residual, for the columns C of all outputs.
 
     The columns of an output touch its predictions alone; H has shape (n_samples, n_outputs, n_outputs).
     """
     outputs = range(residual.shape[1])
-    factors = [_Face(sub, center, point, c).factor() for c in outputs]
+    factors = [Face(sub, center, point, c).factor() for c in outputs]
     ends = np.cumsum([0] + [C.shape[1] for C in factors])
     parts = [slice(*pair) for pair in pairwise(ends)]
 
@@ -116,7 +116,7 @@ def _of_coupled_loss(sub, center, point, H, residual):
     return residual - spread(_solve(matrix, right))
 
 
-class _Face:
+class Face:
     """The active blocks of an output of a point: their projections P and patterns, and c of the module docstring."""
 
     def __init__(self, sub, center, point, output):
