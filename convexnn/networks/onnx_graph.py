@@ -31,8 +31,7 @@ def onnx_model(onnx, estimator, network, dtype, scaler=None):
     Z = _outputs(graph, network, inputs)
     classes = getattr(estimator, "classes_", None)
     outputs = [_prediction(graph, Z, c)] if classes is None else _classification(graph, Z, c, estimator)
-    d = network.patches.n_features if isinstance(network, ConvNetwork) else len(network.W1)
-    given = [helper.make_tensor_value_info("X", graph.type, ["n_samples", d])]
+    given = [helper.make_tensor_value_info("X", graph.type, ["n_samples", network.n_features])]
     model = helper.make_model(
         helper.make_graph(graph.nodes, "convexnn", given, outputs, graph.constants),
         producer_name="convexnn",
@@ -90,9 +89,7 @@ def _outputs(graph, network, X):
             hidden = graph.add(kind, hidden, np.array([1]), keepdims=0)
     W2 = network.W2.reshape(-1, len(network.b2))
     Z = graph.add("Add", graph.add("MatMul", hidden, W2), network.b2)
-    if getattr(network, "skip", None) is None:
-        return Z
-    return graph.add("Add", Z, graph.add("MatMul", X, network.skip))
+    return Z if network.skip is None else graph.add("Add", Z, graph.add("MatMul", X, network.skip))
 
 
 def _patches(graph, patches, X):

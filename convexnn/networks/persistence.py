@@ -158,20 +158,17 @@ def load(path: str | PathLike) -> Any:
     ...     load(Path(folder) / "network.npz").predict([[-2.0], [3.0]])
     array([2., 3.])
     """
+    wanted = f"path must be a file of convexnn.save; {fspath(path)!r}"
     try:
         members = read_arrays(path)
     except ValueError as error:
-        raise ValueError(
-            f"path must be a file of convexnn.save; {fspath(path)!r} is not, or is damaged ({_words(error)})"
-        ) from error
+        raise ValueError(f"{wanted} is not, or is damaged ({_words(error)})") from error
     try:
         metadata = _parse(members)
     except RecursionError as error:
-        raise ValueError(f"path must be a file of convexnn.save; {fspath(path)!r} is too deep") from error
+        raise ValueError(f"{wanted} is too deep") from error
     except (ValueError, MemoryError) as error:
-        raise ValueError(
-            f"path must be a file of convexnn.save; {fspath(path)!r} holds no model ({_words(error)})"
-        ) from error
+        raise ValueError(f"{wanted} holds no model ({_words(error)})") from error
     made_by = metadata["convexnn_version"]
     if metadata["format"] > FORMAT:
         raise ValueError(
@@ -233,18 +230,16 @@ def _check_model(model, steps):
 
 
 def _decode_model(metadata, members):
-    network = metadata["kind"] == "network"
+    network, steps = metadata["kind"] == "network", []
     model = _decode(metadata["network"], members) if network else _decode_estimator(metadata, members)
     if network and not isinstance(model, NETWORKS):
         raise ValueError(f"network must be a network; got {type(model).__name__}")
-    if "pipeline" not in metadata:
-        _check_model(model, [])
-        return model
-    first, last = metadata["pipeline"]["names"]
-    scaler = _decode_fit(StandardScaler, metadata["pipeline"]["scaler"], members)
-    steps = [(first, scaler), (last, model)]
+    if "pipeline" in metadata:
+        first, last = metadata["pipeline"]["names"]
+        scaler = _decode_fit(StandardScaler, metadata["pipeline"]["scaler"], members)
+        steps = [(first, scaler), (last, model)]
     _check_model(model, steps)
-    return Pipeline(steps)
+    return Pipeline(steps) if steps else model
 
 
 def _encode_estimator(estimator, arrays):

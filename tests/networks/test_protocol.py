@@ -36,8 +36,8 @@ def check_network(network, X, folder):
     again = load(folder / "net.npz")
     assert type(again) is type(network)
     np.testing.assert_array_equal(again.predict(X), network.predict(X))
-    check_exports(network, X, folder)
     check_explanation(network, X)
+    check_exports(network, X, folder)
 
 
 def check_exports(network, X, folder):
@@ -51,17 +51,6 @@ def check_exports(network, X, folder):
     if network.activation == "relu" and network.skip is None and not hasattr(network, "patches"):
         close(to_mlp(network).predict(X), network.predict(X), 1e-12)
         close(as_network(to_mlp(network)).predict(X), network.predict(X), 1e-12)
-    torch = pytest.importorskip("torch")
-    state = torch.random.get_rng_state()
-    module, inputs, expected = to_torch(network), torch.tensor(X), network.outputs(X)
-    with torch.no_grad():
-        close(module(inputs).numpy(), expected, 1e-12)
-        module = pickle.loads(pickle.dumps(module)).float()
-        close(module(inputs.float()).numpy(), expected, 1e-6)
-        if hasattr(network, "patches"):
-            images = inputs.float().reshape(-1, *network.patches.input_shape)
-            close(module(images).numpy(), expected, 1e-6)
-    assert torch.equal(state, torch.random.get_rng_state())
 
 
 def check_explanation(network, X):
@@ -132,6 +121,28 @@ def test_networks_of_every_kind(name, tmp_path):
     assert none.n_neurons == 0
     assert explain(none, X).n_regions == 1
     assert "0 neurons" in str(explain(none, X))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_torch(name):
+    torch = pytest.importorskip("torch")
+    network, X = make_network(name)
+    state = torch.random.get_rng_state()
+    for net in (network, without_neurons(network)):
+        module, inputs, expected = to_torch(net), torch.tensor(X), net.outputs(X)
+        with torch.no_grad():
+            close(module(inputs).numpy(), expected, 1e-12)
+            module = pickle.loads(pickle.dumps(module)).float()
+            close(module(inputs.float()).numpy(), expected, 1e-6)
+            if hasattr(net, "patches"):
+                images = inputs.float().reshape(-1, *net.patches.input_shape)
+                close(module(images).numpy(), expected, 1e-6)
+    assert torch.equal(state, torch.random.get_rng_state())
+    if network.activation != "threshold" or network.skip is not None:  # steps have no gradient at all
+        module, inputs = to_torch(network), torch.tensor(X, requires_grad=True)
+        for c in range(expected.shape[1]):
+            (gradient,) = torch.autograd.grad(module(inputs)[:, c].sum(), inputs)
+            np.testing.assert_allclose(explain(network, X).coefficients[:, :, c], gradient.numpy(), atol=1e-12)
 
 
 RNG = np.random.default_rng(0)
