@@ -233,11 +233,13 @@ def _graph_module(torch, network, scaler=None):
         root.register_buffer("scale", torch.tensor(scaler.scale_ if scaler.with_std else np.ones(d)))
         mean, scale = (torch.fx.Proxy(graph.get_attr(name)) for name in ("mean", "scale"))
         rows = (rows.reshape(-1, d) - mean) / scale
-    patches = getattr(network, "patches", None)
-    inputs = rows if patches is None else rows.reshape(-1, *patches.input_shape)
-    t = apply("hidden", _layer(torch, network.W1, network.b1, patches), inputs)
+    inputs = rows
+    make, convolutional = _layer, isinstance(network, ConvNetwork)
+    if convolutional:
+        inputs, make = rows.reshape(-1, *network.patches.input_shape), _convolution
+    t = apply("hidden", make(torch, network.W1, network.b1, network), inputs)
     if network.activation == "gated_relu":
-        gates = _layer(torch, network.gates[:-1], network.gates[-1], patches).requires_grad_(False)
+        gates = make(torch, network.gates[:-1], network.gates[-1], network).requires_grad_(False)
         hidden = t * (apply("gates", gates, inputs) >= 0)
     elif network.activation == "threshold":
         root.register_buffer("rounding", torch.tensor(THRESHOLD_TOL * np.linalg.norm(network.W1, axis=0)))
@@ -249,10 +251,10 @@ def _graph_module(torch, network, scaler=None):
         hidden = t if network.slope else torch.relu(t)
     else:
         hidden = torch.nn.functional.leaky_relu(t, network.slope)
-    if patches is not None:
-        hidden = _pooled(hidden.flatten(2), patches.pooling)
+    if convolutional:
+        hidden = _pooled(hidden.flatten(2), network.patches.pooling)
     outputs = apply("output", _layer(torch, network.W2.reshape(-1, len(network.b2)), network.b2), hidden)
-    if network.skip is not None:
+    if getattr(network, "skip", None) is not None:
         outputs = outputs + apply("skip", _layer(torch, network.skip, None), rows)
     graph.output(outputs.node)
     return torch.fx.GraphModule(root, graph)
@@ -265,17 +267,24 @@ def _pooled(hidden, pooling):
     return {"mean": hidden.mean, "sum": hidden.sum, "max": hidden.amax}[pooling](2)
 
 
-def _layer(torch, W, b, patches=None):
-    """Return the layer of weights W, which act on inputs, or on their patches."""
-    kind, places, weight = torch.nn.Linear, W.shape, W.T
-    if patches is not None:
-        kind, weight = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d}[len(patches.kernel_size)], patches.fold(W)
-        places = (patches.input_shape[0], W.shape[1], patches.kernel_size, patches.stride, patches.padding)
+def _layer(torch, W, b, network=None):
     # skip_init leaves the random numbers of torch alone
-    layer = torch.nn.utils.skip_init(kind, *places, bias=b is not None, dtype=torch.float64)
+    layer = torch.nn.utils.skip_init(torch.nn.Linear, *W.shape, bias=b is not None, dtype=torch.float64)
+    return _with_weights(torch, layer, W.T, b)
+
+
+def _convolution(torch, W, b, network):
+    patches = network.patches
+    kind = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d}[len(patches.kernel_size)]
+    places = (patches.input_shape[0], W.shape[1], patches.kernel_size, patches.stride, patches.padding)
+    layer = torch.nn.utils.skip_init(kind, *places, dtype=torch.float64)
+    return _with_weights(torch, layer, patches.fold(W), b)
+
+
+def _with_weights(torch, layer, weight, bias):
     layer.weight = torch.nn.Parameter(torch.tensor(weight))
-    if b is not None:
-        layer.bias = torch.nn.Parameter(torch.tensor(b))
+    if bias is not None:
+        layer.bias = torch.nn.Parameter(torch.tensor(bias))
     return layer
 
 
