@@ -27,7 +27,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import qr, solve_triangular
 from scipy.linalg.blas import dger
+from sklearn.utils import gen_batches
 
+from ..geometry.arrangements import BLOCK_ENTRIES
 from .base import column_norms
 from .network import Network
 
@@ -149,17 +151,24 @@ def minimal_network(network: Network, X: ArrayLike) -> Network:
     (True, True)
     """
     merged = merge_parallel(network)
-    hidden = merged.hidden(X)
+    batches = list(gen_batches(len(X), max(1, BLOCK_ENTRIES // max(merged.W2.size, 1)))) if len(X) else []
     steps = merged.activation == "threshold"  # hidden weights of which have no scale
     in_sizes = np.ones(merged.n_neurons) if steps else merged.input_sizes()
-    out_sizes, responses = merged.output_sizes(), _lengths(hidden)
+    out_sizes, responses = merged.output_sizes(), np.zeros(merged.n_neurons)
+    for batch in batches:
+        responses = np.hypot(responses, _lengths(merged.hidden(X[batch])))
     scales = responses * out_sizes
     total = scales.sum()
     active = np.flatnonzero(scales > EPS * total)
-    fits = np.einsum("kj,cj->kcj", hidden[:, active] / responses[active], merged.W2[active].T / out_sizes[active])
-    fits = fits.reshape(hidden.shape[0] * merged.W2.shape[1], len(active))
+    W2, n_rows = merged.W2[active].T / out_sizes[active], len(X) * merged.W2.shape[1]
+    fits = np.zeros((0, len(active)))
+    for batch in batches:  # norms of combinations are those of the triangle, of which pivoting takes less time, too
+        hidden = merged.hidden(X[batch])[:, active] / responses[active]
+        fits = np.vstack([fits, np.einsum("kj,cj->kcj", hidden, W2).reshape(-1, len(active))])
+        if len(fits) > len(active) > 0:
+            fits = qr(fits, mode="r", check_finite=False)[0][: len(active)]
     before = scales[active] / total
-    after = _purify(fits, before, in_sizes[active] / responses[active])
+    after = _purify(fits, before, in_sizes[active] / responses[active], n_rows)
     kept = np.flatnonzero(after)
     if len(kept) == network.n_neurons:
         return network
@@ -201,14 +210,11 @@ def _select(network, hidden, W2, keep):
     return replace(network, W1=hidden[:-1, keep], b1=hidden[-1, keep], W2=W2[keep])
 
 
-def _purify(F, s, d):
+def _purify(F, s, d, n_rows):
     """Return s' >= 0 with F s' = F s and d's' <= d's whose non-zero entries select independent columns of F.
 
-    sum(s) must be 1. Where rounding stops a step, s' may still have dependent columns.
+    sum(s) must be 1; F may be the triangle of `n_rows` rows. Where rounding stops a step, s' may still have dependent columns.
     """
-    n_rows = len(F)
-    if n_rows > F.shape[1] > 0:  # lengths of combinations are those of the triangle, of which pivoting takes less time
-        F = qr(F, mode="r", check_finite=False)[0][: F.shape[1]]
     f = F @ s
     # F s itself is rounded: EPS for each unit of s
     allowed, decay = FIT_TOL * np.linalg.norm(f) + 64 * EPS, (1 + DECAY_TOL) * (d @ s)
