@@ -7,7 +7,9 @@ A kind of network is a frozen dataclass of arrays that says what its hidden acti
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import gen_batches
 
+from ..geometry.arrangements import BLOCK_ENTRIES
 from ..losses import Loss, Squared
 from ..model.architecture import (
     ACTIVATIONS,
@@ -66,9 +68,12 @@ class BaseNetwork:
     def outputs(self, X: ArrayLike) -> np.ndarray:
         """Return the outputs as `predict` does, of shape (n_samples, n_outputs) always."""
         X = self._check_X(X)
-        hidden = self._hidden(X)
-        # the sum over neurons, and over the patches if these have weights of their own
-        Z = hidden.reshape(len(hidden), -1) @ self.W2.reshape(-1, self.W2.shape[-1]) + self.b2
+        W2 = self.W2.reshape(-1, self.W2.shape[-1])  # of neurons, and of patches if these have weights of their own
+        Z = np.empty((len(X), W2.shape[1]))
+        for batch in gen_batches(len(X), max(1, BLOCK_ENTRIES // max(len(W2), 1))):
+            hidden = self._hidden(X[batch])
+            Z[batch] = hidden.reshape(len(hidden), len(W2)) @ W2
+        Z += self.b2
         return Z if self.skip is None else Z + X @ self.skip
 
     def input_sizes(self) -> np.ndarray:

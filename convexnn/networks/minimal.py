@@ -164,7 +164,8 @@ def minimal_network(network: Network, X: ArrayLike) -> Network:
     fits = np.zeros((0, len(active)))
     for batch in batches:  # norms of combinations are those of the triangle, of which pivoting takes less time, too
         hidden = merged.hidden(X[batch])[:, active] / responses[active]
-        fits = np.vstack([fits, np.einsum("kj,cj->kcj", hidden, W2).reshape(-1, len(active))])
+        rows = np.einsum("kj,cj->kcj", hidden, W2).reshape(len(hidden) * len(W2), len(active))
+        fits = np.vstack([fits, rows])
         if len(fits) > len(active) > 0:
             fits = qr(fits, mode="r", check_finite=False)[0][: len(active)]
     before = scales[active] / total
@@ -213,7 +214,8 @@ def _select(network, hidden, W2, keep):
 def _purify(F, s, d, n_rows):
     """Return s' >= 0 with F s' = F s and d's' <= d's whose non-zero entries select independent columns of F.
 
-    sum(s) must be 1; F may be the triangle of `n_rows` rows. Where rounding stops a step, s' may still have dependent columns.
+    sum(s) must be 1; F may be the triangle of `n_rows` rows. Where rounding stops a step, s' may still have dependent
+    columns.
     """
     f = F @ s
     # F s itself is rounded: EPS for each unit of s
