@@ -126,10 +126,12 @@ def _newton(neurons, on_face, loss, value, shift):
     """Return the neurons after a Newton step on their faces, phi there, the decrease promised, and the next shift."""
     program = neurons.program
     model = _Model(neurons, loss, on_face)
-    while (step := model.solve(shift * program.alpha)) is None:
-        if not np.isfinite(model.gradient).all() or not shift < np.inf:
-            return neurons, value, 0.0, shift
-        shift *= SHIFT_FACTOR
+    step = None
+    while step is None:
+        if not (np.isfinite(model.gradient).all() and shift < np.inf):  # out of range: stay
+            return neurons, value, 0.0, FIRST_SHIFT
+        step = model.solve(shift * program.alpha)
+        shift *= SHIFT_FACTOR if step is None else 1.0
     promised, t = -0.5 * float(model.gradient @ step), 1.0
     while True:
         trial, reached = _moved(neurons, *model.split(t * step), loss)
@@ -265,7 +267,8 @@ class _Model:
         S = self.hessian.copy()
         S.flat[:: len(S) + 1] += shift
         try:
-            return -cho_solve(cho_factor(S, lower=True, overwrite_a=True, check_finite=False), self.gradient)
+            factor = cho_factor(S, lower=True, overwrite_a=True, check_finite=False)
+            return -cho_solve(factor, self.gradient, check_finite=False)
         except LinAlgError:
             return None
 

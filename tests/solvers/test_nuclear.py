@@ -12,6 +12,10 @@ from convexnn.networks import recover
 from convexnn.pricing import kappa
 from convexnn.pricing.zero_dual import dual_at_zero
 from convexnn.solvers import solve_reference, solve_working_set
+from convexnn.solvers.factors import solve_factors
+from convexnn.solvers.fista import solve_fista
+from convexnn.solvers.neurons import Neurons
+from convexnn.solvers.subproblem import Iterate, Subproblem
 
 TIGHT = {"solver": "CLARABEL", "tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
 
@@ -132,3 +136,19 @@ def test_what_is_refused():
         build_program(X, Y, 0.5, 5, Architecture("gated_relu", "free"))
     with pytest.raises(ValueError, match="output_penalty must be"):
         build_program(X, Y, 0.5, 5, Architecture("gated_relu", hidden_norm="l1"))
+
+
+@pytest.mark.parametrize("infinite", ["grad", "curvature"])
+def test_inner_solvers_end_where_nothing_is_finite(infinite, monkeypatch):
+    monkeypatch.setattr(Squared, infinite, lambda self, Y, Z: np.full(Y.shape, np.nan))
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((20, 3)), rng.standard_normal((20, 2))
+    program = build_program(X, Y, 0.5, 6, Architecture("gated_relu", "none"), 0)
+    U, A, beta = rng.standard_normal((2, 3)), rng.standard_normal((2, 2)), np.zeros((program.free_basis[0].shape[1], 2))
+    neurons = solve_factors(Neurons(program, np.arange(2), U, A, beta), Squared(), 1e-6, lambda: False)
+    assert np.isfinite(neurons.U).all()
+    if infinite == "grad":
+        sub = Subproblem(program, np.arange(4), np.full((4, 3, 2), -1, np.int32), program.design)
+        start = Iterate(np.zeros((4, 3, 2)), beta, Y, 0.0)
+        with np.errstate(all="ignore"):
+            assert solve_fista(sub, start, 1e-6, lambda *point: False) is start
