@@ -208,13 +208,15 @@ def _multipliers(V, rows, weights, basis):
                 value = np.sum(reached * (moved - 0.5 * reached) / weights)
             else:
                 value = np.linalg.norm(basis.T @ reached)
-            trials.append((value, t * step, moved, reached))
+            trials.append((value, t * step, reached))
             if t == 1.0 and np.linalg.norm(basis.T @ reached) <= 0.1 * np.linalg.norm(residual):
                 break
-        _, step, U, P = min(trials, key=lambda trial: trial[0])
-        if left <= STALLED and not np.linalg.norm(basis.T @ P) < np.linalg.norm(residual):
+        _, step, reached = min(trials, key=lambda trial: trial[0])
+        if left <= STALLED and not np.linalg.norm(basis.T @ reached) < np.linalg.norm(residual):
             break
         M = M + step
+        U = V - weights * (basis @ M)  # anew: rounding is not to add up
+        P = rows.project(U)
     return best[1]
 
 
