@@ -1,6 +1,6 @@
 """The convolutional network of benchmarks.digits trained by Adam in PyTorch, on the objective of the convex one."""
 
-from convexnn.networks.conv_network import ConvNetwork
+from convexnn.networks.network import ConvNetwork
 
 __all__ = ["import_torch", "train_adam"]
 

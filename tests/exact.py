@@ -6,7 +6,7 @@ from math import isqrt
 
 import numpy as np
 
-from convexnn.networks.base import THRESHOLD_TOL
+from convexnn.networks.network import THRESHOLD_TOL
 
 
 def count_cells(rows):

@@ -7,8 +7,7 @@ import numpy as np
 from convexnn import Network
 from convexnn.geometry.patches import Patches
 from convexnn.model import ACTIVATIONS, Activation
-from convexnn.networks.circular import CircularNetwork
-from convexnn.networks.conv_network import ConvNetwork
+from convexnn.networks.network import CircularNetwork, ConvNetwork
 
 # An activation of one's own.
 ACTIVATIONS["bent"] = Activation(-0.4)

@@ -19,10 +19,8 @@ from ..model.architecture import Architecture
 from ..model.building import build_program
 from ..model.certificate import Certificate
 from ..model.rounding import objective_rounding
-from ..networks.circular import CircularNetwork
-from ..networks.conv_network import ConvNetwork
 from ..networks.conversion import as_network
-from ..networks.network import Network
+from ..networks.network import CircularNetwork, ConvNetwork, Network
 from ..solvers import solve_generation
 from ..utils.deadline import within
 from ..utils.quiet import ignoring

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..model.architecture import Architecture
-from ..networks.circular import CIRCULAR_ACTIVATIONS, CircularNetwork
+from ..networks.network import CIRCULAR_ACTIVATIONS, CircularNetwork
 from ..networks.persistence import persistent
 from ..utils.validation import check_count, shown
 from .base import ConvexNetworkEstimator

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..geometry.patches import POOLINGS, Patches
 from ..model.architecture import ACTIVATIONS, Architecture
-from ..networks.conv_network import ConvNetwork
+from ..networks.network import ConvNetwork
 from ..networks.persistence import persistent
 from .dense import TwoLayer
 from .parameters import choice, fitted, parameter

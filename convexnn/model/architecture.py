@@ -155,7 +155,7 @@ class Architecture:
     hidden_norm : {"l2", "l1", "circular"} or float, default="l2"
         Norm of the hidden weights in the weight decay, alpha/2 sum_j (|w_j|^2 + |a_j|^2). A number r strictly between 0
         and 1 is the elastic norm r |w|_1 + (1 - r) |w|_2, and "circular" stands for the circular convolutions of
-        `convexnn.networks.circular`.
+        `convexnn.networks.CircularNetwork`.
     output_penalty : {"weight_decay", "l1"}, default="weight_decay"
         Norm of a neuron's output weights a_j, where there are several outputs: Euclidean, or l1.
     patches : Patches or None, default=None

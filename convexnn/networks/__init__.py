@@ -1,14 +1,11 @@
 """Networks in weights: recovered from blocks, made minimal, converted, exported, explained, kept in files."""
 
-from .circular import CircularNetwork
-from .conv_network import ConvNetwork
 from .conversion import as_network
 from .explanation import Explanation, explain
 from .export import to_mlp, to_onnx, to_torch
 from .minimal import merge_parallel, minimal_network
-from .network import Network
+from .network import CircularNetwork, ConvNetwork, Network, PolynomialNetwork
 from .persistence import load, save
-from .polynomial_network import PolynomialNetwork
 from .recovery import recover
 
 __all__ = [

@@ -19,9 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from ..utils.validation import check_array
-from .circular import CircularNetwork
-from .conv_network import ConvNetwork
-from .network import Network
+from .network import CircularNetwork, ConvNetwork, Network
 
 __all__ = ["NETWORKS", "as_network", "split_pipeline", "trained_model", "two_layers"]
 

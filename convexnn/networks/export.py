@@ -18,9 +18,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from ..utils.files import replacing
 from ..utils.validation import check_choice
-from .base import THRESHOLD_TOL
-from .conv_network import ConvNetwork
 from .conversion import split_pipeline, trained_model, two_layers
+from .network import THRESHOLD_TOL, ConvNetwork
 from .onnx_graph import onnx_model
 
 if TYPE_CHECKING:

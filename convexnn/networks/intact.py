@@ -8,7 +8,7 @@ import numpy as np
 
 from ..geometry.arrangements import Arrangements
 from ..model.certificate import SCOPES, Certificate
-from .conv_network import ConvNetwork
+from .network import ConvNetwork
 
 __all__ = ["check_estimator", "check_network", "check_scaler"]
 
@@ -23,8 +23,9 @@ def check_network(network):
         value = getattr(network, part.name)
         if isinstance(value, np.ndarray) and not (np.abs(value) <= LARGEST).all():
             raise ValueError(f"the weights {part.name} of the network must be finite numbers up to {LARGEST:g}")
-    slope = network.negative_slope
-    _require(abs(slope) <= STEEPEST, "negative_slope of the network", f"a finite number up to {STEEPEST:g}", slope)
+    if not abs(network.negative_slope) <= STEEPEST:
+        wanted = f"a finite number up to {STEEPEST:g}"
+        raise ValueError(f"negative_slope of the network must be {wanted}; got {network.negative_slope}")
     if not len(network.W1) or not len(network.b2):
         raise ValueError(f"the network must have features and outputs; got {len(network.W1)} and {len(network.b2)}")
     if isinstance(network, ConvNetwork):
@@ -37,119 +38,78 @@ def check_network(network):
 
 def check_scaler(scaler):
     """Return the number of features of a fitted scaler; raise ValueError unless it keeps finite values finite."""
-    d = _count(scaler, "n_features_in_")
+    _check(scaler, "n_features_in_", "a whole number", _is_count)
     scaler._validate_params()
-    for name, wanted in (("mean_", scaler.with_mean), ("scale_", scaler.with_std), ("var_", scaler.with_std)):
-        value = _attribute(scaler, name) if wanted else getattr(scaler, name, None)
-        _require(value is None or _is_array(value, (d,)), f"{name} of the scaler", f"{d} finite numbers", value)
-    small = scaler.with_std and not (np.abs(scaler.scale_) >= 1 / LARGEST).all()
-    _require(not small, "scale_ of the scaler", "above zero", scaler.scale_)
+    d = scaler.n_features_in_
+    for name, needed in (("mean_", scaler.with_mean), ("scale_", scaler.with_std), ("var_", scaler.with_std)):
+        _check(scaler, name, f"{d} finite numbers", lambda value: _is_array(value, (d,)), optional=not needed)
+    if scaler.with_std:
+        _check(scaler, "scale_", "above zero", lambda value: (np.abs(value) >= 1 / LARGEST).all())
     _check_names(scaler, d)
     return d
 
 
 def check_estimator(estimator, network_type):
     """Return the number of features of a fitted estimator; raise ValueError if a part is missing or wrong."""
-    network = _attribute(estimator, "network_")
-    _require(isinstance(network, network_type), "network_", f"a {network_type.__name__}", network)
-    d, c = check_network(network), len(network.b2)
-    n_features = _count(estimator, "n_features_in_")
-    _require(n_features == d, "n_features_in_", f"{d}, as the network has", n_features)
+    _check(estimator, "network_", f"a {network_type.__name__}", lambda value: isinstance(value, network_type))
+    network = estimator.network_
+    d, m, c = check_network(network), network.n_neurons, len(network.b2)
+    _check(estimator, "n_features_in_", f"{d}, as the network has", lambda value: _is_count(value) and value == d)
     _check_names(estimator, d)
     if hasattr(estimator, "predict_proba"):
-        _check_classes(estimator, c)
+        _check(estimator, "classes_", f"{max(c, 2)} different classes", lambda value: _are_labels(value, max(c, 2)))
+        _check(
+            estimator, "probability_scale_", f"above 0, up to {LARGEST:g}", lambda s: _is_number(s) and 0 < s <= LARGEST
+        )
     elif hasattr(estimator, "classes_"):
         raise ValueError("classes_ are for classifiers")
     estimator._validate_params()
     estimator._architecture()
-    _check_record(estimator, network)
+    coefs, intercepts = estimator._weights()
+    record = {
+        "n_iter_": ("a whole number", _is_count),
+        "n_neurons_": (f"{m}, as the network has", lambda value: _is_count(value) and value == m),
+        "alpha_": ("a number", _is_number),
+        "alpha_max_": ("a number", _is_number),
+        "tol_": ("a number", _is_number),
+        "status_": ("text", lambda value: isinstance(value, str)),
+        "certificate_": (f"a Certificate of numbers, of scope {', '.join(SCOPES)}", _is_certificate),
+        "history_": ("a list of records of time, objective, lower_bound, gap and scope", _is_history),
+        "arrangements_": ("Arrangements with the bytes of their patterns and a finite gate for each", _are_patterns),
+        "dual_": (f"finite numbers, {c} a sample", lambda value: _is_array(value) and value.shape[1:] == (c,)),
+        "coefs_": ("the weights of the network", lambda value: _are_equal(value, coefs)),
+        "intercepts_": ("the biases of the network", lambda value: _are_equal(value, intercepts)),
+    }
+    for name, (wanted, sound) in record.items():
+        _check(estimator, name, wanted, sound)
+    filters = f"finite, one for each of {m}"
+    _check(estimator, "filters_", filters, lambda value: _is_array(value) and value.shape[:1] == (m,), optional=True)
     return d
 
 
-def _check_record(estimator, network):
-    """Raise ValueError unless the attributes that record the fit have the right types."""
-    _count(estimator, "n_iter_")
-    m, c, n_neurons = network.n_neurons, len(network.b2), _count(estimator, "n_neurons_")
-    _require(n_neurons == m, "n_neurons_", f"{m}, as the network has", n_neurons)
-    filters = getattr(estimator, "filters_", None)
-    known = filters is None or (_is_array(filters) and filters.shape[:1] == (m,))
-    _require(known, "filters_", f"finite, one for each of {m}", filters)
-    for name in ("alpha_", "alpha_max_", "tol_"):
-        _require(_is_number(_attribute(estimator, name)), name, "a number", getattr(estimator, name))
-    _require(isinstance(_attribute(estimator, "status_"), str), "status_", "text", estimator.status_)
-    _check_certificate(_attribute(estimator, "certificate_"))
-    _check_history(_attribute(estimator, "history_"))
-    _check_arrangements(_attribute(estimator, "arrangements_"))
-    dual = _attribute(estimator, "dual_")
-    known = _is_array(dual) and dual.ndim == 2 and dual.shape[1] == c
-    _require(known, "dual_", f"finite numbers, {c} a sample", dual)
-    for name, arrays in zip(("coefs_", "intercepts_"), estimator._weights(), strict=True):
-        given = _attribute(estimator, name)
-        known = isinstance(given, list) and all(_equal(*pair) for pair in zip(given, arrays, strict=True))
-        _require(known, name, "the weights of the network", given)
-
-
-def _check_classes(estimator, n_outputs):
-    """Raise ValueError unless a classifier has a class for each output and a valid probability scale."""
-    classes, scale = _attribute(estimator, "classes_"), _attribute(estimator, "probability_scale_")
-    known = isinstance(classes, np.ndarray) and classes.ndim == 1 and len(np.unique(classes)) == len(classes)
-    _require(known, "classes_", "an array of different classes", classes)
-    wanted = max(n_outputs, 2)
-    _require(len(classes) == wanted, "classes_", f"{wanted}, for {n_outputs} outputs", len(classes))
-    known = _is_number(scale) and 0 < scale <= LARGEST
-    _require(known, "probability_scale_", "a finite number above 0", scale)
-
-
 def _check_names(model, d):
-    names = getattr(model, "feature_names_in_", None)
-    known = isinstance(names, np.ndarray) and names.shape == (d,) and all(isinstance(name, str) for name in names)
-    _require(names is None or known, "feature_names_in_", f"{d} texts", names)
+    def sound(names):
+        return isinstance(names, np.ndarray) and names.shape == (d,) and all(isinstance(name, str) for name in names)
+
+    _check(model, "feature_names_in_", f"{d} texts", sound, optional=True)
 
 
-def _check_certificate(certificate):
-    numbers = ("objective", "lower_bound", "rounding", "proved_bound")
-    known = isinstance(certificate, Certificate) and all(_is_number(getattr(certificate, name)) for name in numbers)
-    _require(known, "certificate_", "a Certificate of numbers", certificate)
-    _require(certificate.scope in tuple(SCOPES), "certificate_", f"of scope {', '.join(SCOPES)}", certificate.scope)
-
-
-def _check_history(history):
-    numbers = ("time", "objective", "lower_bound", "gap")
-    for record in history if isinstance(history, list) else [history]:
-        known = isinstance(record, dict) and all(_is_number(record.get(name)) for name in numbers)
-        known = known and isinstance(record.get("scope"), str)
-        _require(known, "history_", f"a list of records of {', '.join(numbers)} and scope", record)
-
-
-def _check_arrangements(given):
-    known = isinstance(given, Arrangements) and isinstance(given.n_samples, Integral)
-    _require(known, "arrangements_", "Arrangements", given)
-    bits, gates, size = given.bits, given.gates, -(-given.n_samples // 8)
-    known = isinstance(bits, np.ndarray) and bits.dtype == np.uint8 and bits.shape[1:] == (size,)
-    _require(known, "bits of arrangements_", f"bytes, {size} a pattern", bits)
-    known = _is_array(gates) and gates.ndim == 2 and len(gates) == len(bits)
-    _require(known, "gates of arrangements_", "finite, one a pattern", gates)
-
-
-def _require(known, name, wanted, value):
-    """Raise ValueError unless a value is known to be as wanted."""
-    if not known:
+def _check(model, name, wanted, sound, optional=False):
+    """Raise ValueError unless the attribute of a model is there, or `optional`, and its value is sound."""
+    value = vars(model).get(name)
+    if optional and value is None:
+        return
+    if name not in vars(model):
+        raise ValueError(f"{name} is missing")
+    if not sound(value):
         text = repr(value)
         if isinstance(value, np.ndarray):
             text = f"an array of shape {value.shape} and dtype {value.dtype}"
         raise ValueError(f"{name} must be {wanted}; got {text if len(text) <= 80 else f'{text[:77]}...'}")
 
 
-def _attribute(model, name):
-    if name not in vars(model):
-        raise ValueError(f"{name} is missing")
-    return vars(model)[name]
-
-
-def _count(model, name):
-    value = _attribute(model, name)
-    _require(isinstance(value, Integral) and not isinstance(value, bool) and value >= 0, name, "a whole number", value)
-    return value
+def _is_count(value):
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 0
 
 
 def _is_number(value):
@@ -164,5 +124,34 @@ def _is_array(value, shape=None):
     return known and shape in (None, value.shape)
 
 
-def _equal(one, other):
-    return isinstance(one, np.ndarray) and np.array_equal(one, other)
+def _are_labels(value, count):
+    return isinstance(value, np.ndarray) and value.shape == (count,) and len(np.unique(value)) == count
+
+
+def _is_certificate(value):
+    numbers = ("objective", "lower_bound", "rounding", "proved_bound")
+    known = isinstance(value, Certificate) and all(_is_number(getattr(value, name)) for name in numbers)
+    return known and value.scope in tuple(SCOPES)  # a tuple: the scope may have no hash
+
+
+def _is_history(value):
+    numbers = ("time", "objective", "lower_bound", "gap")
+    return isinstance(value, list) and all(
+        isinstance(record, dict)
+        and all(_is_number(record.get(name)) for name in numbers)
+        and isinstance(record.get("scope"), str)
+        for record in value
+    )
+
+
+def _are_patterns(value):
+    if not isinstance(value, Arrangements) or not isinstance(value.n_samples, Integral):
+        return False
+    bits, size = value.bits, -(-value.n_samples // 8)
+    known = isinstance(bits, np.ndarray) and bits.dtype == np.uint8 and bits.shape[1:] == (size,)
+    return known and _is_array(value.gates) and value.gates.ndim == 2 and len(value.gates) == len(bits)
+
+
+def _are_equal(given, arrays):
+    same = isinstance(given, list) and len(given) == len(arrays)
+    return same and all(isinstance(a, np.ndarray) and np.array_equal(a, b) for a, b in zip(given, arrays, strict=True))

@@ -30,8 +30,7 @@ from scipy.linalg.blas import dger
 from sklearn.utils import gen_batches
 
 from ..geometry.arrangements import BLOCK_ENTRIES
-from .base import column_norms
-from .network import Network
+from .network import Network, column_norms
 
 __all__ = ["merge_parallel", "minimal_network", "prune"]
 

@@ -11,8 +11,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from .base import THRESHOLD_TOL
-from .conv_network import ConvNetwork
+from .network import THRESHOLD_TOL, ConvNetwork
 
 __all__ = ["onnx_model"]
 

@@ -27,11 +27,9 @@ from ..geometry.arrangements import Arrangements
 from ..geometry.patches import Patches
 from ..model.certificate import Certificate
 from ..utils.files import read_arrays, replacing
-from .circular import CircularNetwork
-from .conv_network import ConvNetwork
 from .conversion import NETWORKS, split_pipeline, trained_model
 from .intact import check_estimator, check_network, check_scaler
-from .network import Network
+from .network import CircularNetwork, ConvNetwork, Network
 
 __all__ = ["load", "persistent", "save"]
 

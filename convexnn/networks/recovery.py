@@ -19,10 +19,8 @@ import numpy as np
 from ..geometry.fourier import split_circular
 from ..model.design import DirectedDesign
 from ..model.penalties import Nuclear
-from .circular import CircularNetwork
-from .conv_network import ConvNetwork
 from .minimal import merge_parallel
-from .network import Network
+from .network import CircularNetwork, ConvNetwork, Network
 
 __all__ = ["recover"]
 

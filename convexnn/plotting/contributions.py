@@ -5,9 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..networks.conv_network import ConvNetwork
 from ..networks.explanation import explain
-from ..networks.network import Network
+from ..networks.network import ConvNetwork, Network
 from ..utils.validation import check_count, check_numeric
 from .display import DARK, GREY, NEGATIVE, POSITIVE, Display, blend, counted, frame, plain, short
 from .neurons import fitted_model

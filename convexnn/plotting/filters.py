@@ -5,8 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..networks.circular import CircularNetwork
-from ..networks.conv_network import ConvNetwork
+from ..networks.network import CircularNetwork, ConvNetwork
 from ..utils.validation import check_count
 from .display import BESIDE, CYCLE, GREY, NEGATIVE, POSITIVE, Display, add_legend, check_panels, frame, plain
 from .neurons import fitted_model, neuron_groups, neuron_sizes, output_names

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..networks.circular import CircularNetwork
 from ..networks.conversion import trained_model
-from ..networks.network import Network
+from ..networks.network import CircularNetwork, Network
 from .display import CYCLE, GREY, NEGATIVE, POSITIVE, short
 
 __all__: list[str] = []

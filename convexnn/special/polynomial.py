@@ -32,7 +32,7 @@ from scipy.optimize import brentq
 from ..losses.base import Loss
 from ..model.summary import Status
 from ..networks.minimal import prune
-from ..networks.polynomial_network import PolynomialNetwork
+from ..networks.network import PolynomialNetwork
 from ..solvers.reference import solve_cvxpy
 from ..utils.deadline import within
 from ..utils.validation import check_flag, check_positive, shown

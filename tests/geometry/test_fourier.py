@@ -6,7 +6,7 @@ from scipy.linalg import dft
 from scipy.optimize import minimize
 
 from convexnn.geometry.fourier import circulant, circular_dual_norm, circular_norm, fourier_basis, split_circular
-from convexnn.networks.circular import CircularNetwork
+from convexnn.networks.network import CircularNetwork
 
 SIGNALS = [(d,) for d in range(1, 10)]
 IMAGES = [(1, 1), (1, 4), (5, 1), (2, 2), (2, 3), (3, 2), (3, 3), (4, 4), (3, 4), (4, 5)]

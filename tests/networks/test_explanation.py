@@ -9,8 +9,8 @@ from networks import NETWORKS, make_network
 
 from convexnn import ConvexCNNRegressor, ConvexReLUClassifier, ConvexReLURegressor, Network
 from convexnn.geometry.patches import Patches
-from convexnn.networks.conv_network import ConvNetwork
 from convexnn.networks.explanation import explain
+from convexnn.networks.network import ConvNetwork
 
 
 def outputs(network, X):
