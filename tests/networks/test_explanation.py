@@ -144,7 +144,9 @@ def test_tables_of_several_outputs():
 
 def test_images_are_taken_as_the_estimator_takes_them():
     images = np.random.default_rng(0).standard_normal((15, 1, 5))
-    model = ConvexCNNRegressor(0.01, kernel_size=2, random_state=0).fit(images, np.abs(images).sum(axis=(1, 2)))
+    model = ConvexCNNRegressor(0.01, input_shape=(1, 5), kernel_size=2, random_state=0).fit(
+        images, np.abs(images).sum(axis=(1, 2))
+    )
     parts = explain(model, images)
     np.testing.assert_array_equal(parts.predictions[:, 0], model.predict(images))
     assert parts.coefficients.shape == (15, 5, 1)

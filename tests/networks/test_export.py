@@ -40,8 +40,8 @@ def assert_close(values, expected, tol):
     assert np.abs(values - expected).max() <= tol * np.abs(expected).max()
 
 
-def fitted(kind, inputs, targets, *places, **options):
-    return kind(*places, alpha=0.05, random_state=0, **options).fit(inputs, targets)
+def fitted(kind, inputs, targets, **options):
+    return kind(alpha=0.05, random_state=0, **options).fit(inputs, targets)
 
 
 def test_plain_networks_are_sequentials_that_are_read_back():
@@ -121,7 +121,7 @@ def test_onnx_of_images_and_circular_classifiers(tmp_path):
     signals = RNG.standard_normal((20, 6))
     labels = np.abs(signals[:, 1:] - signals[:, :-1]).mean(axis=1) > 1.1
     for model in [
-        fitted(ConvexCNNClassifier, signals, labels, (1, 6), 2),
+        fitted(ConvexCNNClassifier, signals, labels, input_shape=(1, 6), kernel_size=2),
         fitted(CircularCNNClassifier, signals, labels, arrangements=30),
     ]:
         to_onnx(model, tmp_path / "model.onnx")
