@@ -155,7 +155,7 @@ def count_arrangements(n_samples: int, rank: int) -> int:
 
     Examples
     --------
-    >>> from convexnn.geometry.arrangements import count_arrangements
+    >>> from convexnn.geometry import count_arrangements
     >>> count_arrangements(50, 5)
     463052
     """
@@ -197,7 +197,7 @@ def sample_arrangements(
 
     Examples
     --------
-    >>> from convexnn.geometry.arrangements import sample_arrangements
+    >>> from convexnn.geometry import sample_arrangements
     >>> len(sample_arrangements([[2, 2], [3, 3], [1, 0]], 10, random_state=0))
     4
     """
@@ -233,7 +233,7 @@ def enumerate_arrangements(X: ArrayLike, max_arrangements: int = 1_000_000) -> A
 
     Examples
     --------
-    >>> from convexnn.geometry.arrangements import enumerate_arrangements
+    >>> from convexnn.geometry import enumerate_arrangements
     >>> enumerate_arrangements([[2, 2], [3, 3], [1, 0]]).patterns().astype(int).tolist()
     [[0, 0, 0], [0, 0, 1], [1, 1, 0], [1, 1, 1]]
     """
@@ -403,10 +403,7 @@ def batches_of(n_patterns, n_rows):
 
 
 def unique_bits(bits):
-    """Return the distinct rows of bytes in lexicographic order, where each comes first, and which every row is.
-
-    They are those of `numpy.unique`, by comparisons of whole rows.
-    """
+    """Return the distinct rows of bytes in order, where each comes first, and which every row is, as `numpy.unique`."""
     _, first, inverse = np.unique(_as_keys(bits), return_index=True, return_inverse=True)
     return bits[first], first, inverse
 

@@ -27,8 +27,8 @@ from scipy.optimize import nnls
 from ..utils.deadline import check
 from ..utils.exact import are_multiples
 from ..utils.quiet import warn
-from ..utils.validation import check_array, check_count
-from .arrangements import Arrangements, batches_of, count_arrangements, pattern_bits, rows_key, unique_bits
+from ..utils.validation import check_count
+from .arrangements import Arrangements, Rows, batches_of, pattern_bits, rows_key, unique_bits
 from .enumeration import (
     ANGLE_TOL,
     MANY_POINTS,
@@ -97,20 +97,15 @@ def boundary_patterns(X: ArrayLike, max_patterns: int = 1_000_000) -> Arrangemen
 
     Examples
     --------
-    >>> from convexnn.geometry.faces import boundary_patterns
+    >>> from convexnn.geometry import boundary_patterns
     >>> boundary_patterns([[1.0], [-1.0]]).patterns().astype(int).tolist()
     [[0, 1], [1, 0], [1, 1]]
     """
-    X = check_array(X, input_name="X")
-    max_patterns = check_count("max_patterns", max_patterns)
-    walls = distinct_walls(X)
-    predicted = count_arrangements(*walls.rows.shape)
-    if predicted > max_patterns:
-        raise ValueError(
-            f"the arrangement has up to {predicted:,} cells ({walls.rows.shape[0]:,} distinct walls of rank "
-            f"{walls.rows.shape[1]}), more than max_patterns={max_patterns:,}; raise it, or use fewer patterns"
-        )
-    gates, bits, exact = _patterns(X, walls, max_patterns)
+    rows, max_patterns = Rows(X), check_count("max_patterns", max_patterns)
+    X = rows.X
+    if rows.most_cells > max_patterns:
+        raise ValueError(f"{rows.what}, more than max_patterns={max_patterns:,}; raise it, or use fewer patterns")
+    gates, bits, exact = _patterns(X, rows.walls, max_patterns)
     if not exact:
         warn(
             "some walls of the arrangement meet at angles that double precision cannot tell from 0; they were taken as "
@@ -218,8 +213,7 @@ def _cyclic_flats(walls, rows, limit, tol):
 def _flats(walls, used, rank, counts, tol):
     """Yield the flats of the `used` walls, of rank below theirs, that may be cyclic, and whether parallel was clear.
 
-    A cyclic flat of rank k is on more than k vectors; `counts` is theirs on each wall. A flat is visited in the first
-    of its walls, restricted to the first of its walls there, and so on: once.
+    A cyclic flat of rank k is on more than k vectors (`counts` on each wall). Each is visited once, in its first wall.
     """
     labels = np.where(used, np.cumsum(used) - 1, -2)  # the class of each wall: rows that are parallel on the flat
     stack = [_Node(walls[used], labels, np.zeros(len(walls), bool), np.eye(walls.shape[1]), 0)]

@@ -59,11 +59,10 @@ def circular_norm(Q: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
 
 
 def fourier_basis(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the real orthonormal basis B of the discrete Fourier transform, and the group norm that circular_norm is.
+    """Return the real orthonormal Fourier basis B, the group of every column, and the weight of every group.
 
-    circular_norm(q) = sum_g weights[g] |(B'q)_g|, for the group of every column, from 0, in increasing order, and the
-    weight of every group. A frequency k that is its own opposite has the column cos(2 pi k.i) and a group of its own,
-    of weight 1 / sqrt(d); k and -k share the columns cos(2 pi k.i) and sin(2 pi k.i) and a group, of sqrt(2 / d).
+    circular_norm(q) = sum_g weights[g] |(B'q)_g|. A frequency k that is its own opposite has a group and a column, the
+    cosine, of its own; k and -k share a group of two, cosine and sine.
     """
     shape = check_shape(shape)
     d, sizes = prod(shape), np.array(shape)[:, None]
@@ -82,10 +81,9 @@ def fourier_basis(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def split_circular(q: ArrayLike, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, float | np.ndarray]:
-    """Return u, w, a with q = circ(u) w a, |u| = 1, a > 0 and the least weight decay, for each column q.
+    """Return u, w, a with q = circ(u) w a, |u| = 1, a = |w| and the least weight decay, for each column q.
 
-    u^_k = sqrt(d |q^_k| / sum |q^|), w^_k = a u^_k q^_k / |q^_k| and a = sqrt(sum |q^| / d), which is |w|. A zero q has
-    w = 0 and a = 0, and the unit impulse as u.
+    u^_k = sqrt(d |q^_k| / sum |q^|) and w^_k = a u^_k q^_k / |q^_k|; a zero q has the unit impulse as u, w = 0, a = 0.
     """
     q, shape = _check_columns("q", q, shape)
     axes = tuple(range(len(shape)))

@@ -45,7 +45,7 @@ class Patches:
 
     Examples
     --------
-    >>> from convexnn.geometry.patches import Patches
+    >>> from convexnn.geometry import Patches
     >>> patches = Patches((1, 5), kernel_size=3, stride=2)
     >>> patches.extract([[1.0, 2.0, 3.0, 4.0, 5.0]])
     array([[[1., 2., 3.],

@@ -162,10 +162,9 @@ class Loss:
         return self.phi_grad_inverse(Y, T / self.weights)
 
     def stationary_grad(self, Y: np.ndarray, Z: np.ndarray, basis: np.ndarray) -> np.ndarray:
-        """Return a subgradient T with basis'T = 0 at the minimum Z over the span of basis; the gradient if L is smooth.
+        """Return the (sub)gradient T with basis'T = 0 at the minimum Z over the span of basis.
 
-        At non-smooth points the subgradient is free: there T has the least change that makes basis'T = 0. It is unique
-        where the columns of the basis are independent on these and no more than they are.
+        At non-smooth points, where it is free, T changes the least that makes basis'T = 0.
         """
         T = self.grad(Y, Z)
         if self.smooth or basis.shape[1] == 0:
@@ -217,18 +216,13 @@ class Loss:
         return self if self.smooth else Smoothed(self, T, mu)
 
     def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return predictions a step further, Z + step, or less where that is too far for the gradient.
-
-        Newton's method steps in Z, but is one for the dual vector, and the gradient may saturate: losses bound how far
-        it moves.
-        """
+        """Return Z + step, or less where the gradient, which is what Newton's method is after, would saturate."""
         return Z + step
 
     def project_dual(self, Y: np.ndarray, V: np.ndarray, basis: np.ndarray) -> np.ndarray:
-        """Return the V nearest to a given one among those with -V in the domain of L* and basis'V = 0.
+        """Return the nearest V with -V in the domain of L* and basis'V = 0, for orthonormal columns, maybe none.
 
-        The columns of `basis` (n_samples, n_free) are orthonormal, maybe none. Both hold up to rounding, also where the
-        result is not the nearest because the projection did not converge.
+        Both hold up to rounding, also where the projection did not converge and V is not the nearest.
         """
         lower, upper = self.domain(Y)
         return project_box(V, -upper, -lower, basis)
@@ -295,7 +289,7 @@ class Clipped(Loss):
         return float(np.sum(G * (Z - Y) - 0.5 * c * (G - center) ** 2))
 
     def grad(self, Y: np.ndarray, Z: np.ndarray | float) -> np.ndarray:
-        """Return the gradient; a subgradient, 0, at non-smooth points."""
+        """Return the gradient; at non-smooth points the subgradient 0."""
         lower, upper = self.domain(Y)
         if self.smooth:
             return np.clip(self._slope(Y, Z), lower, upper)
@@ -320,10 +314,7 @@ class Clipped(Loss):
         return np.inf if inside is None else float(np.sum(inside * Y) + 0.5 * np.sum(c * (inside - center) ** 2))
 
     def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return Z + step, but for predictions whose gradient is clipped, which stop just inside of where it is not.
-
-        So Newton's method is projected Newton's method, for bounds on V.
-        """
+        """Return Z + step; predictions whose gradient is clipped stop just inside of where it is not."""
         (c, center), (lower, upper), reached = self._quadratic(), self.domain(Y), Z + step
         lower, upper = Y + c * (lower - center), Y + c * (upper - center)
         with np.errstate(invalid="ignore"):  # an end at infinity is never reached
@@ -393,10 +384,9 @@ class Smoothed(Clipped):
 
 
 def largest_on_segment(slopes, low, high):
-    """Return the t of [low, high] that maximises a concave function, by Newton in a bracket; 0 is on it.
+    """Return the t of [low, high], which contains 0, that maximises a concave function; 0 if there is none.
 
-    `slopes(t)` returns the first and the second derivative, either of which may be infinite at the ends. 0 is returned
-    where the segment is a point, the second derivative at its middle is not negative, or there is no maximum.
+    `slopes(t)` returns the first and second derivatives, maybe infinite at the ends.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         low, high = (_finite_end(slopes, end) for end in (low, high))

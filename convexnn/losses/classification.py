@@ -122,7 +122,7 @@ class Logistic(_Labels, Loss):
         return cp.logistic(-cp.multiply(Y, Z))
 
     def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return predictions with q moved by its derivative along the step, by at most most of the way to 0 or 1."""
+        """Return predictions with q moved by its derivative along step, at most `SATURATION` of the way to 0 or 1."""
         q, p = (np.maximum(expit(side * Y * Z), TINY) for side in (-1.0, 1.0))
         move = np.clip(-q * p * Y * step, -SATURATION * q, SATURATION * p)
         return Z - Y * (np.log1p(move / q) - np.log1p(-move / p))
@@ -189,7 +189,7 @@ class Softmax(Loss):
         return np.log(Y + T / self.weights)
 
     def advance(self, Y: np.ndarray, Z: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return predictions with P moved by its derivative along the step, by at most most of the way to 0 or 1.
+        """Return predictions with P moved by its derivative along the step, at most `SATURATION` of the way to 0 or 1.
 
         The mean of a row, on which P does not depend, moves with the step.
         """

@@ -30,10 +30,9 @@ SUFFICIENT_DECREASE, SHORTEST_STEP, NOISE = 1e-4, 1e-12, 1e-14
 
 
 def fit_clipped(G, lower, upper, weights, basis):
-    """Fit orthonormal columns to a loss with the gradient clip(G + weights * (basis @ beta), lower, upper).
+    """Return beta (n_free, n_outputs) that makes clip(G + weights * (basis @ beta), lower, upper) orthogonal to basis.
 
-    G (n_samples, n_outputs) is what is clipped at beta = 0; lower <= 0 <= upper and the positive weights broadcast to
-    it. Returns beta (n_free, n_outputs).
+    lower <= 0 <= upper and the positive weights broadcast to G (n_samples, n_outputs).
     """
     if basis.shape[1] == 0:
         return np.zeros((0, G.shape[1]))
@@ -42,11 +41,7 @@ def fit_clipped(G, lower, upper, weights, basis):
 
 
 def fit_smooth(loss, Y, basis, offset):
-    """Minimise a smooth loss at offset + basis @ beta over beta, by a damped Newton method.
-
-    The columns of `basis` are orthonormal. The gradient in beta (n_free, n_outputs) ends at `FIT_TOL` of the sizes of
-    its terms or below, unless the loss tends to zero without a minimum, or `MAX_NEWTON_STEPS` do not suffice.
-    """
+    """Minimise a smooth loss at offset + basis @ beta over beta (n_free, n_outputs), by a damped Newton method."""
     beta = np.zeros((basis.shape[1], Y.shape[1]))
     if basis.shape[1] == 0:
         return beta
@@ -92,11 +87,7 @@ def _newton_step(loss, Y, Z, basis, gradient, ridge):
 
 
 def fit_piecewise_linear(Y, lower, upper, basis):
-    """Minimise sum max(lower r, upper r), r = basis @ beta - Y, over beta: exactly for one column, else by linprog.
-
-    The slopes lower <= 0 <= upper are finite and of the shape of Y (n_samples, n_outputs). Raises ArithmeticError where
-    the linear program was not solved; where its time is up, the fit is that of `_quick_fit`.
-    """
+    """Minimise sum max(lower r, upper r), r = basis @ beta - Y, over beta; slopes lower <= 0 <= upper, shaped as Y."""
     if basis.shape[1] == 0:
         return np.zeros((0, Y.shape[1]))
     fit = _fit_along if basis.shape[1] == 1 else _fit_program

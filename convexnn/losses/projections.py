@@ -74,10 +74,8 @@ class _Simplices(NamedTuple):
     weights: np.ndarray | float
 
     def project(self, U):
-        """Return the projections of the rows of U: w (Y - P), for P that of Y - U / w onto the simplex.
-
-        With P = Y - U / w - theta where it is positive, w (Y - P) = U + w theta, without the rounding of Y - P.
-        """
+        """Return the projections of the rows of U."""
+        # w (Y - P), P = Y - U / w - theta where positive, is U + w theta, without the rounding of Y - P
         support = self._support(U)
         scaled, count = U / self.weights, np.sum(support, axis=1)
         theta = (np.sum(self.Y * support, axis=1) - 1.0 - np.sum(scaled * support, axis=1)) / count
@@ -111,10 +109,7 @@ class _Simplices(NamedTuple):
 
 
 def interval_in_box(V, lower, upper, limit):
-    """Return the least and the largest t of [-limit, limit] with t V in a box that contains 0; 0 and 0 where V = 0.
-
-    lower and upper broadcast to V; the ends hold up to the rounding of the product.
-    """
+    """Return the least and the largest t of [-limit, limit] with t V in a box that contains 0; 0 and 0 where V = 0."""
     V, lower, upper = (a.ravel() for a in np.broadcast_arrays(V, lower, upper))
     moves = V != 0
     if not moves.any():
@@ -125,10 +120,9 @@ def interval_in_box(V, lower, upper, limit):
 
 
 def project_box(V, lower, upper, basis):
-    """Project V (n_samples, n_outputs) onto {lower <= V <= upper, basis'V = 0} for a box that contains 0.
+    """Project V onto {lower <= V <= upper, basis'V = 0}, or near where that fails; the box contains 0.
 
-    lower and upper broadcast to V; the columns of `basis` are orthonormal. Where Newton's method does not converge for
-    an output, the result is a point of the set near the projection. It is zero where V is not finite.
+    V (n_samples, n_outputs); lower and upper broadcast to it; orthonormal basis. Zero where V is not finite.
     """
     if not np.isfinite(V).all():
         return np.zeros_like(V)
@@ -142,10 +136,7 @@ def project_box(V, lower, upper, basis):
 
 
 def project_simplices(V, Y, weights, basis):
-    """Project V (n_samples, n_outputs) onto {rows of Y - V / weights in the simplex, basis'V = 0}, as `project_box`.
-
-    Rows of Y are in the simplex, so 0 is feasible; weights are a number or (n_samples, 1).
-    """
+    """Project V onto {rows of Y - V / weights in the simplex, basis'V = 0}, as `project_box`; rows of Y are in it."""
     if not np.isfinite(V).all():
         return np.zeros_like(V)
     rows = _Simplices(Y, weights)
@@ -156,11 +147,7 @@ def project_simplices(V, Y, weights, basis):
 
 
 def box_multipliers(v, lower, upper, weights, basis):
-    """Solve basis'clip(v - weights * (basis @ m), lower, upper) = 0 for m (n_free,).
-
-    There is a solution as lower <= 0 <= upper; weights are positive, and all arrays but the orthonormal columns of
-    `basis` have shape (n_samples,). Returns the iterate with the least residual, rounding where the method converges.
-    """
+    """Solve basis'clip(v - weights * (basis @ m), lower, upper) = 0 for m (n_free,), where lower <= 0 <= upper."""
     v, lower, upper, weights = (a[:, None] for a in (v, lower, upper, weights))
     return _multipliers(v, _Box(lower, upper), weights, basis)[:, 0]
 
@@ -221,9 +208,9 @@ def _multipliers(V, rows, weights, basis):
 
 
 def _search(U, rows, weights, move, start):
-    """Return t in (0, 1], U - t weights move and its projection P: the slope move'P, which falls, is nearly zero there.
+    """Return t in (0, 1] at which the falling slope move'P, `start` at 0, is nearly zero or t = 1; also U there and P.
 
-    It is the whole step if the slope is positive there; `start` is that at 0. Regula falsi with Illinois' halving.
+    By regula falsi with Illinois' halving; P is the projection of U - t weights move.
     """
     low, high, at_low, at_high, t = 0.0, 1.0, start, start, 1.0
     for _ in range(MAX_TRIALS):
@@ -264,10 +251,7 @@ def _face_projections(support):
 
 
 def kronecker(basis, H):
-    """Sum the Kronecker products (b_i b_i') x H_i over samples, for the rows b_i of `basis`.
-
-    H has shape (n_samples, n_outputs, n_outputs); the sum acts on coefficients (n_free, n_outputs) in one row.
-    """
+    """Sum the Kronecker products (b_i b_i') x H_i over samples, for rows b_i of `basis` and H (n_samples, c, c)."""
     if H.shape[1] == 1:
         return (basis * H[:, 0]).T @ basis
     size = basis.shape[1] * H.shape[1]

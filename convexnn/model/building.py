@@ -155,7 +155,8 @@ def _check_sizes(X, Y, loss):
     """Raise ValueError where squares of data, weights, gradients of the loss or alpha_max may leave floating point."""
     x, y = float(np.abs(X).max()), float(np.abs(Y).max())
     weights = np.ones(1) if loss.sample_weight is None else loss.sample_weight
-    slope = weights.max() * min(y, getattr(loss, "delta", np.inf))
+    steepest = max(np.max(np.abs(bound)) for bound in loss.slope_bounds(Y))
+    slope = weights.max() * min(y, steepest)
     sizes = np.array([x, y, weights.min(), weights.max(), slope])
     products = np.append(sizes, [y * x for y in (y, slope)])
     if (products[products > 0] < SIZES[0]).any() or (products > SIZES[1]).any():

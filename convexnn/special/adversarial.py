@@ -85,7 +85,7 @@ def solve_adversarial(program: Program, radius: float, loss: str = "hinge", *, t
     Examples
     --------
     >>> from convexnn.model import build_program
-    >>> from convexnn.special.adversarial import solve_adversarial
+    >>> from convexnn.special import solve_adversarial
     >>> program = build_program([[-1.0], [1.0], [2.0]], [1.0, -1.0, -1.0], 0.01, "all")
     >>> plain, robust = (solve_adversarial(program, radius).certificate.objective for radius in (0.0, 0.3))
     >>> plain < robust
@@ -151,7 +151,7 @@ def robust_loss(
     --------
     >>> import numpy as np
     >>> from convexnn import Network
-    >>> from convexnn.special.adversarial import robust_loss
+    >>> from convexnn.special import robust_loss
     >>> net = Network(np.array([[1.0]]), np.zeros(1), np.array([[1.0]]), np.zeros(1))
     >>> round(robust_loss(net, [[1.0]], [1.0], 0.25, random_state=0), 9)  # 1 - f(x) at x = 0.75
     0.25
@@ -199,7 +199,7 @@ def robust_margin_bound(network: Network, X: ArrayLike, y: ArrayLike, radius: fl
     --------
     >>> import numpy as np
     >>> from convexnn import Network
-    >>> from convexnn.special.adversarial import robust_margin_bound
+    >>> from convexnn.special import robust_margin_bound
     >>> net = Network(np.array([[1.0]]), np.zeros(1), np.array([[1.0]]), np.zeros(1))
     >>> robust_margin_bound(net, [[1.0]], [1.0], 0.25)
     array([0.75])
@@ -282,10 +282,8 @@ def _solve(program, radius, loss):
 
 
 def _in_cones(program, radius, W):
-    """Move blocks that are slightly outside their cones along a direction inside, until they are inside.
-
-    The cones are convex: slack(u + t w) >= slack(u) + t slack(w). Blocks whose cones have no inside become zero.
-    """
+    """Move blocks that are slightly outside into their cones, along a w inside; to zero where there is none."""
+    # the cones are convex: slack(u + t w) >= slack(u) + t slack(w)
     design, moved = program.design, _moved(program)
     W = np.where(np.linalg.norm(W, axis=1, keepdims=True) > 1e-12 * np.linalg.norm(W, axis=1).max(), W, 0.0)
     for b in np.flatnonzero(W.any(axis=(1, 2))):

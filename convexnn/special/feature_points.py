@@ -49,10 +49,9 @@ def dual_norm(program, V):
 
 
 class InteriorPoints:
-    """V, Z with grad L(Z) = -V (bounds aside), b of the orthonormal free columns, multipliers and slacks of h(V) <= 0.
+    """V, Z with grad L(Z) = -V (bounds aside), b of the free columns, multipliers and slacks (groups, then bounds).
 
-    The constraints are the groups, then the bounds of V, to which the logistic loss and softmax keep by themselves. The
-    first V is a multiple of the dual vector at the zero network, strictly inside all of them.
+    The first V is a multiple of the dual vector at zero, strictly inside. Smooth losses keep to bounds by themselves.
     """
 
     def __init__(self, program):

@@ -91,7 +91,7 @@ def feature_sparse_network(
     alpha : float
         Strength of the penalty, above 0.
     loss : str or Loss, default="squared_error"
-        A name of `convexnn.losses.LOSSES`, or one of its losses.
+        A name of `convexnn.losses.LOSSES`, or a loss: one of the package, or your own that extends `Loss`.
     gates : int, "all", Arrangements, or array-like of shape (n_gates, n_hidden_features), default=100
         A number of patterns to sample, all, or given ones; with hidden biases a gate has one more entry, for the bias.
     hidden_bias : {"penalized", "none"}, default="penalized"
@@ -160,9 +160,8 @@ def feature_sparse_network(
     d = len(network.W1)
     network = replace(network, W1=network.W1 * selected[:d, None])  # singular vectors have rounding there
     features = {"selected": selected[:d], "feature_norms": norms[:d], "bias_norm": float(norms[d:].sum())}
-    known = {name: getattr(solution, name) for name in ("certificate", "converged", "status", "n_iter")}
-    known |= {"dual": solution.dual, "history": solution.history, "solution": solution}
-    return FeatureSparseResult(network=network, **known, **features, alpha_max=largest)
+    known = solution.certificate, solution.converged, solution.status, solution.n_iter, solution.dual, solution.history
+    return FeatureSparseResult(network, *known, solution, **features, alpha_max=largest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,10 +186,10 @@ class _FeatureNorms:
 def _check_loss(loss, sample_weight):
     if isinstance(loss, str):
         return make_loss(check_choice("loss", loss, LOSSES), sample_weight)
-    if not isinstance(loss, tuple(LOSSES.values())):
-        raise TypeError(f"loss must be one of {', '.join(map(repr, LOSSES))}, or a loss of them; got {loss!r}")
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss must be a name or a Loss of convexnn.losses; got {loss!r}")
     if sample_weight is not None:
-        raise ValueError("sample_weight must be None where loss is not a name: the loss has its own weights")
+        raise ValueError("sample_weight must be None unless loss is a name: give the weights to the loss itself")
     return loss
 
 

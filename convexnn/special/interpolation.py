@@ -25,7 +25,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import lstsq
+from scipy.linalg import lstsq, qr
 from scipy.sparse import block_diag, csr_array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -50,7 +50,6 @@ from ..utils.deadline import check, interrupted, is_up, until_up, within
 from ..utils.progress import Progress
 from ..utils.quiet import ignoring
 from ..utils.validation import check_choice, check_positive, check_verbose
-from .reach import ADVICE, check_reachable
 from .results import SpecialResult, conclude
 
 __all__ = ["minimum_norm_interpolation"]
@@ -65,8 +64,9 @@ ROUNDING, FIT_TOL, SUM_TOL = 4 * np.finfo(float).eps, 1e-12, 1e-14
 REFIT_FROM, REFITS, MORE_ROWS = 1e-2, 3, 20
 # Slacks of unit rows, relative to the block, that are tight, and below rounding; coefficients that are zero.
 TIGHT_TOL, OUTSIDE_TOL, ZERO_TOL = 1e-9, 1e-13, 1e-10
-# Columns that are dependent.
-RANK_TOL = 1e-12
+# Columns that are dependent, digits in which directions of rows are the same, and distances of Y from a space it is in.
+RANK_TOL, SAME_DIGITS, REACH_TOL = 1e-12, 13, 1e-11
+ADVICE = "rows of X that are equal, or parallel without biases, need y to match; else more patterns or biases may do"
 
 
 def minimum_norm_interpolation(
@@ -153,7 +153,7 @@ def _interpolate(X, y, arrangements, architecture, solver, scope, tol, rng, verb
     with Progress(verbose) as progress:
         run = _Run(program, tol, progress)
         if run.best is None:
-            check_reachable(program)
+            _check_reachable(program)
             # the best exact fit so far is kept
             with until_up():
                 _solve_whole(run) if solver == "cvxpy" else _iterate(run, solver, scope, rng)
@@ -171,6 +171,43 @@ def _check_supported(program, solver, scope):
         raise ValueError(f'arrangements must be given for hidden_norm={architecture.hidden_norm!r}; got "adaptive"')
     if (solver if adaptive else scope) != "auto":
         raise ValueError(f'solver must be "auto" for "adaptive" arrangements, else scope; got {solver=}, {scope=}')
+
+
+def _check_reachable(program):
+    """Raise ValueError if no network of the patterns of `program`, or of all where it has none, fits the targets."""
+    C = (_of_patterns if len(program.design.arrangements) else _of_lines)(program)
+    M = np.hstack([C / (np.linalg.norm(C, axis=0).max(initial=0.0) or 1.0), program.free_basis[0]])
+    Q, R, _ = qr(M, mode="economic", pivoting=True)
+    Q = Q[:, np.abs(np.diagonal(R)) > RANK_TOL * np.abs(R).max()]
+    distance = np.linalg.norm(program.Y - Q @ (Q.T @ program.Y)) / np.linalg.norm(program.Y)
+    if distance > REACH_TOL:
+        raise ValueError(f"y cannot be interpolated: the smallest relative residual is {distance:.3g}; {ADVICE}")
+
+
+def _of_patterns(program):
+    """Return random fits of given patterns, which span all of them."""
+    design, rng = program.design, np.random.default_rng(0)
+    blocks, scale = np.arange(len(design.arrangements)), np.linalg.norm(design.X, axis=0)[:, None]
+    W = rng.standard_normal((len(blocks), len(scale), 2 * len(program.Y) + 10)) / np.where(scale > 0, scale, 1.0)
+    return design.matvec(W, blocks)
+
+
+def _of_lines(program):
+    """Return columns that span the fits of all patterns: for each line, the sums of |x| over its rows, and S X.
+
+    act(t) = ((1 - slope) |t| + (1 + slope) t) / 2, and |x.u| of different lines are independent functions of u.
+    """
+    design = program.design
+    rows = design.X * (1.0 if design.units is None else design.units)
+    lengths = np.linalg.norm(rows, axis=1)
+    units = rows / np.where(lengths > 0, lengths, 1.0)[:, None]
+    first = np.argmax(np.abs(units) > 0.5 * np.abs(units).max(axis=1, keepdims=True), axis=1)
+    units = units * np.sign(units[np.arange(len(units)), first])[:, None]
+    lines = np.unique(np.round(units, SAME_DIGITS) + 0.0, axis=0, return_inverse=True)[1].ravel()
+    samples = np.arange(len(rows)) // design.n_patches
+    sums = np.zeros((len(program.Y), lines.max() + 1))
+    np.add.at(sums, (samples, lines), lengths)
+    return sums if design.slope == -1.0 else np.hstack([sums, design.pool(rows)])
 
 
 class _Run:

@@ -64,7 +64,7 @@ def gated_kernel(X: ArrayLike, arrangements: Arrangements, X2: ArrayLike | None 
     Examples
     --------
     >>> from convexnn.geometry.arrangements import Arrangements
-    >>> from convexnn.special.kernel import gated_kernel
+    >>> from convexnn.special import gated_kernel
     >>> rows = [[1.0, 0.0], [1.0, 1.0]]
     >>> gated_kernel(rows, Arrangements.from_gates(rows, [[1.0, 0.0], [-1.0, 2.0]]))
     array([[1., 1.],
@@ -125,7 +125,7 @@ def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 10
     --------
     >>> from convexnn import Architecture
     >>> from convexnn.model import build_program
-    >>> from convexnn.special.kernel import solve_gated_ridge
+    >>> from convexnn.special import solve_gated_ridge
     >>> gated = Architecture("gated_relu", hidden_bias="none", fit_intercept=False)
     >>> solution = solve_gated_ridge(build_program([[1.0], [2.0]], [1.0, 2.0], 1.0, [[1.0]], gated))
     >>> round(solution.certificate.objective, 6)  # one gate, all on: ridge regression, u = 5 / (5 + 1)

@@ -92,7 +92,7 @@ def solve_polynomial(
     Examples
     --------
     >>> from convexnn.losses import Squared
-    >>> from convexnn.special.polynomial import solve_polynomial
+    >>> from convexnn.special import solve_polynomial
     >>> solution = solve_polynomial([[1.0, 2.0]], [3.0], 1.0, Squared(), (1.0, 0.0, 0.0), fit_intercept=False)
     >>> round(solution.certificate.objective, 6)  # 1/2 (5 a - 3)^2 + a at a = 14 / 25
     0.58
@@ -119,11 +119,8 @@ def solve_polynomial(
     return conclude(best, certificate, tol, status, dual=V)
 
 
-def polynomial_kappa(X: np.ndarray, V: np.ndarray, coefficients: tuple[float, float, float]) -> float:
-    """Bound max over |w| = 1 and columns v of V of |v'act(X w)|, by the dual of the trust-region problem.
-
-    The rounding errors of the products and of the eigenvalues are added.
-    """
+def polynomial_kappa(X, V, coefficients):
+    """Bound max |v'act(X w)| over |w| = 1 and columns v of V, by the trust-region dual, rounding errors included."""
     (a, b, c), eps, largest, most = coefficients, np.finfo(float).eps, 0.0, _largest_responses(X, coefficients)
     for v in V.T:
         values, vectors = np.linalg.eigh(a * (X.T @ (v[:, None] * X)))
@@ -134,12 +131,11 @@ def polynomial_kappa(X: np.ndarray, V: np.ndarray, coefficients: tuple[float, fl
     return float(largest)
 
 
-def rank_one_split(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return W (d, n_neurons) of columns of length one and sizes > 0 with Z = sum_j sizes_j (w_j, 1) (w_j, 1)'.
+def rank_one_split(Z):
+    """Return unit columns W (d, n_neurons) and sizes > 0 with Z = sum_j sizes_j (w_j, 1) (w_j, 1)', where tr Z1 = Z4.
 
-    Z (d + 1, d + 1) = [[Z1, Z2], [Z2', Z4]] is positive semidefinite with tr Z1 = Z4, up to rounding. Start from the
-    eigenvectors p = (u, t). While one has g = |u|^2 - t^2 above zero and another below, the pair is rotated, which
-    keeps the sum of their p p', so that g of one of them becomes zero (Sturm and Zhang, 2003, proposition 3).
+    Start from the eigenvectors p = (u, t). While one has g = |u|^2 - t^2 above zero and another below, the pair is
+    rotated, which keeps the sum of their p p', so that one g becomes zero (Sturm and Zhang, 2003, proposition 3).
     """
     values, vectors = np.linalg.eigh(Z)
     P = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, values > len(Z) * np.finfo(float).eps * max(values[-1], 0.0)]

@@ -89,8 +89,7 @@ def check_problem(X, Y, alpha, tol, name="X"):
 class LossDual:
     """The dual max -L*(-V) subject to F'V = 0 and kappa(V) <= alpha, of a penalty alpha R over all networks.
 
-    `kappa` returns an upper bound, rounding included, and kappa(V + dV) - kappa(V) is at most `steepness` |dV|. The
-    orthonormal `basis` spans the columns F.
+    `kappa` includes rounding and has the Lipschitz constant `steepness`; the orthonormal `basis` spans F.
     """
 
     loss: Loss

@@ -101,7 +101,7 @@ def solve_spline(
     Examples
     --------
     >>> from convexnn.losses import Squared
-    >>> from convexnn.special.spline import solve_spline
+    >>> from convexnn.special import solve_spline
     >>> solution = solve_spline([0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 1.0, 2.0], 0.01, Squared())
     >>> solution.network.predict([[0.0], [1.0], [2.0], [3.0]]).round(3), solution.certificate.scope
     (array([0.   , 0.005, 1.   , 1.995]), 'global')
@@ -143,10 +143,9 @@ def is_spline(program):
 
 
 def solve_one_feature(program, *, tol=1e-6, verbose=0, **options):
-    """Solve a program for which `is_spline` holds over all activation patterns, by the spline, in one step.
+    """Solve a program for which `is_spline` holds by the spline, in milliseconds and without limits.
 
-    It takes milliseconds and watches no limit. Where rounding keeps it from being proved to `tol` (an alpha so small
-    that it goes through all points) the better of it and `solve_generation`, which all `options` are for, is returned.
+    Where rounding keeps it from `tol` (a tiny alpha), the better of it and `solve_generation(**options)` is returned.
     """
     with Progress(verbose) as progress:
         solution = _as_spline(program, tol)

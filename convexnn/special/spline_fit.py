@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.sparse import csr_array
 
-from ..losses import Loss, Squared
+from ..losses import Squared
 
 __all__ = ["fit_squared_outputs", "responses", "spline_objective", "split_spline"]
 
@@ -25,14 +25,11 @@ __all__ = ["fit_squared_outputs", "responses", "spline_objective", "split_spline
 EXCESS_TOL = 1e-11
 
 
-def fit_squared_outputs(
-    x: np.ndarray, place: np.ndarray, Y: np.ndarray, weights: np.ndarray, alpha: float, skip: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Minimise 1/2 sum weights (f - Y)^2 + alpha R(f), each output alone, with all splines on the union of their nodes.
+def fit_squared_outputs(x, place, Y, weights, alpha, skip):
+    """Minimise 1/2 sum weights (f - Y)^2 + alpha R(f) over splines f, one an output, on the union of their nodes.
 
-    x (n_values,) has the sorted distinct values of the feature, `place` (n_samples,) the index in x of each sample; the
-    weights, shaped like Y, are positive. Returns nodes (n_nodes,), indices of x that include its ends, and the values
-    theta (n_nodes, n_outputs) there.
+    x (n_values,) is sorted and distinct; `place` (n_samples,) is the index of each sample in it. Returns the nodes,
+    indices of x that include its ends, and the values theta (n_nodes, n_outputs) there.
     """
     mass = [np.bincount(place, w) for w in weights.T]
     means = [np.bincount(place, w * y) / m for y, w, m in zip(Y.T, weights.T, mass, strict=True)]
@@ -42,27 +39,15 @@ def fit_squared_outputs(
     return nodes, theta
 
 
-def spline_objective(
-    x: np.ndarray,
-    place: np.ndarray,
-    Y: np.ndarray,
-    loss: Loss,
-    alpha: float,
-    skip: bool,
-    nodes: np.ndarray,
-    theta: np.ndarray,
-) -> float:
+def spline_objective(x, place, Y, loss, alpha, skip, nodes, theta):
     """Return L(f) + alpha R(f) of the splines with values theta at nodes, as `fit_squared_outputs` returns both."""
     fits = np.column_stack([np.interp(x, x[nodes], values) for values in theta.T])
     sizes = [np.abs(part).sum() for values in theta.T for part in split_spline(x[nodes], values, skip)[:2]]
     return loss.value(Y, fits[place]) + alpha * sum(sizes)
 
 
-def split_spline(nodes: np.ndarray, theta: np.ndarray, skip: bool) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the least coefficients of one spline: right of (x - t)_+, left of (t - x)_+, and the free slope.
-
-    theta (n_nodes,) has the values at the sorted nodes t. The slope is 0 without a skip.
-    """
+def split_spline(nodes, theta, skip):
+    """Return the least coefficients of one spline: right of (x - t)_+, left of (t - x)_+, and the free slope or 0."""
     right, left = np.zeros(len(nodes)), np.zeros(len(nodes))
     if len(nodes) == 1:
         return right, left, 0.0
@@ -82,11 +67,8 @@ def split_spline(nodes: np.ndarray, theta: np.ndarray, skip: bool) -> tuple[np.n
     return right, left, 0.0
 
 
-def responses(x: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return h(t) = v'(x - t)_+ at all t of the sorted x, and v'x (x from the first), for each column v.
-
-    The columns of V (n_samples, n_outputs) must sum to zero. h is shaped like V, v'x is (n_outputs,).
-    """
+def responses(x, V):
+    """Return h(t) = v'(x - t)_+ at all t of the sorted x, and v'(x - x_0), for the columns v of V, which sum to 0."""
     beyond = np.cumsum(V[::-1], axis=0)[::-1]  # sums of v_k over k >= j: minus the slope of h left of x_j
     h = np.zeros_like(V)
     h[:-1] = np.cumsum((beyond[1:] * np.diff(x)[:, None])[::-1], axis=0)[::-1]

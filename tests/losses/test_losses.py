@@ -2,12 +2,11 @@
 
 from decimal import Decimal, localcontext
 
-import cvxpy as cp
 import numpy as np
 import pytest
 from checks import check_best_scale, check_loss
+from own_losses import Exponential, LogCosh, PseudoHuber
 from scipy.optimize import linprog
-from scipy.special import xlog1py
 
 from convexnn import Architecture
 from convexnn.losses import LOSSES, Absolute, Huber, Logistic, Loss, Quantile, Softmax, Squared, make_loss
@@ -15,85 +14,6 @@ from convexnn.model import build_program
 from convexnn.solvers import solve_generation, solve_reference, solve_working_set
 
 LABELLED = ("log_loss", "hinge", "squared_hinge")
-
-
-class LogCosh(Loss):
-    """A loss of one's own, with all that a solver may ask for."""
-
-    translation_invariant = True
-
-    def phi(self, Y, Z):
-        return np.logaddexp(Z - Y, Y - Z) - np.log(2.0)
-
-    def phi_grad(self, Y, Z):
-        return np.tanh(Z - Y)
-
-    def phi_hess(self, Y, Z):
-        return 1.0 - np.tanh(Z - Y) ** 2
-
-    def phi_grad_inverse(self, Y, S):
-        return Y + np.arctanh(S)
-
-    def phi_conjugate(self, Y, S):
-        return S * Y + 0.5 * (xlog1py(1.0 + S, S) + xlog1py(1.0 - S, -S))
-
-    def slope_bounds(self, Y):
-        return -1.0, 1.0
-
-    def phi_cvxpy(self, Y, Z):
-        return cp.logistic(2.0 * (Z - Y)) - (Z - Y) - np.log(2.0)
-
-
-class PseudoHuber(Loss):
-    """Another one, with another curvature."""
-
-    translation_invariant = True
-    steepest = 2.0
-
-    def phi(self, Y, Z):
-        return 2.0 * np.hypot(1.0, Z - Y) - 2.0
-
-    def phi_grad(self, Y, Z):
-        return 2.0 * (Z - Y) / np.hypot(1.0, Z - Y)
-
-    def phi_hess(self, Y, Z):
-        return 2.0 * np.hypot(1.0, Z - Y) ** -3.0
-
-    def phi_grad_inverse(self, Y, S):
-        return Y + 0.5 * S / np.sqrt(1.0 - 0.25 * S**2)
-
-    def phi_conjugate(self, Y, S):
-        return S * Y + 2.0 - 2.0 * np.sqrt(1.0 - 0.25 * S**2)
-
-    def slope_bounds(self, Y):
-        return -2.0, 2.0
-
-    def phi_cvxpy(self, Y, Z):
-        R = cp.reshape(Z - Y, (1, Y.size), order="C")
-        norms = cp.norm(cp.vstack([np.ones((1, Y.size)), R]), axis=0)
-        return cp.reshape(2.0 * norms - 2.0, Y.shape, order="C")
-
-
-class Exponential(Loss):
-    """exp(-y z), whose conjugate has no bounds on one side, and is finite where predictions are not."""
-
-    vanishes = False
-    steepest = np.inf
-
-    def phi(self, Y, Z):
-        return np.exp(-Y * Z)
-
-    def phi_grad(self, Y, Z):
-        return -Y * np.exp(-Y * Z)
-
-    def phi_hess(self, Y, Z):
-        return np.exp(-Y * Z)
-
-    def phi_grad_inverse(self, Y, S):
-        return -Y * np.log(-Y * S)
-
-    def slope_bounds(self, Y):
-        return np.where(Y > 0, -np.inf, 0.0), np.where(Y > 0, 0.0, np.inf)
 
 
 def targets(name, n, rng):

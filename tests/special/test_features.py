@@ -5,12 +5,13 @@ import itertools
 import cvxpy as cp
 import numpy as np
 import pytest
+from own_losses import PseudoHuber
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 from specials import check_result, least
 
 from convexnn.geometry import Arrangements, enumerate_arrangements
-from convexnn.losses import Huber, Loss, Quantile, Squared
+from convexnn.losses import Huber, Quantile, Squared
 from convexnn.special import feature_sparse_network
 from convexnn.special.feature_points import InteriorPoints
 
@@ -25,6 +26,7 @@ FORMULAS = {
     "hinge": lambda y, z: cp.sum(cp.pos(1 - cp.multiply(y, z))),
     "squared_hinge": lambda y, z: 0.5 * cp.sum_squares(cp.pos(1 - cp.multiply(y, z))),
     "softmax": lambda y, z: cp.sum(cp.log_sum_exp(z, axis=1)) - cp.sum(cp.multiply(y, z)),
+    PseudoHuber(): lambda y, z: 2.0 * cp.sum(cp.norm(cp.hstack([np.ones(y.shape), z - y]), axis=1) - 1.0),
 }
 CASES = [
     *[(loss, {}) for loss in FORMULAS],
@@ -243,7 +245,7 @@ def test_the_best_network_is_kept_where_a_run_is_ended(limit, monkeypatch):
         ({"alpha": 0.0}, ValueError, "alpha must be a finite number above 0"),
         ({"alpha": "auto"}, TypeError, "alpha must be a number"),
         ({"loss": "l2"}, ValueError, "loss must be one of 'squared_error'"),
-        ({"loss": Loss()}, TypeError, "loss must be one of 'squared_error'"),
+        ({"loss": Squared}, TypeError, "loss must be a name or a Loss"),
         ({"loss": "log_loss"}, ValueError, "labels -1 and 1"),
         ({"loss": Squared(), "sample_weight": np.ones(9)}, ValueError, "sample_weight must be None"),
         ({"sample_weight": np.zeros(9)}, ValueError, "sample_weight must be a vector of finite numbers above 0"),
