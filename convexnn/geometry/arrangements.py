@@ -98,25 +98,7 @@ class Arrangements:
 
     @classmethod
     def from_gates(cls, X: ArrayLike, gates: ArrayLike) -> Self:
-        """Take the patterns 1[X g >= 0] of given gates, the first gate of each pattern.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows of the arrangement.
-        gates : array-like of shape (n_gates, n_features)
-            One gate a row.
-
-        Returns
-        -------
-        Arrangements
-            The distinct patterns, in the order of their gates.
-
-        Raises
-        ------
-        ValueError
-            If the gates are not finite, are none, or do not have n_features columns.
-        """
+        """Take the distinct patterns 1[X g >= 0] of gates (n_gates, n_features), each with its first gate, in order."""
         return Rows(X).at(gates)
 
     def __len__(self):

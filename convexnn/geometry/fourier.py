@@ -7,7 +7,7 @@ Write ^ for numpy's fft, over both axes of images. For q = circ(u) w a the least
 
     |w| |a| <= 1/2 (|w|^2 + a^2), equal where |w| = |a|;  |w|^2 a^2 = 1/d sum_k |q^_k|^2 / |u^_k|^2,
     least over sum_k |u^_k|^2 <= d at |u^_k|^2 = d |q^_k| / sum |q^| (Cauchy-Schwarz), where it is
-    |w| |a| = 1/d sum_k |q^_k| = circular_norm(q)
+    |w| |a| = 1/d sum_k |q^_k|
 
 The dual norm of g is max_k |g^_k|. In the real orthonormal basis of the discrete Fourier transform the norm is a group
 norm: a cosine alone has weight 1 / sqrt(d), the pair of a cosine and its sine sqrt(2 / d).
@@ -25,43 +25,13 @@ from numpy.typing import ArrayLike
 
 from ..utils.validation import check_count, shown
 
-__all__ = [
-    "check_shape",
-    "circulant",
-    "circular_dual_norm",
-    "circular_norm",
-    "fourier_basis",
-    "spectra",
-    "split_circular",
-]
-
-
-def circulant(u: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the matrix circ(u)[i, k] = u[i - k], modulo the shape, for one filter u in its C order; u is column 0."""
-    u, shape = _check_columns("u", u, shape)
-    if u.ndim != 1:
-        raise ValueError(f"u must be one filter of shape ({prod(shape)},); got {u.shape}")
-    places = np.indices(shape).reshape(len(shape), -1)
-    differences = (places[:, :, None] - places[:, None, :]) % np.array(shape)[:, None, None]
-    return u[np.ravel_multi_index(tuple(differences), shape)]
-
-
-def circular_dual_norm(G: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
-    """Return max_k |g^_k| of each column g of G: the maximum of g.q over circular_norm(q) <= 1."""
-    G, shape = _check_columns("G", G, shape)
-    return np.abs(spectra(G, shape)).reshape(G.shape).max(axis=0)
-
-
-def circular_norm(Q: ArrayLike, shape: tuple[int, ...]) -> float | np.ndarray:
-    """Return 1/d sum_k |q^_k| of each column q of Q: the least 1/2 (|w|^2 + a^2) with circ(u) w a = q and |u| <= 1."""
-    Q, shape = _check_columns("Q", Q, shape)
-    return np.abs(spectra(Q, shape)).reshape(Q.shape).sum(axis=0) / len(Q)
+__all__ = ["check_shape", "fourier_basis", "spectra", "split_circular"]
 
 
 def fourier_basis(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the real orthonormal Fourier basis B, the group of every column, and the weight of every group.
 
-    circular_norm(q) = sum_g weights[g] |(B'q)_g|. A frequency k that is its own opposite has a group and a column, the
+    1/d sum_k |q^_k| = sum_g weights[g] |(B'q)_g|. A frequency k that is its own opposite has a group and a column, the
     cosine, of its own; k and -k share a group of two, cosine and sine.
     """
     shape = check_shape(shape)
@@ -85,7 +55,9 @@ def split_circular(q: ArrayLike, shape: tuple[int, ...]) -> tuple[np.ndarray, np
 
     u^_k = sqrt(d |q^_k| / sum |q^|) and w^_k = a u^_k q^_k / |q^_k|; a zero q has the unit impulse as u, w = 0, a = 0.
     """
-    q, shape = _check_columns("q", q, shape)
+    shape, q = check_shape(shape), np.asarray(q, dtype=np.float64)
+    if q.ndim not in (1, 2) or len(q) != prod(shape):
+        raise ValueError(f"q must have {prod(shape)} rows, as shape {shape}; got {q.shape}")
     axes = tuple(range(len(shape)))
     largest = np.abs(q).max(axis=0)
     spectrum = spectra(q / np.where(largest > 0, largest, 1.0), shape)
@@ -111,11 +83,3 @@ def check_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if not isinstance(shape, (tuple, list)) or len(shape) not in (1, 2):
         raise ValueError(f"shape must be (length,) or (height, width); got {shown(shape)}")
     return tuple(check_count("shape", size) for size in shape)
-
-
-def _check_columns(name, Q, shape):
-    """Return a vector or columns as floats, and the shape they are of."""
-    shape, Q = check_shape(shape), np.asarray(Q, dtype=np.float64)
-    if Q.ndim not in (1, 2) or len(Q) != prod(shape):
-        raise ValueError(f"{name} must have {prod(shape)} rows, as shape {shape}; got {Q.shape}")
-    return Q, shape

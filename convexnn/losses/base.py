@@ -24,8 +24,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from .fits import fit_clipped, fit_piecewise_linear, fit_smooth
-from .projections import interval_in_box, project_box
+from .duals import fit_clipped, fit_piecewise_linear, fit_smooth, interval_in_box, project_box
 
 __all__ = ["EDGE", "Clipped", "Loss", "largest_on_segment"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import expit, softmax, xlog1py, xlogy
 
 from .base import DOMAIN_TOL, TINY, Clipped, Loss, largest_on_segment
-from .projections import interval_in_box, project_simplices
+from .duals import interval_in_box, project_simplices
 
 __all__ = ["Hinge", "Logistic", "Softmax", "SquaredHinge"]
 

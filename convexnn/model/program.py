@@ -22,7 +22,7 @@ import numpy as np
 from ..geometry.arrangements import Arrangements, unique_bits
 from ..geometry.enumeration import distinct_walls, interior_gates
 from ..geometry.selections import selection_walls
-from ..losses.fits import SEPARATED_TOL, least_loss
+from ..losses.duals import SEPARATED_TOL, least_loss
 from .architecture import Architecture, HiddenLayer
 from .certificate import Certificate
 from .cones import ArrangementCones, make_cones

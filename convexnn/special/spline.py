@@ -29,14 +29,16 @@ space?, COLT. C. L. Lawson and R. J. Hanson (1974), Solving least squares proble
 import time
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import solveh_banded
+from scipy.sparse import csr_array
 from sklearn.exceptions import ConvergenceWarning
 
 from ..geometry.arrangements import Arrangements, unique_bits
-from ..losses import Squared
-from ..losses.base import Loss
+from ..losses import Loss, Squared
 from ..model.program import Solution
 from ..model.rounding import proved_value
 from ..model.summary import summary
@@ -48,7 +50,6 @@ from ..utils.progress import Progress
 from ..utils.quiet import ignoring
 from ..utils.validation import check_flag
 from .results import LossDual, SpecialResult, check_problem, conclude
-from .spline_fit import fit_squared_outputs, responses, spline_objective, split_spline
 
 __all__ = ["is_spline", "solve_one_feature", "solve_spline"]
 
@@ -58,6 +59,8 @@ MAX_NEWTON, LEAST_CURVATURE = 20, 1e-6
 SLACK = 1e-11
 # Changes of slope, relative to that of the targets over the range of the feature, that are rounding.
 ROUNDING = 1e-13
+# Relative excess of |h| over alpha that counts as rounding.
+EXCESS_TOL = 1e-11
 
 
 def solve_spline(
@@ -120,11 +123,11 @@ def solve_spline(
         nodes, theta = [0], (basis @ loss.fit_free(Y, basis))[:1]
     elif isinstance(loss, Squared):
         weights = loss.grad(Y, Y + 1.0)  # the loss is 1/2 sum of weights (z - y)^2
-        nodes, theta = fit_squared_outputs(scaled, place, Y, weights, alpha / unit, skip)
+        nodes, theta = _fit_squared_outputs(scaled, place, Y, weights, alpha / unit, skip)
     else:
         nodes, theta, candidates = _fit_general(scaled, place, Y, loss, alpha / unit, skip)
     nodes = x[first[nodes]]
-    right, left, slope = map(np.array, zip(*[split_spline(nodes, values, skip) for values in theta.T], strict=True))
+    right, left, slope = map(np.array, zip(*[_split_spline(nodes, values, skip) for values in theta.T], strict=True))
     Z = np.column_stack([np.interp(x, nodes, values) for values in theta.T])
     columns, steepness = np.column_stack([np.ones(len(x)), x])[:, : 1 + skip], np.ptp(x) * np.sqrt(len(x))
     dual = LossDual(loss, Y, alpha, columns, _free_basis(x, skip), partial(_kappa, x), steepness)
@@ -163,7 +166,7 @@ def solve_one_feature(program, *, tol=1e-6, verbose=0, **options):
 def _kappa(x, V):
     """Return max over t of |v'(x - t)_+| and |v'(t - x)_+| for columns v with 1'v = 0, plus the rounding of sums."""
     order = np.argsort(x, kind="stable")
-    h, q = responses(x[order], V[order].astype(np.longdouble))
+    h, q = _responses(x[order], V[order].astype(np.longdouble))
     size = (x.max() - x.min()) * np.abs(V).sum(axis=0).max(initial=0.0)
     rounding = (4 * len(x) * np.finfo(np.longdouble).eps + 4 * np.finfo(float).eps) * size
     return float(max(np.abs(h).max(initial=0.0), np.abs(h - q).max(initial=0.0)) + rounding)
@@ -193,15 +196,15 @@ def _fit_general(x, place, Y, loss, alpha, skip):
         return np.concatenate([[0], 1 + np.flatnonzero(kept), [len(x) - 1]])
 
     def objective(kept):
-        return spline_objective(*args, nodes_of(kept), theta.value[nodes_of(kept)])
+        return _spline_objective(*args, nodes_of(kept), theta.value[nodes_of(kept)])
 
     nodes = nodes_of(prune(kinks, objective, SLACK))
     values = theta.value[nodes]
     for _ in range(MAX_NEWTON if loss.smooth and loss.separable else 0):
         fits = np.column_stack([np.interp(x, x[nodes], column) for column in values.T])[place]
         H = np.maximum(loss.curvature(Y, fits), LEAST_CURVATURE * loss.smoothness)
-        trial = fit_squared_outputs(x, place, fits - loss.grad(Y, fits) / H, H, alpha, skip)
-        if not spline_objective(*args, *trial) < spline_objective(*args, nodes, values):
+        trial = _fit_squared_outputs(x, place, fits - loss.grad(Y, fits) / H, H, alpha, skip)
+        if not _spline_objective(*args, *trial) < _spline_objective(*args, nodes, values):
             break
         nodes, values = trial
     return nodes, values, [fit.dual_value]
@@ -243,3 +246,178 @@ def _network(knots, right, left, constant, slope):
     W2[np.arange(len(values)), outputs] = np.sign(values) * np.abs(w)
     slope = None if slope is None else slope[None]
     return Network(w[None], -w * np.tile(knots, 2)[which], W2, constant, skip=slope, hidden_bias="free")
+
+
+def _fit_squared_outputs(x, place, Y, weights, alpha, skip):
+    """Minimise 1/2 sum weights (f - Y)^2 + alpha R(f) over splines f, one an output, on the union of their nodes.
+
+    x (n_values,) is sorted and distinct; `place` (n_samples,) is the index of each sample in it. Returns the nodes,
+    indices of x that include its ends, and the values theta (n_nodes, n_outputs) there.
+    """
+    mass = [np.bincount(place, w) for w in weights.T]
+    means = [np.bincount(place, w * y) / m for y, w, m in zip(Y.T, weights.T, mass, strict=True)]
+    fits = [_fit_squared(x, y, m, alpha, skip) for y, m in zip(means, mass, strict=True)]
+    nodes = np.unique(np.concatenate([inner for inner, _ in fits]))
+    theta = np.column_stack([np.interp(x[nodes], x[inner], values) for inner, values in fits])
+    return nodes, theta
+
+
+def _spline_objective(x, place, Y, loss, alpha, skip, nodes, theta):
+    """Return L(f) + alpha R(f) of the splines with values theta at nodes, as `_fit_squared_outputs` returns both."""
+    fits = np.column_stack([np.interp(x, x[nodes], values) for values in theta.T])
+    sizes = [np.abs(part).sum() for values in theta.T for part in _split_spline(x[nodes], values, skip)[:2]]
+    return loss.value(Y, fits[place]) + alpha * sum(sizes)
+
+
+def _split_spline(nodes, theta, skip):
+    """Return the least coefficients of one spline: right of (x - t)_+, left of (t - x)_+, and the free slope or 0."""
+    right, left = np.zeros(len(nodes)), np.zeros(len(nodes))
+    if len(nodes) == 1:
+        return right, left, 0.0
+    kinks, ends = _kinks_and_ends(nodes, theta)
+    if skip:
+        right[1:-1] = kinks
+        return right, left, (theta[1] - theta[0]) / (nodes[1] - nodes[0])
+    total = np.abs(kinks).sum()
+    if abs(ends) >= total:  # the rest is a line, which both families have: (x - t)_+ of the first node
+        share = np.full(len(kinks), np.sign(ends))
+        right[0] = 0.5 * (ends - np.sign(ends) * total)
+    else:  # sum of share |k| is s_0 + s_K: 1 for the first kinks, -1 for the last, between for at most one
+        sizes = np.maximum(np.abs(kinks), np.finfo(float).tiny)
+        share = np.clip(total + ends - 2.0 * (np.cumsum(sizes) - sizes), 0.0, 2.0 * sizes) / sizes - 1.0
+    part = 0.5 * (1.0 + share * np.sign(kinks))
+    right[1:-1], left[1:-1] = part * kinks, (1.0 - part) * kinks
+    return right, left, 0.0
+
+
+def _responses(x, V):
+    """Return h(t) = v'(x - t)_+ at all t of the sorted x, and v'(x - x_0), for the columns v of V, which sum to 0."""
+    beyond = np.cumsum(V[::-1], axis=0)[::-1]  # sums of v_k over k >= j: minus the slope of h left of x_j
+    h = np.zeros_like(V)
+    h[:-1] = np.cumsum((beyond[1:] * np.diff(x)[:, None])[::-1], axis=0)[::-1]
+    return h, h[0]
+
+
+class _State(NamedTuple):
+    """Interior knots (indices of x), signs of their kinks, values at all nodes, and the regime of R."""
+
+    knots: np.ndarray
+    signs: np.ndarray
+    theta: np.ndarray
+    regime: str  # "even": |s_0 + s_K| < sum |k|; "steep": it is larger; "tied": side (s_0 + s_K) = sum |k| is kept
+    side: float
+
+
+def _fit_squared(x, y, w, alpha, skip):
+    """Minimise 1/2 sum w (f(x) - y)^2 + alpha R(f) by an active-set method; x is sorted and distinct.
+
+    Each round adds a knot to every interval where |h| is above its limit, moves to the optimum for the signs, and
+    drops knots whose kinks get to zero on the way. A round without progress is repeated with the worst knot alone.
+    """
+    mean = np.average(y, weights=w)
+    data, loss = (x, y - mean, w, alpha, skip), Squared(sample_weight=w)
+    state = _State(np.zeros(0, int), np.zeros(0), np.zeros(2), "even" if skip else "tied", 1.0)
+    state, value, single = _descend(state, data), np.inf, False
+    for _ in range(50 * len(x) + 100):
+        new, signs = _violators(state, data, single)
+        if len(new) == 0:
+            break
+        knots, signs = np.append(state.knots, new), np.append(state.signs, signs)
+        order, start = np.argsort(knots), _nodes(state, x)
+        trial = state._replace(knots=knots[order], signs=signs[order])
+        trial = _descend(trial._replace(theta=np.interp(x[_nodes(trial, x)], x[start], state.theta)), data)
+        fit = slice(None), data[1][:, None], loss, alpha, skip, _nodes(trial, x), trial.theta[:, None]
+        before, value = value, min(value, _spline_objective(x, *fit))
+        if single and value == before:
+            break
+        state, single = (trial, False) if value < before else (state, True)
+    return _nodes(state, x), state.theta + mean
+
+
+def _nodes(state, x):
+    return np.concatenate([[0], state.knots, [len(x) - 1]])
+
+
+def _violators(state, data, single):
+    """Return the knots whose |h| is most above its limit, one an interval (or the worst alone), and their signs."""
+    (x, y, w, alpha, skip), nodes = data, _nodes(state, data[0])
+    v = w * (y - np.interp(x, x[nodes], state.theta))
+    h, q = (part[..., 0] for part in _responses(x, (v - w * (v.sum() / w.sum()))[:, None].astype(np.longdouble)))
+    q = 0.0 if skip else float(q)
+    above, below = h - min(alpha, alpha + q), max(-alpha, q - alpha) - h
+    excess = np.maximum(above, below).astype(float)
+    excess[nodes] = 0.0
+    found = np.flatnonzero(excess > EXCESS_TOL * alpha)
+    found = found[np.argsort(-excess[found], kind="stable")]
+    found = found[:1] if single else found[np.unique(np.searchsorted(nodes, found), return_index=True)[1]]
+    return found, np.where(above[found] > below[found], 1.0, -1.0)
+
+
+def _descend(state, data):
+    """Move to the optimum over the knots of a state, dropping those whose kinks would change sign."""
+    x, _, _, alpha, skip = data
+    for _ in range(4 * len(state.knots) + 20):
+        nodes = x[_nodes(state, x)]
+        target, q = _target(state, nodes, data)
+        (kinks, ends), (goal, goal_ends) = (_kinks_and_ends(nodes, theta) for theta in (state.theta, target))
+        now, then = state.signs * kinks, state.signs * goal
+        if state.regime != "tied" and not skip:  # the sign of sum |k| - |s_0 + s_K| is kept, too
+            way, sides = (1.0, np.array([1.0, -1.0])) if state.regime == "even" else (-1.0, -state.side * np.ones(1))
+            now = np.append(now, way * now.sum() - sides * ends)
+            then = np.append(then, way * then.sum() - sides * goal_ends)
+        crossing = then < 0
+        now = np.maximum(now[crossing], 0.0)
+        if not crossing.any():
+            state = state._replace(theta=target)
+            if state.regime != "tied" or -EXCESS_TOL <= state.side * q / alpha <= 1.0 + EXCESS_TOL:
+                return state  # v'x, the multiplier of the tie, is in its range
+            if state.side * q > 0:
+                state = state._replace(regime="steep")
+            else:
+                state = state._replace(regime="even") if len(state.knots) else state._replace(side=-state.side)
+            continue
+        steps = now / (now - then[crossing])
+        first = int(np.flatnonzero(crossing)[np.argmin(steps)])
+        theta = state.theta + steps.min() * (target - state.theta)
+        if first >= len(state.knots):
+            state = state._replace(theta=theta, regime="tied", side=way * sides[first - len(state.knots)])
+        else:
+            knots, signs = np.delete(state.knots, first), np.delete(state.signs, first)
+            state = state._replace(knots=knots, signs=signs, theta=np.delete(theta, first + 1))
+    return state
+
+
+def _kinks_and_ends(nodes, theta):
+    """Return the kinks k_i, and s_0 + s_K."""
+    slopes = np.diff(theta) / np.diff(nodes)
+    return np.diff(slopes), slopes[0] + slopes[-1]
+
+
+def _target(state, nodes, data):
+    """Return the values at the nodes that are optimal for the signs and the regime, and v'x of their residual v."""
+    x, y, w, alpha, _ = data
+    widths = np.diff(nodes)
+    signs = np.concatenate([[0.0], state.signs, [0.0]])
+    # sum_i sign_i k_i in terms of the slopes; -diff(. / widths) in those of the values
+    of_kinks = signs[:-1] - signs[1:]
+    of_ends = state.side * (np.eye(1, len(widths))[0] + np.eye(1, len(widths))[0, ::-1])
+    penalty = 0.5 * (of_kinks + of_ends) if state.regime == "steep" else of_kinks
+    hats = _hats(nodes, x)
+    normal = (hats.T * w) @ hats
+    bands = np.stack([normal.diagonal(), np.append(normal.diagonal(-1), 0.0)])
+    rhs = hats.T @ (w * y) - alpha * -np.diff(penalty / widths, prepend=0.0, append=0.0)
+    if state.regime != "tied":
+        return solveh_banded(bands, rhs, lower=True), None
+    tie = -np.diff((of_ends - of_kinks) / widths, prepend=0.0, append=0.0)
+    free, along = solveh_banded(bands, np.column_stack([rhs, tie]), lower=True).T
+    target = free - (tie @ free) / (tie @ along) * along
+    v = w * (y - np.interp(x, nodes, target))
+    return target, float(np.sum((v - w * (v.sum() / w.sum())) * (x - x[0])))
+
+
+def _hats(nodes, x):
+    """Return the matrix (n_samples, n_nodes) that interpolates values at the nodes."""
+    interval = np.clip(np.searchsorted(nodes, x, side="right") - 1, 0, len(nodes) - 2)
+    share = (x - nodes[interval]) / (nodes[interval + 1] - nodes[interval])
+    places = np.tile(np.arange(len(x)), 2), np.concatenate([interval, interval + 1])
+    return csr_array((np.concatenate([1.0 - share, share]), places), shape=(len(x), len(nodes)))

@@ -7,8 +7,7 @@ from specials import check_result, least
 
 from convexnn.losses import Absolute, Hinge, Huber, Logistic, Quantile, Squared, SquaredHinge
 from convexnn.networks.network import Network
-from convexnn.special.spline import _kappa, solve_spline
-from convexnn.special.spline_fit import split_spline
+from convexnn.special.spline import _kappa, _split_spline, solve_spline
 
 
 def data(n=30, seed=0, kind="spread"):
@@ -133,7 +132,7 @@ def test_kappa_is_the_maximum_over_all_knots():
 def test_the_split_is_the_cheapest(seed):
     rng = np.random.default_rng(seed)
     nodes, theta = np.sort(rng.uniform(0, 1, 6)), rng.standard_normal(6) + rng.normal(0, 20) * np.arange(6)
-    right, left, _ = split_spline(nodes, theta, False)
+    right, left, _ = _split_spline(nodes, theta, False)
     families = [np.maximum(sign * (nodes[:, None] - nodes), 0) for sign in (1, -1)]
     values = families[0] @ right + families[1] @ left
     assert np.allclose(values - values[0], theta - theta[0])

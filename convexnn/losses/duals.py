@@ -1,43 +1,68 @@
-"""Dual vectors of the losses: projections onto the domain of a conjugate and the complement of the free columns.
+"""Dual vectors of the losses, and fits of the free columns: the multipliers of the one are the other.
 
 With orthonormal columns B the projection of V onto {V in C, B'V = 0} is Proj_C(V - B M) for the multipliers M with
 
     B' Proj_C(U) = 0,   U = V - w B M,
 
-with w = 1; with other weights w the equation is that of a free fit to a loss whose gradient is a clipped residual. It
-is the stationarity of a convex function of M, with the Hessian B' w Q B for a generalised Jacobian Q of Proj_C:
-semismooth Newton. Q is zero where U is clipped; where too much is, that of a quadratic majorant, the ratio of Proj_C(U)
-to U, is better, so each step takes the better of both directions. (Without the second, vectors far outside C are not
-projected.) What Newton leaves of B'V is taken away on the face that was found; failing that, V is scaled towards 0,
-which C contains. C is a product of sets of rows: of intervals for one output, of simplices for softmax.
+with w = 1; with other weights w the equation is that of a free fit, min over beta of L(offset + B beta), to a loss
+whose gradient is a clipped residual. It is the stationarity of a convex function of M, with the Hessian B' w Q B for a
+generalised Jacobian Q of Proj_C: semismooth Newton. Q is zero where U is clipped; where too much is, that of a
+quadratic majorant, the ratio of Proj_C(U) to U, is better, so each step takes the better of both directions. (Without
+the second, vectors far outside C are not projected.) What Newton leaves of B'V is taken away on the face that was
+found; failing that, V is scaled towards 0, which C contains. C is a product of sets of rows: of intervals for one
+output, of simplices for softmax.
+
+Free fits to other smooth losses are by a damped Newton method; to piecewise linear ones along one column by their
+non-smooth points, along more by a linear program.
 
 References
 ----------
 L. Qi and J. Sun (1993), A nonsmooth version of Newton's method, Mathematical Programming 58, 353-367.
 P. J. Huber (1981), Robust statistics, section 7.8 (the two directions: Newton's, and that of modified weights).
 J. Duchi et al. (2008), Efficient projections onto the l1-ball for learning in high dimensions, ICML (the simplex).
+R. Koenker and G. Bassett (1978), Regression quantiles, Econometrica 46(1), 33-50 (the linear program).
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import csr_array, eye_array, hstack
 
-__all__ = ["box_multipliers", "interval_in_box", "kronecker", "project_box", "project_simplices"]
+from ..utils.deadline import is_limited, is_up, remaining
+
+__all__ = [
+    "SEPARATED_TOL",
+    "fit_clipped",
+    "fit_piecewise_linear",
+    "fit_smooth",
+    "interval_in_box",
+    "least_loss",
+    "project_box",
+    "project_simplices",
+]
 
 EPS, TINY = float(np.finfo(float).eps), float(np.finfo(float).tiny)
+# Each step of a fit divides a loss that tends to zero by e: enough of them for weights that are 1e18 apart.
 MAX_NEWTON_STEPS, MAX_TRIALS, MAX_CORRECTIONS = 100, 40, 6
+# Regularisation of Newton's systems, relative to their size and to the fraction of the residual that is left; and to
+# the curvature, where rounding makes them singular.
+RIDGE, LEAST_RIDGE = 1e-3, 1e-14
 # B'V that is rounding, relative to |V|, and V that is rounding, relative to the vector it was projected from.
 ORTHOGONAL_TOL = 1e-13
 # Distance to a bound, relative to the width of the domain, at which a coordinate does not help to correct B'V; the same
 # in a simplex, relative to its row or to all of V, and at most.
 FACE_TOL, FACE_NOISE, FACE_MOST = 1e-10, 1e-12, 1e-6
-# Regularisation of Newton's systems, relative to their size and to the fraction of the residual that is left.
-RIDGE, LEAST_RIDGE = 1e-3, 1e-14
 # The slope at the end of a step, relative to that at its start.
 FLAT = 0.5
 # B'V, relative to that of the first projection, that is rounding, and below which steps are judged by it: values are
 # rounding there.
 ROUNDING, STALLED, NEAR = 1e-16, 1e-13, 1e-7
+# The gradient relative to the sum of the sizes of its terms, and the value relative to `least_loss` where there is no
+# minimum.
+FIT_TOL, SEPARATED_TOL = 1e-12, 1e-10
+# Fraction of the decrease predicted that a step must reach, the shortest step, and changes of values that are rounding.
+SUFFICIENT_DECREASE, SHORTEST_STEP, NOISE = 1e-4, 1e-12, 1e-14
 
 
 class _Box(NamedTuple):
@@ -146,12 +171,6 @@ def project_simplices(V, Y, weights, basis):
     return _project(V, rows, basis) if basis.shape[1] else rows.project(V)
 
 
-def box_multipliers(v, lower, upper, weights, basis):
-    """Solve basis'clip(v - weights * (basis @ m), lower, upper) = 0 for m (n_free,), where lower <= 0 <= upper."""
-    v, lower, upper, weights = (a[:, None] for a in (v, lower, upper, weights))
-    return _multipliers(v, _Box(lower, upper), weights, basis)[:, 0]
-
-
 def _project(V, rows, basis):
     """Project V onto the product of the sets `rows` and {basis'V = 0}: Newton, then corrections on the face found."""
     size, last = np.linalg.norm(V), np.inf
@@ -163,7 +182,7 @@ def _project(V, rows, basis):
         if left <= EPS or 0.5 * last < left <= 0.1 * ORTHOGONAL_TOL:  # the rest is rounding
             break
         last = left
-        change = np.linalg.lstsq(kronecker(basis, Q), residual.ravel(), rcond=1e-14)[0].reshape(residual.shape)
+        change = np.linalg.lstsq(_kronecker(basis, Q), residual.ravel(), rcond=1e-14)[0].reshape(residual.shape)
         P = P - np.einsum("ncd,nd->nc", Q, basis @ change)
     for candidate in (P, _orthogonal(P, basis)):
         if not np.linalg.norm(candidate) > ORTHOGONAL_TOL * size:
@@ -186,7 +205,7 @@ def _multipliers(V, rows, weights, basis):
             break
         trials = []
         for Q in rows.jacobians(U, P):
-            J = kronecker(basis, weights[:, :, None] * Q)
+            J = _kronecker(basis, weights[:, :, None] * Q)
             ridge = max(RIDGE * min(left, 1.0) ** 2, LEAST_RIDGE)
             J.flat[:: len(J) + 1] += ridge * np.trace(J) / len(J) + LEAST_RIDGE**2 * weights.max()
             step = np.linalg.lstsq(J, residual.ravel(), rcond=None)[0].reshape(M.shape)
@@ -250,9 +269,127 @@ def _face_projections(support):
     return S[:, :, None] * (np.eye(S.shape[1]) - means)
 
 
-def kronecker(basis, H):
+def _kronecker(basis, H):
     """Sum the Kronecker products (b_i b_i') x H_i over samples, for rows b_i of `basis` and H (n_samples, c, c)."""
     if H.shape[1] == 1:
         return (basis * H[:, 0]).T @ basis
     size = basis.shape[1] * H.shape[1]
     return np.einsum("ia,ib,icd->acbd", basis, basis, H, optimize=True).reshape(size, size)
+
+
+def fit_clipped(G, lower, upper, weights, basis):
+    """Return beta (n_free, n_outputs) that makes clip(G + weights * (basis @ beta), lower, upper) orthogonal to basis.
+
+    lower <= 0 <= upper and the positive weights broadcast to G (n_samples, n_outputs).
+    """
+    if basis.shape[1] == 0:
+        return np.zeros((0, G.shape[1]))
+    columns = zip(*(np.broadcast_to(a, G.shape).T[:, :, None] for a in (G, lower, upper, weights)), strict=True)
+    return np.hstack([-_multipliers(g, _Box(*bounds), w, basis) for g, *bounds, w in columns])
+
+
+def fit_smooth(loss, Y, basis, offset):
+    """Minimise a smooth loss at offset + basis @ beta over beta (n_free, n_outputs), by a damped Newton method."""
+    beta = np.zeros((basis.shape[1], Y.shape[1]))
+    if basis.shape[1] == 0:
+        return beta
+    zero = np.zeros_like(Y, dtype=float)
+    size = max(np.linalg.norm(loss.grad(Y, Z)) for Z in (zero, zero + offset))
+    negligible, sizes = 0.0 if loss.vanishes else SEPARATED_TOL * least_loss(loss), np.abs(basis).T
+    value = loss.value(Y, zero + offset)
+    for _ in range(MAX_NEWTON_STEPS):
+        Z = offset + basis @ beta
+        G = loss.grad(Y, Z)
+        gradient = basis.T @ G
+        if np.linalg.norm(gradient) <= FIT_TOL * np.linalg.norm(sizes @ np.abs(G)) or value <= negligible:
+            break
+        left = min(1.0, np.linalg.norm(gradient) / size)
+        step = -_newton_step(loss, Y, Z, basis, gradient, RIDGE * left * loss.smoothness)
+        slope, t = np.sum(gradient * step), 1.0
+        while t > SHORTEST_STEP:
+            reached = loss.value(Y, offset + basis @ (beta + t * step))
+            if reached <= value + SUFFICIENT_DECREASE * t * slope + NOISE * abs(value):
+                break
+            t *= 0.5
+        else:
+            break
+        beta, value = beta + t * step, reached
+    return beta
+
+
+def least_loss(loss):
+    """Return the least loss of a sample on the wrong side, min(weights) log 2: below it all are on the right one."""
+    return float(np.min(loss.weights)) * np.log(2.0)
+
+
+def _newton_step(loss, Y, Z, basis, gradient, ridge):
+    """Return (B'HB + ridge I)^-1 gradient for the curvature H of a loss."""
+    H = loss.curvature(Y, Z)
+    ridge += LEAST_RIDGE * float(np.abs(H).max())
+    if H.ndim == 3:
+        J = _kronecker(basis, H)
+        J.flat[:: len(J) + 1] += ridge
+        return np.linalg.lstsq(J, gradient.ravel(), rcond=None)[0].reshape(gradient.shape)
+    J = np.einsum("ia,ic,ib->cab", basis, H, basis, optimize=True) + ridge * np.eye(basis.shape[1])
+    return np.linalg.solve(J, gradient.T[:, :, None])[:, :, 0].T
+
+
+def fit_piecewise_linear(Y, lower, upper, basis):
+    """Minimise sum max(lower r, upper r), r = basis @ beta - Y, over beta; slopes lower <= 0 <= upper, shaped as Y."""
+    if basis.shape[1] == 0:
+        return np.zeros((0, Y.shape[1]))
+    fit = _fit_along if basis.shape[1] == 1 else _fit_program
+    return np.stack([fit(*column, basis) for column in zip(Y.T, lower.T, upper.T, strict=True)], axis=1)
+
+
+def _fit_along(y, lower, upper, basis):
+    """Return the minimiser along one column, the middle where there are many: where the slope changes sign."""
+    b = basis[:, 0]
+    moves = np.abs(b) > 1e-14 * np.abs(b).max()
+    b, y, lower, upper = b[moves], y[moves], lower[moves], upper[moves]
+    points = y / b
+    order = np.argsort(points, kind="stable")
+    points, before = points[order], np.sum(np.where(b > 0, b * lower, b * upper))
+    slopes = before + np.cumsum((np.abs(b) * (upper - lower))[order])  # after each point
+    rounding = NOISE * np.sum(np.abs(b) * (upper - lower))
+    first = min(int(np.searchsorted(slopes, -rounding)), len(points) - 1)
+    if slopes[first] <= rounding and first + 1 < len(points):
+        return np.array([0.5 * (points[first] + points[first + 1])])
+    return points[first : first + 1]
+
+
+def _fit_program(y, lower, upper, basis):
+    """Minimise upper'p - lower'm over basis @ beta - p + m = y, p and m not negative."""
+    n, k = basis.shape
+    unit = float(np.abs(y).max()) or 1.0
+    cost = np.concatenate([np.zeros(k), upper, -lower]) / max(float((upper - lower).max()), np.finfo(float).tiny)
+    A = hstack([csr_array(basis), -eye_array(n), eye_array(n)], format="csr")
+    bounds = np.array([[-np.inf, np.inf]] * k + [[0.0, np.inf]] * (2 * n))
+    options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    for presolve in (True, False):  # which takes costs many orders apart for none, and the program for unbounded
+        options["presolve"] = presolve
+        if is_limited():
+            options["time_limit"] = remaining()
+        result = linprog(cost, A_eq=A, b_eq=y / unit, bounds=bounds, method="highs", options=options)
+        if result.x is None and is_up():
+            return _quick_fit(y, lower, upper, basis)
+        if result.x is not None:
+            break
+    else:
+        raise ArithmeticError(f"the linear program of the fit of the free columns failed: {result.message}")
+    beta = result.x[:k]
+    zero = np.abs(basis @ beta - y / unit) <= 1e-9  # the vertex: these residuals vanish
+    if zero.any():
+        beta = beta - np.linalg.lstsq(basis[zero], (basis @ beta - y / unit)[zero], rcond=1e-10)[0]
+    return unit * beta
+
+
+def _quick_fit(y, lower, upper, basis):
+    """Return the better of no fit and that of least squares, where there is no time for more."""
+    fits = np.zeros(basis.shape[1]), basis.T @ y
+
+    def loss(beta):
+        z = basis @ beta - y
+        return np.sum(np.where(z > 0, upper, lower) * z)
+
+    return min(fits, key=loss)
