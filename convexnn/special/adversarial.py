@@ -62,7 +62,7 @@ def solve_adversarial(program: Program, radius: float, loss: str = "hinge", *, t
     loss : {"hinge", "log_loss"}, default="hinge"
         The loss of the margins.
     tol : float, default=1e-6
-        Compared with the relative gap of the certificate.
+        Compared with the relative gap of the certificate; a ConvergenceWarning is given where it is above.
 
     Returns
     -------
@@ -72,15 +72,8 @@ def solve_adversarial(program: Program, radius: float, loss: str = "hinge", *, t
 
     Raises
     ------
-    TypeError, ValueError
-        If an argument is not as described.
     RuntimeError
         If the solver fails.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the relative gap is above `tol`.
 
     Examples
     --------

@@ -30,10 +30,10 @@ from scipy.special import softmax
 
 __all__ = ["InteriorPoints", "dual_norm"]
 
-# The first dual vector: its distance from bounds, and its size, as parts of the largest.
+# The first dual vector: its distance from bounds, and its size, as fractions of the largest.
 INSIDE, START = 0.1, 0.7
-# Part of the way to the bounds that a step goes.
-STEP_PART = 0.995
+# Fraction of the way to the bounds that a step goes.
+STEP_FRACTION = 0.995
 # Refinements of the solution of a Newton system.
 REFINEMENTS = 2
 # Steps shorter than this are none.
@@ -112,7 +112,7 @@ class InteriorPoints:
         t = self._length(affine)
         left = (self.multipliers + t * affine[2]) @ (self.slack + t * affine[3])
         step = self._direction(system, min(left / products, 1.0) ** 3 * products / len(self.slack), affine, t**2)
-        t = min(1.0, STEP_PART * self._length(step))
+        t = min(1.0, STEP_FRACTION * self._length(step))
         if not all(np.isfinite(part).all() for part in step) or t < LEAST_STEP:
             return False
         if not self.loss.clipped:
@@ -152,7 +152,7 @@ class InteriorPoints:
         return 1.0 / (weights * np.maximum(P, P.max() / STEEPEST))
 
     def _direction(self, system, target, affine=None, part=0.0):
-        """Return changes of V, b, multipliers and slacks to products of `target`, with a part of second-order terms."""
+        """Return changes of V, b, multipliers and slacks to products of `target`, with a fraction of second-order terms."""
         m, gradient = len(self.G), self.basis @ self.b - self.Z + self._adjoint(self.multipliers)
         miss = np.zeros_like(self.slack)  # of the linear bounds nothing but rounding
         miss[:m] = 0.5 * self._quadratic(self.G, self.V) - self.level + self.slack[:m]

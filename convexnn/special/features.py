@@ -44,8 +44,8 @@ from .results import SpecialResult
 
 __all__ = ["feature_sparse_network"]
 
-# The first stage has this part of the largest alpha, each after it this part of that before; the gap that ends a stage.
-STAGE_PART, STAGE_GAP = 0.1, 0.1
+# The first stage has this fraction of the largest alpha, each later one of that before; the gap that ends a stage.
+STAGE_FRACTION, STAGE_GAP = 0.1, 0.1
 # Iterations in which the gap has to halve.
 PATIENCE = 25
 
@@ -122,11 +122,6 @@ def feature_sparse_network(
         `feature_norms`, the norm of all coefficients of each, over gates and outputs; `bias_norm`, that of the hidden
         biases, 0 without; and `alpha_max`, the least alpha at which nothing is selected, for losses with non-smooth
         points an upper bound of it. Records have n_blocks (gates in use) and n_working (groups selected).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described.
 
     Warns
     -----
@@ -219,7 +214,7 @@ def _run(whole, tol, monitor):
     if monitor.certificate.gap <= tol:
         monitor.record(0)
         return
-    points, gaps = InteriorPoints(program.at(max(program.alpha, STAGE_PART * largest))), []
+    points, gaps = InteriorPoints(program.at(max(program.alpha, STAGE_FRACTION * largest))), []
     while True:
         W = points.blocks()
         fit = program.design.matvec(W)
@@ -235,7 +230,7 @@ def _run(whole, tol, monitor):
         objective = stage.loss.value(stage.Y, fit + stage.free_basis[0] @ b) + stage.alpha * stage.penalty.value(W)
         gaps.append(1.0 - stage.scaled_value(V, norm) / objective)
         if stage.alpha > program.alpha and gaps[-1] <= STAGE_GAP:
-            points.lower(max(program.alpha, STAGE_PART * stage.alpha))
+            points.lower(max(program.alpha, STAGE_FRACTION * stage.alpha))
             gaps = []
         if (len(gaps) > PATIENCE and gaps[-1] > 0.5 * gaps[-1 - PATIENCE]) or not points.advance():
             monitor.status = Status.NO_PROGRESS

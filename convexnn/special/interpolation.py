@@ -54,10 +54,10 @@ from .results import SpecialResult, conclude
 
 __all__ = ["minimum_norm_interpolation"]
 
-# The first mu and the least, as parts of alpha_max; its factor where a step leaves more than SLOW of the residual.
+# The first mu and the least, as fractions of alpha_max; its factor where a step leaves more than SLOW of the residual.
 FIRST_MU, LEAST_MU, MU_FACTOR, SLOW, MAX_STEPS = 1e-2, 1e-9, 0.1, 0.1, 40
-# The gap to which a step is solved, as a part of tol, at first and in a proof; its factor where that is not enough.
-STEP_PART, PROOF_PART, STEP_FACTOR, LEAST_TOL = 0.1, 0.5, 0.1, 1e-12
+# The gap to which a step is solved, as a fraction of tol, at first and in a proof; its factor where that is not enough.
+STEP_FRACTION, PROOF_FRACTION, STEP_FACTOR, LEAST_TOL = 0.1, 0.5, 0.1, 1e-12
 # Rounding of bounds; a fit is exact at this distance from Y, relative to |Y|, or to the fits that blocks have.
 ROUNDING, FIT_TOL, SUM_TOL = 4 * np.finfo(float).eps, 1e-12, 1e-14
 # The residual, relative to |Y|, from which on the rest is fitted by changes of blocks, in so many rounds.
@@ -102,7 +102,8 @@ def minimum_norm_interpolation(
     scope : {"auto", "local", "global"}, default="auto"
         With "adaptive": what is wanted of the lower bound, as in `solve_generation`.
     tol : float, default=1e-6
-        Compared with the relative gap of the certificate. The fit is always exact, up to rounding.
+        Compared with the relative gap of the certificate; a ConvergenceWarning is given where it is above. The fit is
+        exact, up to rounding, whatever the gap.
     time_limit : float or None, default=None
         Limit in seconds, not for "cvxpy".
     random_state : int, RandomState instance or None, default=None
@@ -124,11 +125,6 @@ def minimum_norm_interpolation(
         If an argument is not as described, or no network of these patterns fits y.
     RuntimeError
         If no exact fit was found, by the limits of time or of rounding.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the relative gap is above `tol`.
 
     Examples
     --------
@@ -277,7 +273,7 @@ class _Run:
 
 def _iterate(run, solver, scope, rng):
     """Run the method of multipliers until the gap is reached, and proved where that is asked for."""
-    program, W, part, proving = run.program, None, STEP_PART, False
+    program, W, part, proving = run.program, None, STEP_FRACTION, False
     generated = not len(program.design.arrangements)
     stiff = solver == "auto" and program.bias_unit  # free biases at a small mu
     solve = solve_generation if generated else get_solver("conic" if stiff else solver)
@@ -285,7 +281,7 @@ def _iterate(run, solver, scope, rng):
     mu, least = FIRST_MU * (largest or 1.0), LEAST_MU * (largest or 1.0)
     for _ in range(MAX_STEPS):
         before, stepped = run.residual, replace(program, Y=run.Y + mu * run.V, alpha=mu)
-        options = {"tol": max((PROOF_PART if proving else part) * run.tol, LEAST_TOL)}
+        options = {"tol": max((PROOF_FRACTION if proving else part) * run.tol, LEAST_TOL)}
         if generated:
             options |= {"scope": scope if proving else "local", "random_state": rng}
         if not generated or not program.bias_unit:  # which do better without

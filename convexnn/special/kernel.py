@@ -34,7 +34,7 @@ __all__ = ["gated_kernel", "solve_gated_ridge"]
 
 # Halvings of a Newton step before it is given up.
 MAX_HALVINGS = 40
-# Second derivatives that are all above this part of the largest one can be divided by.
+# Second derivatives that are all above this fraction of the largest one can be divided by.
 CURVED = 1e-6
 
 
@@ -100,7 +100,7 @@ def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 10
         Of activation "gated_relu", made by `build_program`, with a smooth loss that has a second derivative in each
         prediction. Its penalty is replaced by the ridge.
     tol : float, default=1e-9
-        Compared with the relative gap of the certificate.
+        Compared with the relative gap of the certificate; a ConvergenceWarning is given where it is above.
     max_iter : int, default=100
         Limit of Newton's steps; the squared loss takes one, and one more for its rounding.
 
@@ -110,16 +110,6 @@ def solve_gated_ridge(program: Program, *, tol: float = 1e-9, max_iter: int = 10
         The network, with a neuron for every pattern; the certificate of L(Z) + alpha/2 |W|^2, scope "sampled"; the
         `dual` V, of which predictions are `gated_kernel(new, arrangements, rows) @ V / alpha` and the free columns; and
         the blocks u_i, `solution.W`.
-
-    Raises
-    ------
-    ValueError
-        If the program is not as described.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the relative gap is above `tol`.
 
     Examples
     --------

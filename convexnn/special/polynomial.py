@@ -68,7 +68,7 @@ def solve_polynomial(
     fit_intercept : bool, default=True
         Whether there is a free output bias b_0.
     tol : float, default=1e-6
-        Compared with the relative gap of the certificate.
+        Compared with the relative gap of the certificate; a ConvergenceWarning is given where it is above.
     time_limit : float or None, default=None
         Limit in seconds.
 
@@ -79,15 +79,8 @@ def solve_polynomial(
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is not as described.
     RuntimeError
         If the solver fails.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the relative gap is above `tol`.
 
     Examples
     --------

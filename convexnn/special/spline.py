@@ -81,7 +81,7 @@ def solve_spline(
     skip : bool, default=False
         Whether there is a free linear skip.
     tol : float, default=1e-9
-        Compared with the relative gap of the certificate.
+        Compared with the relative gap of the certificate; a ConvergenceWarning is given where it is above.
 
     Returns
     -------
@@ -91,15 +91,8 @@ def solve_spline(
 
     Raises
     ------
-    ValueError, TypeError
-        If an argument is not as described.
     RuntimeError
         If the solver of cvxpy fails (losses other than the squared one).
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the relative gap is above `tol`.
 
     Examples
     --------
