@@ -152,7 +152,7 @@ class InteriorPoints:
         return 1.0 / (weights * np.maximum(P, P.max() / STEEPEST))
 
     def _direction(self, system, target, affine=None, part=0.0):
-        """Return changes of V, b, multipliers and slacks to products of `target`, with a fraction of second-order terms."""
+        """Return changes of V, b, multipliers and slacks to products of `target`, with some second-order terms."""
         m, gradient = len(self.G), self.basis @ self.b - self.Z + self._adjoint(self.multipliers)
         miss = np.zeros_like(self.slack)  # of the linear bounds nothing but rounding
         miss[:m] = 0.5 * self._quadratic(self.G, self.V) - self.level + self.slack[:m]
