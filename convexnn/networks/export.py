@@ -225,65 +225,54 @@ def _graph_module(torch, network, scaler=None):
         root.add_module(name, layer)
         return torch.fx.Proxy(graph.call_module(name, (inputs.node,)))
 
-    rows = torch.fx.Proxy(graph.placeholder("X"))
+    def buffer(name, values):
+        root.register_buffer(name, torch.tensor(values))
+        return torch.fx.Proxy(graph.get_attr(name))
+
+    rows, patches = torch.fx.Proxy(graph.placeholder("X")), getattr(network, "patches", None)
     if scaler is not None:
         d = scaler.n_features_in_
-        root.register_buffer("mean", torch.tensor(scaler.mean_ if scaler.with_mean else np.zeros(d)))
-        root.register_buffer("scale", torch.tensor(scaler.scale_ if scaler.with_std else np.ones(d)))
-        mean, scale = (torch.fx.Proxy(graph.get_attr(name)) for name in ("mean", "scale"))
-        rows = (rows.reshape(-1, d) - mean) / scale
-    inputs = rows
-    make, convolutional = _layer, isinstance(network, ConvNetwork)
-    if convolutional:
-        inputs, make = rows.reshape(-1, *network.patches.input_shape), _convolution
-    t = apply("hidden", make(torch, network.W1, network.b1, network), inputs)
+        mean = buffer("mean", scaler.mean_ if scaler.with_mean else np.zeros(d))
+        rows = (rows.reshape(-1, d) - mean) / buffer("scale", scaler.scale_ if scaler.with_std else np.ones(d))
+    inputs = rows if patches is None else rows.reshape(-1, *patches.input_shape)
+    t = apply("hidden", _layer(torch, network.W1, network.b1, patches), inputs)
     if network.activation == "gated_relu":
-        gates = make(torch, network.gates[:-1], network.gates[-1], network).requires_grad_(False)
+        gates = _layer(torch, network.gates[:-1], network.gates[-1], patches).requires_grad_(False)
         hidden = t * (apply("gates", gates, inputs) >= 0)
     elif network.activation == "threshold":
-        root.register_buffer("rounding", torch.tensor(THRESHOLD_TOL * np.linalg.norm(network.W1, axis=0)))
-        root.register_buffer("rounding_of_biases", torch.tensor(THRESHOLD_TOL * np.abs(network.b1)))
-        rounding, of_biases = (torch.fx.Proxy(graph.get_attr(name)) for name in ("rounding", "rounding_of_biases"))
-        lengths = torch.sqrt((rows**2).sum(1, keepdim=True))
-        hidden = (t >= -(lengths * rounding + of_biases)).type_as(t)
+        rounding = buffer("rounding", THRESHOLD_TOL * np.linalg.norm(network.W1, axis=0))
+        of_biases = buffer("rounding_of_biases", THRESHOLD_TOL * np.abs(network.b1))
+        norms = torch.sqrt((rows**2).sum(1, keepdim=True))
+        hidden = (t >= -(norms * rounding + of_biases)).type_as(t)
     elif network.slope in (0.0, 1.0):
         hidden = t if network.slope else torch.relu(t)
     else:
         hidden = torch.nn.functional.leaky_relu(t, network.slope)
-    if convolutional:
-        hidden = _pooled(hidden.flatten(2), network.patches.pooling)
+    if patches is not None:
+        hidden = hidden.flatten(2)  # (n_samples, n_filters, n_patches)
+        if patches.pooling == "none":
+            hidden = hidden.transpose(1, 2).flatten(1)
+        else:
+            hidden = {"mean": hidden.mean, "sum": hidden.sum, "max": hidden.amax}[patches.pooling](2)
     outputs = apply("output", _layer(torch, network.W2.reshape(-1, len(network.b2)), network.b2), hidden)
-    if getattr(network, "skip", None) is not None:
+    if network.skip is not None:
         outputs = outputs + apply("skip", _layer(torch, network.skip, None), rows)
     graph.output(outputs.node)
     return torch.fx.GraphModule(root, graph)
 
 
-def _pooled(hidden, pooling):
-    """Return activations (n_samples, n_filters, n_patches) pooled as the output layer takes them."""
-    if pooling == "none":
-        return hidden.transpose(1, 2).flatten(1)
-    return {"mean": hidden.mean, "sum": hidden.sum, "max": hidden.amax}[pooling](2)
-
-
-def _layer(torch, W, b, network=None):
+def _layer(torch, W, b, patches=None):
+    """Return a Linear layer, or a convolution over patches, of weights W and biases b (or None) in double precision."""
+    if patches is None:
+        kind, sizes, weight = torch.nn.Linear, W.shape, W.T
+    else:
+        kind, weight = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d}[len(patches.kernel_size)], patches.fold(W)
+        sizes = (patches.input_shape[0], W.shape[1], patches.kernel_size, patches.stride, patches.padding)
     # skip_init leaves the random numbers of torch alone
-    layer = torch.nn.utils.skip_init(torch.nn.Linear, *W.shape, bias=b is not None, dtype=torch.float64)
-    return _with_weights(torch, layer, W.T, b)
-
-
-def _convolution(torch, W, b, network):
-    patches = network.patches
-    kind = {1: torch.nn.Conv1d, 2: torch.nn.Conv2d}[len(patches.kernel_size)]
-    places = (patches.input_shape[0], W.shape[1], patches.kernel_size, patches.stride, patches.padding)
-    layer = torch.nn.utils.skip_init(kind, *places, dtype=torch.float64)
-    return _with_weights(torch, layer, patches.fold(W), b)
-
-
-def _with_weights(torch, layer, weight, bias):
+    layer = torch.nn.utils.skip_init(kind, *sizes, bias=b is not None, dtype=torch.float64)
     layer.weight = torch.nn.Parameter(torch.tensor(weight))
-    if bias is not None:
-        layer.bias = torch.nn.Parameter(torch.tensor(bias))
+    if b is not None:
+        layer.bias = torch.nn.Parameter(torch.tensor(b))
     return layer
 
 
