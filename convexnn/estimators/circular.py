@@ -22,6 +22,16 @@ __all__ = ["CircularCNNClassifier", "CircularCNNRegressor"]
 class Circular(ConvexNetworkEstimator):
     """What the estimators of circular networks share."""
 
+    _formula = """
+    The network f(x) = sum_j act(x circ(u_j) w_j) a_j + b_0 with filters |u_j| <= 1 minimises
+
+        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + |a_j|_1^2)
+
+    over all networks whose neurons have the patterns of `arrangements`. x circ(u) is the circular
+    cross-correlation of x with u. The weight decay is the l1 norm of the discrete Fourier transform of what the neurons
+    see of x, so that few frequencies are used.
+    """
+
     input_shape: tuple[int, ...] | None = parameter(
         None, "no_validation", "tuple of int or None", "(length,) or (height, width); None is (n_features,)."
     )
@@ -76,13 +86,7 @@ class Circular(ConvexNetworkEstimator):
 class CircularCNNRegressor(Regression, Circular):
     """Three-layer circular convolutional network for regression, trained by a convex program.
 
-    The network f(x) = sum_j act(x circ(u_j) w_j) a_j + b_0 with filters |u_j| <= 1 minimises
-
-        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + |a_j|_1^2)
-
-    over all networks whose neurons have the patterns of `arrangements` [1]_. x circ(u) is the circular
-    cross-correlation of x with u. The weight decay is the l1 norm of the discrete Fourier transform of what the neurons
-    see of x, so that few frequencies are used.
+    The convex program is that of [1]_.
 
     References
     ----------
@@ -104,14 +108,6 @@ class CircularCNNRegressor(Regression, Circular):
 @persistent(CircularNetwork)
 class CircularCNNClassifier(Classification, Circular):
     """Three-layer circular convolutional network for classification, trained by a convex program.
-
-    The network f(x) = sum_j act(x circ(u_j) w_j) a_j + b_0 with filters |u_j| <= 1 minimises
-
-        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + |a_j|_1^2)
-
-    over all networks whose neurons have the patterns of `arrangements`. x circ(u) is the circular
-    cross-correlation of x with u. The weight decay is the l1 norm of the discrete Fourier transform of what the neurons
-    see of x, so that few frequencies are used.
 
     Examples
     --------

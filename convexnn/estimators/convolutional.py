@@ -27,6 +27,16 @@ KERNEL_SIZE = 3
 class Convolutional(TwoLayer):
     """What the estimators of convolutional networks share; `Patches` checks shapes and sizes."""
 
+    _formula = """
+    The network f(x) = sum_j pool_k act(p_k.w_j + b_j) a_j + b_0 over the patches p_k of x minimises
+
+        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
+
+    over all filters, of any number. A filter is applied as deep-learning libraries do it, by cross-correlation.
+    The activation patterns are those of patches, in the dimension of the filter: the number of patterns grows with the
+    size of the filter, not of the image.
+    """
+
     input_shape: tuple[int, ...] | None = parameter(
         None,
         "no_validation",
@@ -93,14 +103,6 @@ class Convolutional(TwoLayer):
 class ConvexCNNRegressor(Regression, Convolutional):
     """Two-layer convolutional network for regression, trained to the global optimum of a convex program.
 
-    The network f(x) = sum_j pool_k act(p_k.w_j + b_j) a_j + b_0 over the patches p_k of x minimises
-
-        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
-
-    over all filters, of any number. A filter is applied as deep-learning libraries do it, by cross-correlation.
-    The activation patterns are those of patches, in the dimension of the filter: the number of patterns grows with the
-    size of the filter, not of the image.
-
     Examples
     --------
     >>> import numpy as np
@@ -116,14 +118,6 @@ class ConvexCNNRegressor(Regression, Convolutional):
 @persistent(ConvNetwork)
 class ConvexCNNClassifier(Classification, Convolutional):
     """Two-layer convolutional network for classification, trained to the global optimum of a convex program.
-
-    The network f(x) = sum_j pool_k act(p_k.w_j + b_j) a_j + b_0 over the patches p_k of x minimises
-
-        sum_i loss(y_i, f(x_i)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
-
-    over all filters, of any number. A filter is applied as deep-learning libraries do it, by cross-correlation.
-    The activation patterns are those of patches, in the dimension of the filter: the number of patterns grows with the
-    size of the filter, not of the image.
 
     Examples
     --------

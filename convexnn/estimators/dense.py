@@ -100,6 +100,16 @@ class TwoLayer(ConvexNetworkEstimator):
 class Dense(TwoLayer):
     """What the estimators of dense networks share."""
 
+    _formula = """
+    The network f(x) = sum_j act(x.w_j + b_j) a_j + b_0 (+ x.w_0), act(t) = (t)_+ for ReLU, minimises
+
+        sum_k loss(y_k, f(x_k)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
+
+    over all networks, of any width: over all activation patterns of the neurons, or those of `arrangements`. No
+    learning rate, no number of neurons. `certificate_` says how far from the optimum the network is, and whether that
+    is proved or an estimate.
+    """
+
     skip: bool = parameter(
         False,
         ["boolean"],
@@ -131,13 +141,7 @@ class Dense(TwoLayer):
 class ConvexReLURegressor(Regression, Dense):
     """Two-layer network for regression, trained to the global optimum of a convex program.
 
-    The network f(x) = sum_j act(x.w_j + b_j) a_j + b_0 (+ x.w_0), act(t) = (t)_+ for ReLU, minimises
-
-        sum_k loss(y_k, f(x_k)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
-
-    over all networks, of any width [1]_: over all activation patterns of the neurons, or those of `arrangements`. No
-    learning rate, no number of neurons. `certificate_` says how far from the optimum the network is, and whether that
-    is proved or an estimate. alpha is the same number as MLPRegressor's alpha at full batches.
+    The convex program is that of [1]_. alpha is the same number as MLPRegressor's alpha at full batches.
 
     References
     ----------
@@ -161,13 +165,8 @@ class ConvexReLURegressor(Regression, Dense):
 class ConvexReLUClassifier(Classification, Dense):
     """Two-layer network for classification, trained to the global optimum of a convex program.
 
-    The network f(x) = sum_j act(x.w_j + b_j) a_j + b_0 (+ x.w_0), act(t) = (t)_+ for ReLU, minimises
-
-        sum_k loss(y_k, f(x_k)) + alpha / 2 sum_j (|w_j|^2 + b_j^2 + |a_j|^2)
-
-    for one output and labels y = -1 or 1 (the second class), or, with the softmax loss, for an output for each class.
-    `certificate_` says how far from the optimum the network is, and whether that is proved or an estimate. alpha is the
-    same number as MLPClassifier's alpha at full batches.
+    There is one output, and labels y = -1 or 1 (the second class); or, with the softmax loss, an output for each class.
+    alpha is the same number as MLPClassifier's alpha at full batches.
 
     Examples
     --------

@@ -4,7 +4,8 @@
         delta: float = parameter(1.0, [POSITIVE], "float", "Threshold of the Huber loss, in units of y.")
 
 From what a class and its bases declare, `Declared` makes `__init__`, the constraints that scikit-learn checks, and the
-sections Parameters and Attributes of the docstring: those of bases in the order of inheritance.
+sections Parameters and Attributes of the docstring: those of bases in the order of inheritance. `_formula` of a base is
+what the docstring says after its first line.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ class Declared:
         if "__init__" not in vars(cls):
             cls.__init__ = _initializer(cls, given, annotations)
         if cls.__doc__ and "Parameters\n" not in cls.__doc__:
-            cls.__doc__ = _documented(cls.__doc__, given, {n: v for n, v in declared.items() if n not in given})
+            attributes = {name: value for name, value in declared.items() if name not in given}
+            cls.__doc__ = _documented(cls.__doc__, getattr(cls, "_formula", ""), given, attributes)
 
 
 def _initializer(cls, given, annotations):
@@ -105,9 +107,11 @@ def _initializer(cls, given, annotations):
     return __init__
 
 
-def _documented(doc, parameters, attributes):
-    """Return a docstring with the sections Parameters and Attributes, before its own sections."""
-    head, *rest = re.split(r"\n\n(?=[A-Z]\w+\n-+\n)", cleandoc(doc), maxsplit=1)
+def _documented(doc, formula, parameters, attributes):
+    """Return a docstring with a formula, and the sections Parameters and Attributes before its own sections."""
+    summary, *text = cleandoc(doc).split("\n\n", maxsplit=1)
+    doc = "\n\n".join([summary, *([cleandoc(formula)] if formula else []), *text])
+    head, *rest = re.split(r"\n\n(?=[A-Z]\w+\n-+\n)", doc, maxsplit=1)
     listed = [_entry(name, f"{d.kind}, default={_shown(d.default)}", d.text) for name, d in parameters.items()]
     sections = ["Parameters\n----------\n" + "\n".join(listed)] if listed else []
     listed = [_entry(name, d.kind, d.text) for name, d in attributes.items()]
