@@ -1,8 +1,7 @@
 """Estimators in the manner of scikit-learn: dense, convolutional and circular networks, paths, cross-validation."""
 
 from .certify import certify
-from .circular import CircularCNNClassifier, CircularCNNRegressor
-from .convolutional import ConvexCNNClassifier, ConvexCNNRegressor
+from .convolutional import CircularCNNClassifier, CircularCNNRegressor, ConvexCNNClassifier, ConvexCNNRegressor
 from .cross_validation import ConvexReLUClassifierCV, ConvexReLURegressorCV
 from .dense import ConvexReLUClassifier, ConvexReLURegressor
 from .path import PathResult, regularization_path
