@@ -72,7 +72,7 @@ def test_an_interrupt_leaves_a_provisional_bound(coupled):
 
 def test_the_best_confirmed_bound_is_reported():
     program = build_program(*data(20, 3), 0.5, "adaptive")
-    monitor = Monitor(program, None, None, None, Progress(0))
+    monitor = Monitor(program, None, None, Progress(0))
     monitor.scope = "local"
     size = monitor.objective
     for part, thorough in ((0.3, True), (0.5, True), (0.4, True), (0.9, False)):
@@ -88,7 +88,7 @@ def test_the_best_confirmed_bound_is_reported():
 
 def test_what_a_later_network_refutes_is_labelled():
     program = build_program(*data(20, 3), 0.5, "adaptive")
-    monitor = Monitor(program, None, None, None, Progress(0))
+    monitor = Monitor(program, None, None, Progress(0))
     monitor.scope, optimum = "local", solve_generation(program, random_state=0)
     false = 0.5 * (monitor.objective + optimum.certificate.objective)
     monitor.suggest(false, np.ones_like(program.Y), True)
@@ -131,7 +131,7 @@ def test_the_best_network_shows_what_search_misses(monkeypatch):
     """Over the cells of a few random neurons V is nearly feasible: a bound, but for the cells of better networks."""
     program = build_program(*data(40, 3), 0.5, "adaptive")
     optimum = solve_generation(program, scope="local", random_state=0)
-    monitor = Monitor(program, None, None, None, Progress(0))
+    monitor = Monitor(program, None, None, Progress(0))
     monitor.scope = "local"
     run = generation._Generation(program, 1e-6, "local", None, np.random.RandomState(0), monitor)
     run._take(*(part[:3] for part in run._random()))

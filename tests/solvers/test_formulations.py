@@ -59,5 +59,5 @@ def test_the_benchmark_writes_its_table(tmp_path, capsys):
     assert "as it should be" in capsys.readouterr().out
     assert {name.split("-")[0] for name in results["cases"]} == {"F7", "F14"}
     table = (tmp_path / "formulations.md").read_text()
-    assert "| F14 | threshold | squared |" in table
+    assert "| F14 | threshold | squared error |" in table
     assert "falls short" not in table
