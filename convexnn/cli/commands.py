@@ -4,18 +4,21 @@ It is thin: each command reads a table (`convexnn.cli.tables`), calls the Python
 are standardised by default, as alpha and convergence depend on their units; the scaling is the first step of the model.
 """
 
+import json
+import math
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import mean_squared_error
+from sklearn.metrics import accuracy_score, mean_squared_error, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,25 +35,15 @@ from ..estimators import (
 from ..model.summary import Status
 from ..networks.persistence import load, save
 from ..utils.deadline import plain_interrupts
-from ..utils.files import replacing
-from ..utils.tables import import_pandas
+from ..utils.files import import_pandas, replacing
 from .options import make_parser
-from .reports import (
-    certify_lines,
-    describe_certificate,
-    describe_fit,
-    ecg_lines,
-    fit_lines,
-    path_lines,
-    print_report,
-    scores_of,
-)
 from .tables import read_table, read_target
 
 __all__ = ["main"]
 
 # Exit codes.
 DONE, NOT_CONVERGED, WRONG, INTERRUPTED = 0, 1, 2, 130
+PATH_COLUMNS = ("alphas", "n_neurons", "objectives", "gaps", "scopes", "train_scores", "validation_scores")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,12 +107,12 @@ def _fit(args):
     estimator = getattr(estimator, "estimator_", estimator)
     if args.output:
         save(_model(data, estimator), args.output)
-    scores = {"training": scores_of(estimator, data.X, data.y)}
+    scores = {"training": _scores_of(estimator, data.X, data.y)}
     if len(data.y_test):
-        scores["held out"] = scores_of(estimator, data.X_test, data.y_test)
-    report = {"data": data.facts} | describe_fit(estimator)
+        scores["held out"] = _scores_of(estimator, data.X_test, data.y_test)
+    report = {"data": data.facts} | _describe_fit(estimator)
     report |= {"scores": scores, "seconds": perf_counter() - start, "output": args.output}
-    print_report(args, report, fit_lines)
+    _print_report(args, report, _fit_lines)
     return _exit_code(estimator)
 
 
@@ -141,7 +134,7 @@ def _predict(args):
         with replacing(args.output, "w", newline="", encoding="utf-8") as file:
             written.to_csv(file, index=False)
     if args.json:
-        print_report(args, {"model": args.model, "data": {"file": args.data, "n_rows": len(table)}} | columns, None)
+        _print_report(args, {"model": args.model, "data": {"file": args.data, "n_rows": len(table)}} | columns, None)
     elif not args.output:
         written.to_csv(sys.stdout, index=False)
     return DONE
@@ -164,7 +157,7 @@ def _path(args):
     report = {"data": data.facts, "alpha_max": result.alpha_max, "tol": args.tol, "scoring": result.scoring}
     report |= {name: list(getattr(result, name)) for name in names} | {"best_alpha": best.alpha_}
     report |= {"status": result.status, "seconds": result.times[-1], "output": args.output, "plot": args.plot}
-    print_report(args, report, path_lines)
+    _print_report(args, report, _path_lines)
     code = DONE if result.status == Status.COMPLETE else NOT_CONVERGED
     return INTERRUPTED if result.status == Status.INTERRUPTED else max(code, *map(_exit_code, result.estimators))
 
@@ -179,13 +172,13 @@ def _certify(args):
     options = {name: getattr(args, name) for name in ("scope", "time_limit", "random_state", "verbose")}
     rows = X if scaler is None else scaler.transform(X)
     certificate = certify(estimator, rows, y, alpha, tol=0.1 * args.tol, **options)
-    scores = {args.data: scores_of(model, X, y)}
+    scores = {args.data: _scores_of(model, X, y)}
     if args.test:
-        scores[args.test] = scores_of(model, *_labelled(args, model, args.test))
+        scores[args.test] = _scores_of(model, *_labelled(args, model, args.test))
     report = {"model": args.model, "data": {"file": args.data, "n_rows": len(y), "target": args.target}, "alpha": alpha}
-    words = {"certificate": describe_certificate(certificate, args.tol), "summary": str(certificate)}
+    words = {"certificate": _describe_certificate(certificate, args.tol), "summary": str(certificate)}
     report |= words | {"scores": scores}
-    print_report(args, report, certify_lines)
+    _print_report(args, report, _certify_lines)
     return DONE if certificate.reaches(args.tol) else NOT_CONVERGED
 
 
@@ -203,7 +196,7 @@ def _ecg(args):
         rows.append(row | {"test_mse_in_unit": data.mse_in_unit(row["test_mse"]), "seconds": seconds})
     facts = {"signal": signal.description, "unit": data.unit, "sampling_rate": data.sampling_rate}
     facts |= {"mean": data.mean, "scale": data.scale, "n_train": len(data.y_train), "n_test": len(data.y_test)}
-    print_report(args, {"data": facts, "rows": rows} | describe_fit(estimator), ecg_lines)
+    _print_report(args, {"data": facts, "rows": rows} | _describe_fit(estimator), _ecg_lines)
     return _exit_code(estimator)
 
 
@@ -325,3 +318,118 @@ def _check_writable(path, *suffixes):
     needed = [target] * target.exists() + [target.parent] * (target.is_file() or not target.exists())
     if not all(os.access(place, os.W_OK) for place in needed):
         raise OSError(f"{path} cannot be written: no permission")
+
+
+# Reports: each is one dictionary, which is written as a JSON object or as lines of text.
+
+
+def _print_report(args, report, lines):
+    """Print the report to stdout: one JSON object with --json, else lines of text."""
+    if args.json:
+        report = {"command": args.command, "version": version("convexnn")} | report
+        print(json.dumps(_plain(report), allow_nan=False))
+    else:
+        for line in lines(report):
+            print(line)
+
+
+def _describe_certificate(certificate, tol):
+    """Return the numbers of the certificate, and `tol`."""
+    names = ("objective", "lower_bound", "gap", "scope", "proved_bound", "proved_gap", "provisional")
+    return {name: getattr(certificate, name) for name in names} | {"tol": tol}
+
+
+def _describe_fit(estimator):
+    """Return what was trained: alpha, neurons, status, parameters, certificate and summary."""
+    names = ("alpha_", "alpha_max_", "n_neurons_", "status_")
+    report = {name.rstrip("_"): getattr(estimator, name) for name in names}
+    options = ("loss", "hidden_bias", "skip", "random_state")
+    report["parameters"] = {name: getattr(estimator, name) for name in options}
+    report["certificate"] = _describe_certificate(estimator.certificate_, estimator.tol)
+    return report | {"summary": estimator.summary()}
+
+
+def _scores_of(model, X, y):
+    """Compute the scores of the model: accuracy for classifiers, else R2 and RMSE."""
+    predictions, scores = model.predict(X), {"n_rows": len(y)}
+    if hasattr(model, "classes_"):
+        return scores | {"accuracy": accuracy_score(y, predictions)}
+    r2 = r2_score(y, predictions) if len(y) > 1 else math.nan
+    return scores | {"r2": r2, "rmse": math.sqrt(mean_squared_error(y, predictions))}
+
+
+def _fit_lines(report):
+    """Yield the lines of `convexnn fit`."""
+    yield _data_line(report["data"])
+    yield report["summary"]
+    yield from _score_lines(report["scores"])
+    if report["output"]:
+        yield f"written to {report['output']}; next: convexnn predict {report['output']} NEW.csv"
+
+
+def _path_lines(report):
+    """Yield the lines of `convexnn path`."""
+    yield _data_line(report["data"])
+    yield f"{'alpha':>10} {'neurons':>8} {'objective':>14} {'gap':>8} {'scope':>8} {'train':>8} {'held out':>9}"
+    rows = zip(*(report[name] for name in PATH_COLUMNS), strict=True)
+    for alpha, neurons, objective, gap, scope, train, held in rows:
+        mark = " *" if alpha == report["best_alpha"] else ""
+        row = f"{alpha:10.3e} {neurons:8d} {objective:14.7g} {gap:8.1e} {scope:>8} {train:8.4g} {held:9.4g}{mark}"
+        yield row + (f" not solved to tol={report['tol']:g}" if gap > report["tol"] else "")
+    if report["status"] != "complete":
+        yield f"the path was {report['status']}, before its last alpha"
+    yield f"* alpha={report['best_alpha']:.4g} has the best {report['scoring']} on the rows held out"
+    yield from (f"written to {report[name]}" for name in ("output", "plot") if report[name])
+
+
+def _certify_lines(report):
+    """Yield the lines of `convexnn certify`."""
+    known, data = report["certificate"], report["data"]
+    yield f"{report['model']} on {data['n_rows']} rows of {data['file']}, alpha={report['alpha']:.4g}"
+    yield report["summary"]
+    kind = "provisional" if known["provisional"] else "estimated, not proved"
+    kind = "proved" if known["scope"] == "global" else kind
+    within = "within" if known["gap"] <= known["tol"] and not known["provisional"] else "not within"
+    yield f"Gap to the best network of any width: {known['gap']:.2e} ({kind}), {within} tol={known['tol']:g}."
+    yield from _score_lines(report["scores"])
+
+
+def _ecg_lines(report):
+    """Yield the lines of `convexnn ecg`."""
+    data = report["data"]
+    yield data["signal"]
+    yield f"{data['n_train']} training and {data['n_test']} test windows; errors are of the standardised signal"
+    yield f"{'model':<20} {'train MSE':>10} {'test MSE':>10} {'seconds':>8}"
+    for row in report["rows"]:
+        yield f"{row['model']:<20} {row['train_mse']:10.5f} {row['test_mse']:10.5f} {row['seconds']:8.2f}"
+    yield report["summary"]
+
+
+def _data_line(data):
+    held = f", {data['n_held_out']} of them held out" if data.get("n_held_out") else ""
+    scaled = ", standardized" if data["standardized"] else ""
+    count = len(data["features"])
+    return (
+        f"{data['file']}: {data['n_rows']} rows{held}; {count} feature{'s' * (count != 1)}{scaled}; target "
+        f"{data['target']!r} ({data['task']})"
+    )
+
+
+def _score_lines(scores):
+    for part, values in scores.items():
+        if "accuracy" in values:
+            text = f"accuracy {values['accuracy']:.4f}"
+        else:
+            text = f"R2 {values['r2']:.4f}, RMSE {values['rmse']:.4g}"
+        yield f"{text} on {values['n_rows']} rows: {part}"
+
+
+def _plain(value):
+    """Return the value in types that JSON has; numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

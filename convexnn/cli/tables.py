@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..utils.tables import as_number, read_cells
+from ..utils.files import as_number, read_cells
 
 __all__ = ["Table", "read_table", "read_target"]
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils.files import read_array
-from ..utils.tables import as_number, read_cells
+from ..utils.files import as_number, read_array, read_cells
 from ..utils.validation import check_count, check_positive
 
 __all__ = ["Signal", "as_samples", "load_ecg"]

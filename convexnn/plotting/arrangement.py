@@ -8,7 +8,7 @@ the unit sphere, which is shown as two discs: each hemisphere u = (x, y, z), z >
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -34,6 +34,7 @@ PALE = (0.92, 0.92, 0.92)
 CENTRES = np.array([[-1.15, 0.0], [1.15, 0.0]])
 
 
+@dataclass(eq=False, repr=False)
 class ArrangementDisplay(Display):
     """Walls and cells of the data in the space of hidden weights, and the neurons of the optimum in it.
 
@@ -85,18 +86,16 @@ class ArrangementDisplay(Display):
     4
     """
 
-    def __init__(
-        self,
-        network: Network,
-        rows: Sequence,
-        *,
-        names: list,
-        outputs: list,
-        targets: Sequence | None = None,
-        dual: Sequence | None = None,
-    ):
-        self.network, self.rows = network, np.asarray(rows, dtype=float)
-        self.names, self.outputs, self.targets, self.dual = names, outputs, targets, dual
+    network: Network
+    rows: Sequence
+    _: KW_ONLY
+    names: list
+    outputs: list
+    targets: Sequence | None = None
+    dual: Sequence | None = None
+
+    def __post_init__(self):
+        network, self.rows = self.network, np.asarray(self.rows, dtype=float)
         size = self.rows.shape[1]
         if size not in (2, 3):
             raise ValueError(f"rows must have two or three columns; got {size}")

@@ -1,6 +1,7 @@
 """One prediction as a sum: what the output bias, the skip and each neuron add to it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ __all__ = ["ContributionsDisplay"]
 MINUS = "\N{MINUS SIGN}"
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ContributionsDisplay(Display):
     """Contributions of the neurons to one prediction, added up from the output bias to the prediction.
 
@@ -58,19 +60,16 @@ class ContributionsDisplay(Display):
     True
     """
 
-    def __init__(
-        self,
-        *,
-        start: float,
-        labels: list,
-        contributions: Sequence,
-        name: str = "network output",
-        title: str = "",
-        grouped: bool = False,
-    ):
-        self.start, self.labels = float(start), list(labels)
-        self.contributions = np.asarray(contributions, dtype=float)
-        self.name, self.title, self.grouped = name, title, grouped
+    start: float
+    labels: list
+    contributions: Sequence
+    name: str = "network output"
+    title: str = ""
+    grouped: bool = False
+
+    def __post_init__(self):
+        self.start, self.labels = float(self.start), list(self.labels)
+        self.contributions = np.asarray(self.contributions, dtype=float)
 
     @classmethod
     def from_estimator(

@@ -19,7 +19,6 @@ from .display import (
     Display,
     add_legend,
     check_panels,
-    frame,
     gap_scale,
     log_scale,
     mark_scopes,
@@ -106,9 +105,7 @@ class ConvergenceDisplay(Display):
         check_choice("time_scale", time_scale, ("log", "linear"))
         panels = check_panels("panels", panels, PANELS)
         self.lines_, self.run_lines_ = {}, {name: [] for name in self.runs}
-        for one, panel in zip(self._open_panels(ax, len(panels), len(panels), (5.2, 3.6)), panels, strict=True):
-            frame(one)
-            getattr(self, f"_plot_{panel}")(one)
+        for one, panel in zip(self._draw_panels(ax, panels, len(panels), (5.2, 3.6)), panels, strict=True):
             one.set_xlabel("training time [s]")
             self._limit_time(one, time_scale)
             add_legend(one, loc="upper right" if self.runs and panel == "objective" else "best")

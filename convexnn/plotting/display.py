@@ -53,6 +53,13 @@ class Display:
         self.figure_ = self.axes_[0].figure
         return self.axes_
 
+    def _draw_panels(self, ax, panels, n_columns, size):
+        """Open panels and let the method `_plot_` of its name draw each; yield them, to be finished, one by one."""
+        for one, panel in zip(self._open_panels(ax, len(panels), n_columns, size), panels, strict=True):
+            frame(one)
+            getattr(self, f"_plot_{panel}")(one)
+            yield one
+
 
 def check_panels(name: str, chosen: Sequence, known: Collection) -> list:
     """Return the panels that were chosen, if they are a sequence of known ones; raise ValueError otherwise."""

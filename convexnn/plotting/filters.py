@@ -1,6 +1,7 @@
 """Filters of convolutional and circular networks, and their spectra."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ ROWS = ("filters", "spectra")
 N_FREQUENCIES = {1: 128, 2: 16}
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class FiltersDisplay(Display):
     """Filters of a convolutional or circular network, the largest first, and the absolute values of their spectra.
 
@@ -55,14 +57,17 @@ class FiltersDisplay(Display):
     True
     """
 
-    def __init__(self, *, filters: Sequence, titles: list, circular: bool = False):
-        self.filters = np.asarray(filters, dtype=float)
+    filters: Sequence
+    titles: list
+    circular: bool = False
+
+    def __post_init__(self):
+        self.filters, self.titles = np.asarray(self.filters, dtype=float), list(self.titles)
         if self.filters.ndim not in (3, 4):
             raise ValueError(
                 "filters must have shape (n_filters, n_channels, length) or (n_filters, n_channels, height, width); "
                 f"got {self.filters.shape}"
             )
-        self.titles, self.circular = list(titles), circular
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, max_filters: int = 8, ax: Any = None, **options: Any) -> Self:

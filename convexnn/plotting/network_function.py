@@ -9,6 +9,7 @@ of it where lines meet,
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -43,6 +44,7 @@ MOST_MARKS = 40
 SAME_TOL = 1e-9
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class NetworkFunctionDisplay(Display):
     """What a network of one or two features computes, and where its neurons switch on.
 
@@ -98,21 +100,15 @@ class NetworkFunctionDisplay(Display):
     array([0.])
     """
 
-    def __init__(
-        self,
-        *,
-        network: Network,
-        grid: list,
-        values: np.ndarray,
-        response: str,
-        names: list,
-        outputs: list,
-        classes: np.ndarray | None = None,
-        X: np.ndarray | None = None,
-        y: np.ndarray | None = None,
-    ):
-        self.network, self.grid, self.values, self.response = network, grid, values, response
-        self.names, self.outputs, self.classes, self.X, self.y = names, outputs, classes, X, y
+    network: Network
+    grid: list
+    values: np.ndarray
+    response: str
+    names: list
+    outputs: list
+    classes: np.ndarray | None = None
+    X: np.ndarray | None = None
+    y: np.ndarray | None = None
 
     @classmethod
     def from_estimator(

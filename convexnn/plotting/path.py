@@ -6,6 +6,7 @@ least 0.9. Otherwise it ends, and another begins: a neuron that no line goes thr
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +22,6 @@ from .display import (
     add_legend,
     blend,
     check_panels,
-    frame,
     gap_scale,
     log_scale,
     mark_scopes,
@@ -37,6 +37,7 @@ PANELS = ("norms", "n_neurons", "regularizer", "scores", "objective", "gap")
 MATCHED_COSINE = 0.9
 
 
+@dataclass(eq=False, repr=False)
 class RegularizationPathDisplay(Display):
     """Regularization path against alpha, in up to six panels.
 
@@ -74,8 +75,7 @@ class RegularizationPathDisplay(Display):
     (2,)
     """
 
-    def __init__(self, path: Any):
-        self.path = path
+    path: Any
 
     @classmethod
     def from_path(cls, path: Any, *, ax: Any = None, **options: Any) -> Self:
@@ -95,9 +95,7 @@ class RegularizationPathDisplay(Display):
             raise ValueError('panels must not have "scores": the path has no scores')
         self.norm_lines_, self.lines_ = [], {}
         alphas = self.path.alphas
-        for one, panel in zip(self._open_panels(ax, len(panels), n_columns, (5.0, 3.1)), panels, strict=True):
-            frame(one)
-            getattr(self, f"_plot_{panel}")(one)
+        for one in self._draw_panels(ax, panels, n_columns, (5.0, 3.1)):
             log_scale(one, "x", alphas)
             one.set_xlim(alphas.min() / 1.2, alphas.max() * 1.2)
             one.set_xlabel("alpha   (complex $\\leftarrow$  $\\rightarrow$ simple)")

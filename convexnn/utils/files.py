@@ -1,10 +1,11 @@
-"""Files that are written as a whole or not at all, and arrays that are read only after a look at their sizes."""
+"""Files that are written as a whole or not at all, arrays that are read after a look at their sizes, and tables."""
 
 import errno
 import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import StringIO
 from math import prod
 from pathlib import Path
 from secrets import token_hex
@@ -12,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-__all__ = ["UNPACKED", "read_array", "read_arrays", "replacing"]
+__all__ = ["UNPACKED", "as_number", "import_pandas", "read_array", "read_arrays", "read_cells", "replacing"]
 
 # Bytes that arrays may unpack to in any case; and how many times the size of the file they may where they are more.
 UNPACKED, RATIO = 2**28, 100
@@ -115,3 +116,38 @@ def read_array(file: IO[bytes], size: int) -> np.ndarray:
     array = np.lib.format.read_array(file, allow_pickle=False)
     file.read()  # to the end, where archives compare a checksum
     return array
+
+
+def import_pandas() -> Any:
+    """Return pandas; raise ImportError, which says how to install it."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("tables need pandas: pip install convexnn[cli]") from error
+    return pandas
+
+
+def read_cells(text: str, delimiter: str = ",") -> Any:
+    """Return the stripped cells of a text as a DataFrame, its index the line, from 1, in which each row ends.
+
+    A blank line is a row of empty cells. Raises ValueError where lines differ in their numbers of cells.
+    """
+    options = {"header": None, "dtype": str, "keep_default_na": False, "skip_blank_lines": False}
+    # the other engine fills short lines up
+    cells = import_pandas().read_csv(StringIO(text), sep=delimiter, engine="python", **options)
+    found = cells.notna().sum(axis=1)
+    cells = cells.fillna("")
+    cells.index += 1 + cells.apply(lambda column: column.str.count("\n")).sum(axis=1).cumsum()
+    short = (found > 0) & (found < cells.shape[1])
+    if short.any():
+        line = cells.index[short.to_numpy().argmax()]
+        raise ValueError(f"Expected {cells.shape[1]} fields in line {line}, saw {found[short].iloc[0]}")
+    return cells.apply(lambda column: column.str.strip())
+
+
+def as_number(cell: str) -> float | None:
+    """Return a cell as a number, None if it is not one; "nan" is one, and 1_0, which Python reads as 10, is not."""
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
