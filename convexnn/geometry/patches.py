@@ -105,6 +105,11 @@ class Patches:
         # (n, channels, positions, kernel) to (n, positions, channels, kernel); the copy makes the views an array
         return np.moveaxis(windows, 1, 1 + n_axes).copy().reshape(len(X), self.n_patches, self.patch_size)
 
+    def features(self) -> np.ndarray:
+        """Return the feature at each place of each patch (n_patches, patch_size), n_features where it is padding."""
+        places = self.extract(np.arange(1.0, self.n_features + 1)[None])[0].astype(np.int64)
+        return np.where(places > 0, places - 1, self.n_features)
+
     def stacked(self, X: ArrayLike) -> np.ndarray:
         """Return the patches of all inputs below one another: row i * n_patches + k is patch k of input i."""
         return self.extract(X).reshape(-1, self.patch_size)

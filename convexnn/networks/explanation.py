@@ -268,17 +268,10 @@ def _local_models(network, X):
     offsets = np.einsum("nkj,kjc->nc", constants, W2, optimize=True)
     gradients = [((slopes * a).reshape(n * K, -1) @ W1.T).reshape(n, K * h) for a in np.moveaxis(W2, 2, 0)]
     if patches is not None:  # gradients in the patches, then in the features that stand at their places
-        places = _places(patches)
-        gradients = [(places @ gradient.T).T for gradient in gradients]
+        features, shape = patches.features().ravel(), (patches.n_features + 1, K * h)
+        onto = csr_array((np.ones(K * h), (features, np.arange(K * h))), shape=shape)[:-1]  # the last are padding
+        gradients = [(onto @ gradient.T).T for gradient in gradients]
     return contributions, np.stack(gradients, axis=2), offsets, codes
-
-
-def _places(patches):
-    """Return a sparse 0/1 matrix (n_features, n_places): which feature stands at each place of each patch."""
-    features = patches.extract(np.arange(1.0, patches.n_features + 1)[None]).ravel()
-    (places,) = np.nonzero(features)  # zero is padding
-    shape = (patches.n_features, len(features))
-    return csr_array((np.ones(len(places)), (features[places].astype(int) - 1, places)), shape=shape)
 
 
 def _count_regions(codes):

@@ -93,12 +93,9 @@ def _outputs(graph, network, X):
 
 def _patches(graph, patches, X):
     """Add the patches of the inputs and return their name; they are (n_samples, n_patches, patch_size)."""
-    d = patches.n_features
-    # the feature that stands at each place of each patch; at places of padding a column of zeros behind them
-    places = patches.extract(np.arange(1.0, d + 1)[None])[0].astype(np.int64)
-    places = np.where(places > 0, places - 1, d)
-    inputs = graph.add("Pad", X, np.array([0, 0, 0, 1])) if (places == d).any() else X
-    return graph.add("Gather", inputs, places, axis=1)
+    places = patches.features()
+    padded = (places == patches.n_features).any()  # by a column of zeros behind the features
+    return graph.add("Gather", graph.add("Pad", X, np.array([0, 0, 0, 1])) if padded else X, places, axis=1)
 
 
 def _activation(graph, network, inputs, t):

@@ -113,8 +113,10 @@ def save(model: object, path: str | PathLike) -> None:
         metadata["pipeline"] = {"names": [first, last], "scaler": _encode_fit(scaler, arrays)}
     if estimator is None:
         metadata |= {"kind": "network", "network": arrays.encode(network, "model")}
+    elif type(estimator) is ESTIMATORS.get(type(estimator).__name__, [None])[0]:
+        metadata |= {"kind": type(estimator).__name__} | _encode_fit(estimator, arrays)
     else:
-        metadata |= _encode_estimator(estimator, arrays)
+        raise TypeError(f"model must be one of {', '.join(ESTIMATORS)}, or a network; got {type(estimator)!r}")
     _check_depth(metadata)
     _check_model(network if estimator is None else estimator, steps)
     members = {"metadata": np.array(json.dumps(metadata, indent=1, allow_nan=False)), **arrays.members}
@@ -228,35 +230,24 @@ def _check_model(model, steps):
 
 
 def _decode_model(metadata, members):
-    network, steps = metadata["kind"] == "network", []
-    model = _decode(metadata["network"], members) if network else _decode_estimator(metadata, members)
-    if network and not isinstance(model, NETWORKS):
-        raise ValueError(f"network must be a network; got {type(model).__name__}")
+    name, steps = metadata["kind"], []
+    if name == "network":
+        model = _decode(metadata["network"], members)
+        if not isinstance(model, NETWORKS):
+            raise ValueError(f"network must be a network; got {type(model).__name__}")
+    elif name not in ESTIMATORS:
+        raise ValueError(f"there is no estimator {name!r}")
+    else:
+        model = _decode_fit(ESTIMATORS[name][0], metadata, members)
+        missing = set(model.get_params(deep=False)).difference(metadata["parameters"])
+        if missing and metadata["convexnn_version"] == version("convexnn"):  # others may know fewer parameters
+            raise ValueError(f"parameters lack {', '.join(sorted(missing))}")
     if "pipeline" in metadata:
         first, last = metadata["pipeline"]["names"]
         scaler = _decode_fit(StandardScaler, metadata["pipeline"]["scaler"], members)
         steps = [(first, scaler), (last, model)]
     _check_model(model, steps)
     return Pipeline(steps) if steps else model
-
-
-def _encode_estimator(estimator, arrays):
-    """Return the kind, the parameters and the fitted attributes of an estimator; raise TypeError if it is not known."""
-    name = type(estimator).__name__
-    if type(estimator) is not ESTIMATORS.get(name, [None])[0]:
-        raise TypeError(f"model must be one of {', '.join(ESTIMATORS)}, or a network; got {type(estimator)!r}")
-    return {"kind": name} | _encode_fit(estimator, arrays)
-
-
-def _decode_estimator(metadata, members):
-    name = metadata["kind"]
-    if name not in ESTIMATORS:
-        raise ValueError(f"there is no estimator {name!r}")
-    estimator = _decode_fit(ESTIMATORS[name][0], metadata, members)
-    missing = set(estimator.get_params(deep=False)).difference(metadata["parameters"])
-    if missing and metadata["convexnn_version"] == version("convexnn"):  # others may know fewer parameters
-        raise ValueError(f"parameters lack {', '.join(sorted(missing))}")
-    return estimator
 
 
 def _encode_fit(estimator, arrays):
