@@ -27,8 +27,6 @@ C.-J. Hsieh and L. Daniel (2018), Efficient neural network robustness certificat
 NeurIPS (the bound of margins).
 """
 
-from numbers import Real
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
@@ -85,7 +83,7 @@ def solve_adversarial(program: Program, radius: float, loss: str = "hinge", *, t
     True
     """
     loss = make_loss(check_choice("loss", loss, MARGIN_LOSSES))
-    radius, tol = _check_radius(radius), check_positive("tol", tol)
+    radius, tol = check_positive("radius", radius, or_zero=True), check_positive("tol", tol)
     _check_program(program)
     W, beta, duals, status = _solve(program, radius, loss)
     W = _in_cones(program, radius, W)
@@ -336,12 +334,6 @@ def _lower_bound(program, radius, loss, v, H, mu):
     return float(-loss.conjugate(ones, -loss.best_scale(ones, q, program.alpha / largest) * q))
 
 
-def _check_radius(radius):
-    """Return a radius as a float; raise TypeError or ValueError where it is not a number of at least 0."""
-    zero = isinstance(radius, Real) and not isinstance(radius, (bool, np.bool_)) and radius == 0
-    return 0.0 if zero else check_positive("radius", radius)
-
-
 def _check_data(network, X, y, radius):
     if network.activation != "relu" or network.W2.shape[1] != 1:
         raise ValueError(
@@ -351,4 +343,4 @@ def _check_data(network, X, y, radius):
     X, y = check_array(X, input_name="X"), np.ravel(y)
     if len(y) != len(X) or not np.isin(y, (-1.0, 1.0)).all():
         raise ValueError(f"y must have labels -1 and 1, one for each of the {len(X)} rows of X")
-    return X, y.astype(np.float64), _check_radius(radius)
+    return X, y.astype(np.float64), check_positive("radius", radius, or_zero=True)

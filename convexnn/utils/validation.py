@@ -102,16 +102,17 @@ def check_count(name, value, least=1):
     return int(value)
 
 
-def check_positive(name, value):
-    """Return `value` as a finite float above zero; raise TypeError for non-numbers, ValueError otherwise."""
+def check_positive(name, value, *, or_zero=False):
+    """Return `value` as a finite float above zero, or zero; raise TypeError for non-numbers, ValueError otherwise."""
+    accepted = "of at least 0" if or_zero else "above 0"
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a number above 0; got {shown(value)} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be a number {accepted}; got {shown(value)} of type {type(value).__name__}")
     try:
         number = float(value)
     except OverflowError:
         number = np.inf
-    if not np.isfinite(number) or number <= 0:
-        raise ValueError(f"{name} must be a finite number above 0; got {shown(value)}")
+    if not np.isfinite(number) or number < 0 or (number == 0 and not or_zero):
+        raise ValueError(f"{name} must be a finite number {accepted}; got {shown(value)}")
     return number
 
 

@@ -14,7 +14,6 @@ from convexnn.model.building import build_program
 from convexnn.networks.network import Network
 from convexnn.solvers import solve_reference
 from convexnn.special.adversarial import (
-    _check_radius,
     _lower_bound,
     _margins,
     robust_loss,
@@ -178,8 +177,9 @@ def test_wrong_arguments():
 
 
 def test_a_radius_of_zero_is_one_in_every_type():
+    network = Network(np.ones((1, 1)), np.zeros(1), np.ones((1, 1)), np.zeros(1))
     for zero in (0, 0.0, np.int64(0), np.float32(0)):
-        assert _check_radius(zero) == 0.0
-    for wrong, error in ((False, TypeError), (np.bool_(False), TypeError), (-0.1, ValueError)):
-        with pytest.raises(error, match="radius must be"):
-            _check_radius(wrong)
+        assert robust_margin_bound(network, [[2.0]], [1.0], zero) == 2.0
+    for wrong, error in ((False, TypeError), (np.bool_(False), TypeError), (-0.1, ValueError), (np.inf, ValueError)):
+        with pytest.raises(error, match=r"radius must be a (finite )?number of at least 0; got"):
+            robust_margin_bound(network, [[2.0]], [1.0], wrong)
