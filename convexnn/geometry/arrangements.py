@@ -48,10 +48,6 @@ __all__ = [
 
 # Largest dense block of patterns times samples that is made, in entries.
 BLOCK_ENTRIES = 1_000_000
-# A sample closer to the wall of a gate than this, relative to the terms of x.g, is on the wall up to rounding.
-WALL_TOL = 1e-13
-# Sampling gives up after this many batches in a row without a new pattern.
-STALE_BATCHES = 20
 # Patterns sampled where there is no time to enumerate them all.
 FEWEST_PATTERNS = 64
 
@@ -281,7 +277,7 @@ class Rows:
             gates = arrangements.gates[differ[batch]]
             products = gates @ self.X.T
             wrong = (products >= 0) != arrangements.patterns(differ[batch])
-            if (wrong & (np.abs(products) > WALL_TOL * (np.abs(gates) @ np.abs(self.X).T))).any():
+            if (wrong & (np.abs(products) > 1e-13 * (np.abs(gates) @ np.abs(self.X).T))).any():
                 return False
         return True
 
@@ -295,7 +291,7 @@ def sample_patterns(rows, n_arrangements, random_state=None):
     rng = check_random_state(random_state)
     found, stale, (n_rows, n_features) = {}, 0, rows.X.shape
     size = min(max(64, n_arrangements), max(1, BLOCK_ENTRIES // n_rows))
-    while len(found) < n_arrangements and stale < STALE_BATCHES and not (found and is_up()):
+    while len(found) < n_arrangements and stale < 20 and not (found and is_up()):
         with until_up():
             gates, known = rng.standard_normal((size, n_features)), len(found)
             for gate, key in zip(gates, _as_keys(rows.bits(gates)).tolist(), strict=True):

@@ -42,9 +42,6 @@ from .enumeration import (
 
 __all__ = ["boundary_patterns"]
 
-# A combination of unit vectors shorter than this, relative to the sum of its coefficients, is zero, though not clearly
-# so above SAME_TOL.
-CLEAR_TOL = 1e-7
 # What is smaller than this, relative to the terms of a product x.g, is rounding in a gate g of a flat.
 TINY_PART = 1e-14
 
@@ -273,7 +270,7 @@ def _separate(vectors):
         above[free] = exact_above
     shortest = total + above @ vectors
     length, size = np.linalg.norm(shortest), len(vectors) + above.sum()
-    if length <= CLEAR_TOL * size:
+    if length <= 1e-7 * size:  # zero, though not clearly so above SAME_TOL
         return None, length <= SAME_TOL * size
     return vectors @ (shortest / length), True
 

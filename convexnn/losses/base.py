@@ -31,8 +31,6 @@ __all__ = ["EDGE", "Clipped", "Loss", "largest_on_segment"]
 EPS, TINY = float(np.finfo(float).eps), float(np.finfo(float).tiny)
 # Violations of the domain of a conjugate, relative to its width, that are rounding.
 DOMAIN_TOL = 1e-12
-# Distance of a prediction from a non-smooth point, relative to the largest one, that is rounding.
-NONSMOOTH_TOL = 1e-9
 # Distance from the edge of where a gradient saturates, relative to the predictions there, at which it does not.
 EDGE = 1e-12
 
@@ -182,7 +180,7 @@ class Loss:
             return np.zeros(Y.shape, bool)
         distance = np.abs(Z - Y)
         rounding = 100 * EPS * np.abs(Y).max(initial=0.0)
-        return distance <= NONSMOOTH_TOL * distance.max(initial=0.0) + rounding
+        return distance <= 1e-9 * distance.max(initial=0.0) + rounding
 
     def conjugate(self, Y: np.ndarray, T: np.ndarray) -> float:
         """Return L*(T); inf outside its domain.

@@ -44,7 +44,7 @@ __all__ = [
 
 EPS, TINY = float(np.finfo(float).eps), float(np.finfo(float).tiny)
 # Each step of a fit divides a loss that tends to zero by e: enough of them for weights that are 1e18 apart.
-MAX_NEWTON_STEPS, MAX_TRIALS, MAX_CORRECTIONS = 100, 40, 6
+MAX_NEWTON_STEPS = 100
 # Regularisation of Newton's systems, relative to their size and to the fraction of the residual that is left; and to
 # the curvature, where rounding makes them singular.
 RIDGE, LEAST_RIDGE = 1e-3, 1e-14
@@ -53,16 +53,11 @@ ORTHOGONAL_TOL = 1e-13
 # Distance to a bound, relative to the width of the domain, at which a coordinate does not help to correct B'V; the same
 # in a simplex, relative to its row or to all of V, and at most.
 FACE_TOL, FACE_NOISE, FACE_MOST = 1e-10, 1e-12, 1e-6
-# The slope at the end of a step, relative to that at its start.
-FLAT = 0.5
-# B'V, relative to that of the first projection, that is rounding, and below which steps are judged by it: values are
-# rounding there.
-ROUNDING, STALLED, NEAR = 1e-16, 1e-13, 1e-7
 # The gradient relative to the sum of the sizes of its terms, and the value relative to `least_loss` where there is no
 # minimum.
 FIT_TOL, SEPARATED_TOL = 1e-12, 1e-10
-# Fraction of the decrease predicted that a step must reach, the shortest step, and changes of values that are rounding.
-SUFFICIENT_DECREASE, SHORTEST_STEP, NOISE = 1e-4, 1e-12, 1e-14
+# Changes of values that are rounding.
+NOISE = 1e-14
 
 
 class _Box(NamedTuple):
@@ -175,7 +170,7 @@ def _project(V, rows, basis):
     """Project V onto the product of the sets `rows` and {basis'V = 0}: Newton, then corrections on the face found."""
     size, last = np.linalg.norm(V), np.inf
     P = rows.project(V - basis @ _multipliers(V, rows, np.ones((1, 1)), basis))
-    for _ in range(MAX_CORRECTIONS):
+    for _ in range(6):
         P, Q = rows.face(P, size)
         residual = basis.T @ P
         left = np.linalg.norm(residual) / max(np.linalg.norm(P), TINY)
@@ -201,7 +196,7 @@ def _multipliers(V, rows, weights, basis):
         residual = basis.T @ P
         left = np.linalg.norm(residual) / size
         best = min(best, (left, M), key=lambda pair: pair[0])
-        if left <= ROUNDING:
+        if left <= 1e-16:
             break
         trials = []
         for Q in rows.jacobians(U, P):
@@ -210,7 +205,7 @@ def _multipliers(V, rows, weights, basis):
             J.flat[:: len(J) + 1] += ridge * np.trace(J) / len(J) + LEAST_RIDGE**2 * weights.max()
             step = np.linalg.lstsq(J, residual.ravel(), rcond=None)[0].reshape(M.shape)
             t, moved, reached = _search(U, rows, weights, basis @ step, np.sum(step * residual))
-            if left > NEAR:
+            if left > 1e-7:  # below it values are rounding
                 value = np.sum(reached * (moved - 0.5 * reached) / weights)
             else:
                 value = np.linalg.norm(basis.T @ reached)
@@ -218,7 +213,7 @@ def _multipliers(V, rows, weights, basis):
             if t == 1.0 and np.linalg.norm(basis.T @ reached) <= 0.1 * np.linalg.norm(residual):
                 break
         _, step, reached = min(trials, key=lambda trial: trial[0])
-        if left <= STALLED and not np.linalg.norm(basis.T @ reached) < np.linalg.norm(residual):
+        if left <= 1e-13 and not np.linalg.norm(basis.T @ reached) < np.linalg.norm(residual):
             break
         M = M + step
         U = V - weights * (basis @ M)  # anew: rounding is not to add up
@@ -232,11 +227,11 @@ def _search(U, rows, weights, move, start):
     By regula falsi with Illinois' halving; P is the projection of U - t weights move.
     """
     low, high, at_low, at_high, t = 0.0, 1.0, start, start, 1.0
-    for _ in range(MAX_TRIALS):
+    for _ in range(40):
         moved = U - t * weights * move
         P = rows.project(moved)
         slope = np.sum(move * P)
-        if slope >= 0 and (t == 1.0 or slope <= FLAT * start):
+        if slope >= 0 and (t == 1.0 or slope <= 0.5 * start):
             break
         if slope > 0:
             low, at_low, at_high = t, slope, 0.5 * at_high
@@ -306,9 +301,9 @@ def fit_smooth(loss, Y, basis, offset):
         left = min(1.0, np.linalg.norm(gradient) / size)
         step = -_newton_step(loss, Y, Z, basis, gradient, RIDGE * left * loss.smoothness)
         slope, t = np.sum(gradient * step), 1.0
-        while t > SHORTEST_STEP:
+        while t > 1e-12:
             reached = loss.value(Y, offset + basis @ (beta + t * step))
-            if reached <= value + SUFFICIENT_DECREASE * t * slope + NOISE * abs(value):
+            if reached <= value + 1e-4 * t * slope + NOISE * abs(value):
                 break
             t *= 0.5
         else:

@@ -30,17 +30,6 @@ from scipy.special import softmax
 
 __all__ = ["InteriorPoints", "dual_norm"]
 
-# The first dual vector: its distance from bounds, and its size, as fractions of the largest.
-INSIDE, START = 0.1, 0.7
-# Fraction of the way to the bounds that a step goes.
-STEP_FRACTION = 0.995
-# Refinements of the solution of a Newton system.
-REFINEMENTS = 2
-# Steps shorter than this are none.
-LEAST_STEP = 1e-9
-# Largest curvature of a conjugate, relative to the least: beyond it a dual variable stays where it is.
-STEEPEST = 1e14
-
 
 def dual_norm(program, V):
     """Return max_k |(X'D_i V)_{i, j in k}| for a gated program and groups k of rows, rounding included."""
@@ -68,8 +57,8 @@ class InteriorPoints:
         self.low, self.high = (np.flatnonzero(np.isfinite(bound)) for bound in self.bounds)
         V = -self.loss.grad(Y, Z)
         width = np.where(np.isfinite(upper - lower), upper - lower, np.abs(V).max() or 1.0)
-        V = np.clip(V, lower + INSIDE * width, upper - INSIDE * width)
-        self.V = V * min(1.0, START * program.alpha / max(dual_norm(program, V), np.finfo(float).tiny))
+        V = np.clip(V, lower + 0.1 * width, upper - 0.1 * width)
+        self.V = V * min(1.0, 0.7 * program.alpha / max(dual_norm(program, V), np.finfo(float).tiny))
         self.Z, self.b = self.loss.inverse_grad(Y, -self.V), np.zeros((len(self.basis.T), Y.shape[1]))
         self.G = self._products(self.V)
         inside = self.level - 0.5 * self._quadratic(self.G, self.V)
@@ -112,8 +101,8 @@ class InteriorPoints:
         t = self._length(affine)
         left = (self.multipliers + t * affine[2]) @ (self.slack + t * affine[3])
         step = self._direction(system, min(left / products, 1.0) ** 3 * products / len(self.slack), affine, t**2)
-        t = min(1.0, STEP_FRACTION * self._length(step))
-        if not all(np.isfinite(part).all() for part in step) or t < LEAST_STEP:
+        t = min(1.0, 0.995 * self._length(step))
+        if not all(np.isfinite(part).all() for part in step) or t < 1e-9:
             return False
         if not self.loss.clipped:
             self.Z = self.loss.advance(self.program.Y, self.Z, -t * hessian * step[0])
@@ -149,7 +138,7 @@ class InteriorPoints:
         if self.loss.clipped:
             return self.loss.smooth / weights
         P = self.loss.curvature(self.program.Y, self.Z) / weights if self.loss.separable else softmax(self.Z, axis=1)
-        return 1.0 / (weights * np.maximum(P, P.max() / STEEPEST))
+        return 1.0 / (weights * np.maximum(P, P.max() / 1e14))  # steeper variables stay where they are
 
     def _direction(self, system, target, affine=None, part=0.0):
         """Return changes of V, b, multipliers and slacks to products of `target`, with some second-order terms."""
@@ -212,7 +201,7 @@ class _System:
         """Return dV with F'dV = `level`, the products of dV with the K_k V, and db, for the residual `right`."""
         right, level = self._flat(right), np.concatenate([np.zeros(self.m), self._flat(level)])
         V, x = self._solve(right, level)
-        for _ in range(REFINEMENTS):
+        for _ in range(2):  # refinements
             left = right - self._flat(self.hessian * self._wide(V) + self.kernel @ self._wide(V)) - self.border @ x
             below = level - self.border.T @ V
             below[: self.m] += x[: self.m]

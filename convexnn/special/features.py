@@ -44,8 +44,8 @@ from .results import SpecialResult
 
 __all__ = ["feature_sparse_network"]
 
-# The first stage has this fraction of the largest alpha, each later one of that before; the gap that ends a stage.
-STAGE_FRACTION, STAGE_GAP = 0.1, 0.1
+# The first stage has this fraction of the largest alpha, each later one of that before.
+STAGE_FRACTION = 0.1
 # Iterations in which the gap has to halve.
 PATIENCE = 25
 
@@ -229,7 +229,7 @@ def _run(whole, tol, monitor):
         stage = points.program
         objective = stage.loss.value(stage.Y, fit + stage.free_basis[0] @ b) + stage.alpha * stage.penalty.value(W)
         gaps.append(1.0 - stage.scaled_value(V, norm) / objective)
-        if stage.alpha > program.alpha and gaps[-1] <= STAGE_GAP:
+        if stage.alpha > program.alpha and gaps[-1] <= 0.1:
             points.lower(max(program.alpha, STAGE_FRACTION * stage.alpha))
             gaps = []
         if (len(gaps) > PATIENCE and gaps[-1] > 0.5 * gaps[-1 - PATIENCE]) or not points.advance():

@@ -54,18 +54,13 @@ from .results import SpecialResult, conclude
 
 __all__ = ["minimum_norm_interpolation"]
 
-# The first mu and the least, as fractions of alpha_max; its factor where a step leaves more than SLOW of the residual.
-FIRST_MU, LEAST_MU, MU_FACTOR, SLOW, MAX_STEPS = 1e-2, 1e-9, 0.1, 0.1, 40
-# The gap to which a step is solved, as a fraction of tol, at first and in a proof; its factor where that is not enough.
-STEP_FRACTION, PROOF_FRACTION, STEP_FACTOR, LEAST_TOL = 0.1, 0.5, 0.1, 1e-12
-# Rounding of bounds; a fit is exact at this distance from Y, relative to |Y|, or to the fits that blocks have.
-ROUNDING, FIT_TOL, SUM_TOL = 4 * np.finfo(float).eps, 1e-12, 1e-14
-# The residual, relative to |Y|, from which on the rest is fitted by changes of blocks, in so many rounds.
-REFIT_FROM, REFITS, MORE_ROWS = 1e-2, 3, 20
-# Slacks of unit rows, relative to the block, that are tight, and below rounding; coefficients that are zero.
-TIGHT_TOL, OUTSIDE_TOL, ZERO_TOL = 1e-9, 1e-13, 1e-10
-# Columns that are dependent, digits in which directions of rows are the same, and distances of Y from a space it is in.
-RANK_TOL, SAME_DIGITS, REACH_TOL = 1e-12, 13, 1e-11
+EPS = float(np.finfo(float).eps)
+# The first mu, as a fraction of alpha_max, and the least gap to which a step is solved.
+FIRST_MU, LEAST_TOL = 1e-2, 1e-12
+# A fit is exact at this distance from Y, relative to |Y|, or to the fits that blocks have.
+FIT_TOL, SUM_TOL = 1e-12, 1e-14
+# Columns that are dependent.
+RANK_TOL = 1e-12
 ADVICE = "rows of X that are equal, or parallel without biases, need y to match; else more patterns or biases may do"
 
 
@@ -176,7 +171,7 @@ def _check_reachable(program):
     Q, R, _ = qr(M, mode="economic", pivoting=True)
     Q = Q[:, np.abs(np.diagonal(R)) > RANK_TOL * np.abs(R).max()]
     distance = np.linalg.norm(program.Y - Q @ (Q.T @ program.Y)) / np.linalg.norm(program.Y)
-    if distance > REACH_TOL:
+    if distance > 1e-11:
         raise ValueError(f"y cannot be interpolated: the smallest relative residual is {distance:.3g}; {ADVICE}")
 
 
@@ -199,7 +194,7 @@ def _of_lines(program):
     units = rows / np.where(lengths > 0, lengths, 1.0)[:, None]
     first = np.argmax(np.abs(units) > 0.5 * np.abs(units).max(axis=1, keepdims=True), axis=1)
     units = units * np.sign(units[np.arange(len(units)), first])[:, None]
-    lines = np.unique(np.round(units, SAME_DIGITS) + 0.0, axis=0, return_inverse=True)[1].ravel()
+    lines = np.unique(np.round(units, 13) + 0.0, axis=0, return_inverse=True)[1].ravel()
     samples = np.arange(len(rows)) // design.n_patches
     sums = np.zeros((len(program.Y), lines.max() + 1))
     np.add.at(sums, (samples, lines), lengths)
@@ -230,12 +225,12 @@ class _Run:
         # 1/2 |mu V|^2 + mu R is at least the bound of the step
         values = np.array([certificate.lower_bound, certificate.proved_bound]) / mu
         size = np.linalg.norm(self.V)
-        bound, proved = values - 0.5 * mu * size**2 - ROUNDING * (np.abs(values) + size * (self.size + mu * size))
+        bound, proved = values - 0.5 * mu * size**2 - 4 * EPS * (np.abs(values) + size * (self.size + mu * size))
         self.scope, self.provisional = certificate.scope, certificate.provisional
         self.proved = max(self.proved, proved if self.scope == "local" else bound)
         self.bound = max(bound, 0.0) if self.scope == "local" else self.proved
         self.V = own.loss.project_dual(self.Y, self.V + (self.Y - fit) / mu, own.free_basis[0])
-        refitted = _refit(own, solution.W, solution.beta) if self.residual <= REFIT_FROM else None
+        refitted = _refit(own, solution.W, solution.beta) if self.residual <= 1e-2 else None
         if refitted is not None and own.decay(refitted[0]) < self.objective:
             self.best, self.objective = (own, *refitted), own.decay(refitted[0])
         known = self.certify(self.objective)
@@ -273,15 +268,15 @@ class _Run:
 
 def _iterate(run, solver, scope, rng):
     """Run the method of multipliers until the gap is reached, and proved where that is asked for."""
-    program, W, part, proving = run.program, None, STEP_FRACTION, False
+    program, W, fraction, proving = run.program, None, 0.1, False  # of tol, the gap of a step
     generated = not len(program.design.arrangements)
     stiff = solver == "auto" and program.bias_unit  # free biases at a small mu
     solve = solve_generation if generated else get_solver("conic" if stiff else solver)
     largest = alpha_max_over_all(program, "local", random_state=rng).value if generated else kappa_at_zero(program)
-    mu, least = FIRST_MU * (largest or 1.0), LEAST_MU * (largest or 1.0)
-    for _ in range(MAX_STEPS):
+    mu, least = FIRST_MU * (largest or 1.0), 1e-9 * (largest or 1.0)
+    for _ in range(40):
         before, stepped = run.residual, replace(program, Y=run.Y + mu * run.V, alpha=mu)
-        options = {"tol": max((PROOF_FRACTION if proving else part) * run.tol, LEAST_TOL)}
+        options = {"tol": max((0.5 if proving else fraction) * run.tol, LEAST_TOL)}
         if generated:
             options |= {"scope": scope if proving else "local", "random_state": rng}
         if not generated or not program.bias_unit:  # which do better without
@@ -292,12 +287,12 @@ def _iterate(run, solver, scope, rng):
         program, W, reached = solution.program, solution.W, run.gap <= run.tol
         if reached and (proving or not generated or scope == "local"):
             return
-        slow, idle = run.residual > SLOW * before, run.best is not None and options["tol"] == LEAST_TOL
+        slow, idle = run.residual > 0.1 * before, run.best is not None and options["tol"] == LEAST_TOL
         if idle or is_up() or (slow and mu <= least):
             return
         proving = reached
-        part *= STEP_FACTOR if run.best is not None and not reached else 1.0
-        mu *= MU_FACTOR if slow else 1.0
+        fraction *= 0.1 if run.best is not None and not reached else 1.0
+        mu *= 0.1 if slow else 1.0
 
 
 def _solve_whole(run):
@@ -324,7 +319,7 @@ def _solve_whole(run):
 
 def _refit(program, W, beta):
     """Return an exact fit near a point, by changes of its blocks on the faces of their cones; None without one."""
-    for _ in range(REFITS):
+    for _ in range(3):
         changed = [_change(program, W, beta, c) for c in range(W.shape[2])]
         W, beta = (np.stack(parts, axis=-1) for parts in zip(*changed, strict=True))
         blocks = np.flatnonzero(W.any(axis=(1, 2)))
@@ -347,7 +342,7 @@ def _change(program, W, beta, c):
     spans = []
     for w, size in zip(W[blocks, :, c], program.penalty.block_norms(W[blocks])[:, c], strict=True):
         q = np.abs(basis.T @ w)
-        kept = np.unique(np.concatenate([part for _, part in terms if q[part].max() > ZERO_TOL * q.max()]))
+        kept = np.unique(np.concatenate([part for _, part in terms if q[part].max() > 1e-10 * q.max()]))
         spans.append(basis[:, kept] * np.sqrt(size))
     columns = [program.design.block(b) @ span for b, span in zip(blocks, spans, strict=True)]
     weight = max((np.abs(part).max() for part in columns), default=0.0) or 1.0
@@ -359,11 +354,11 @@ def _change(program, W, beta, c):
         slack = np.concatenate([unit @ w for unit, w in zip(units, W[blocks, :, c], strict=True)])
         A = block_diag([unit @ span for unit, span in zip(units, spans, strict=True)], format="csr")
         A.resize(A.shape[0], C.shape[1])
-    tight = slack <= TIGHT_TOL
-    for _ in range(MORE_ROWS):
+    tight = slack <= 1e-9
+    for _ in range(20):
         system, right = np.vstack([C, A[tight].toarray()]), np.append(error, -slack[tight])
         x = lstsq(system, right, cond=RANK_TOL, lapack_driver="gelsy")[0]
-        crossed = (slack + A @ x < -OUTSIDE_TOL) & ~tight
+        crossed = (slack + A @ x < -1e-13) & ~tight
         if not crossed.any():
             break
         tight |= crossed

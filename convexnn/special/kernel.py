@@ -32,11 +32,6 @@ from .results import SpecialResult, conclude
 
 __all__ = ["gated_kernel", "solve_gated_ridge"]
 
-# Halvings of a Newton step before it is given up.
-MAX_HALVINGS = 40
-# Second derivatives that are all above this fraction of the largest one can be divided by.
-CURVED = 1e-6
-
 
 def gated_kernel(X: ArrayLike, arrangements: Arrangements, X2: ArrayLike | None = None) -> np.ndarray:
     """Compute the kernel sum_i (x.x2) 1[x.g_i >= 0] 1[x2.g_i >= 0] of gated networks.
@@ -164,7 +159,7 @@ def _step(program, kernel, V, b):
 
     start, scale = objective(V, b), 1.0
     slope = np.sum((grad + V) * (kernel @ dV)) + np.sum((basis.T @ grad) * db)
-    for _ in range(MAX_HALVINGS):
+    for _ in range(40):
         if objective(V + scale * dV, b + scale * db) <= start + 1e-4 * scale * min(slope, 0.0) + 1e-14 * abs(start):
             return V + scale * dV, b + scale * db
         scale *= 0.5
@@ -175,7 +170,7 @@ def _newton_target(kernel, basis, h, r):
     """Solve (I + H K) V + H Q b = r and Q'V = 0 for one output, with diag(h) for H."""
     root = np.sqrt(h)
     factor = cho_factor(np.eye(len(h)) + root[:, None] * kernel * root)
-    if h.min() > CURVED * h.max():  # the same without cancellation where K is large beside alpha
+    if h.min() > 1e-6 * h.max():  # the same without cancellation where K is large beside alpha
         V = root * cho_solve(factor, r / root)
     else:
         V = r - root * cho_solve(factor, root * (kernel @ r))

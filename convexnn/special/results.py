@@ -18,9 +18,6 @@ from ..utils.validation import check_array, check_positive, check_size
 
 __all__ = ["LossDual", "SpecialResult", "check_problem", "conclude"]
 
-# Objective and bound below this fraction of the loss of zero are both zero, up to rounding.
-ROUNDING = (100 * np.finfo(float).eps) ** 2
-
 
 @dataclass(frozen=True, eq=False)
 class SpecialResult:
@@ -109,6 +106,7 @@ class LossDual:
             V = self.loss.best_scale(self.Y, V, self.alpha / norm if norm > 0 else np.inf) * V
             value = proved_value(self.loss, self.Y, free, V, self.steepness / self.alpha)
             best = max(best, (value, V), key=lambda pair: pair[0])
-        rounding = self.loss.value(self.Y, np.zeros_like(self.Y)) * ROUNDING
+        # below this both objective and bound are zero up to rounding
+        rounding = self.loss.value(self.Y, np.zeros_like(self.Y)) * (100 * np.finfo(float).eps) ** 2
         bound = uncontradicted(objective, float(best[0]), rounding)
         return Certificate(objective, bound, "global", rounding), best[1]

@@ -53,12 +53,6 @@ from .results import LossDual, SpecialResult, check_problem, conclude
 
 __all__ = ["is_spline", "solve_one_feature", "solve_spline"]
 
-# Polishing of smooth losses: Newton steps, and the least second derivative beside the largest.
-MAX_NEWTON, LEAST_CURVATURE = 20, 1e-6
-# Relative growth of the objective that dropping small kinks of an interior-point solution may cost.
-SLACK = 1e-11
-# Changes of slope, relative to that of the targets over the range of the feature, that are rounding.
-ROUNDING = 1e-13
 # Relative excess of |h| over alpha that counts as rounding.
 EXCESS_TOL = 1e-11
 
@@ -191,11 +185,11 @@ def _fit_general(x, place, Y, loss, alpha, skip):
     def objective(kept):
         return _spline_objective(*args, nodes_of(kept), theta.value[nodes_of(kept)])
 
-    nodes = nodes_of(prune(kinks, objective, SLACK))
+    nodes = nodes_of(prune(kinks, objective, 1e-11))  # small kinks of an interior-point solution
     values = theta.value[nodes]
-    for _ in range(MAX_NEWTON if loss.smooth and loss.separable else 0):
+    for _ in range(20 if loss.smooth and loss.separable else 0):
         fits = np.column_stack([np.interp(x, x[nodes], column) for column in values.T])[place]
-        H = np.maximum(loss.curvature(Y, fits), LEAST_CURVATURE * loss.smoothness)
+        H = np.maximum(loss.curvature(Y, fits), 1e-6 * loss.smoothness)
         trial = _fit_squared_outputs(x, place, fits - loss.grad(Y, fits) / H, H, alpha, skip)
         if not _spline_objective(*args, *trial) < _spline_objective(*args, nodes, values):
             break
@@ -210,7 +204,8 @@ def _as_spline(program, tol):
     with ignoring(ConvergenceWarning):
         spline = solve_spline(x, program.Y, program.alpha, program.loss, program.architecture.skip, tol)
     w, b, A = spline.network.W1[0], spline.network.b1, spline.network.W2
-    kept = np.abs(w) * np.abs(A).sum(axis=1) > ROUNDING * np.abs(program.Y).max() / (np.ptp(x) or 1.0)
+    # smaller changes of slope are rounding
+    kept = np.abs(w) * np.abs(A).sum(axis=1) > 1e-13 * np.abs(program.Y).max() / (np.ptp(x) or 1.0)
     w, b, (_, outputs), a = w[kept], b[kept], np.nonzero(A[kept]), A[kept].sum(axis=1)
     bits, _, index = unique_bits(np.packbits(w[:, None] * x + b[:, None] >= 0, axis=1))
     over = program.over(Arrangements(bits, np.zeros((len(bits), 0)), len(x)))
