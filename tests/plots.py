@@ -2,24 +2,11 @@
 
 import matplotlib
 import numpy as np
-import pytest
 
 from convexnn import ConvexReLUClassifier, ConvexReLURegressor, Network
 
 matplotlib.use("Agg")
 matplotlib.rcParams["figure.dpi"] = 40
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    """Close all figures after a test; an artist that cannot be drawn is an error in it."""
-    from matplotlib import pyplot as plt
-
-    yield
-    for number in plt.get_fignums():
-        if plt.figure(number).stale:
-            plt.figure(number).canvas.draw()
-    plt.close("all")
 
 
 def dense(W1, b1, W2, b2=0.0, **options):

@@ -10,7 +10,7 @@ from ..networks.explanation import explain
 from ..networks.network import ConvNetwork, Network
 from ..utils.validation import check_count, check_numeric
 from .display import DARK, GREY, NEGATIVE, POSITIVE, Display, blend, counted, frame, plain, short
-from .neurons import fitted_model
+from .neurons import check_output, fitted_model
 
 __all__ = ["ContributionsDisplay"]
 
@@ -166,8 +166,7 @@ def _one_input(x, input_shape):
 def _output_weights(estimator, predictions, output):
     """Return what to multiply outputs with to get the number that is explained, and its name."""
     n_outputs, classes = len(predictions), getattr(estimator, "classes_", None)
-    if output is not None and check_count("output", output, 0) >= n_outputs:
-        raise ValueError(f"output must be below {n_outputs}, the number of outputs; got {output}")
+    check_output(output, n_outputs)
     if classes is not None and len(classes) == 2:
         if output is not None:
             raise ValueError(f"output must be None for two classes; got {output!r}")

@@ -13,7 +13,6 @@ from .display import (
     LEAST_GAP,
     NEGATIVE,
     POSITIVE,
-    PROVISIONAL_WORDS,
     SCOPE_MARKERS,
     SCOPE_WORDS,
     Display,
@@ -156,7 +155,7 @@ class ConvergenceDisplay(Display):
         chosen = self._provisional()
         if chosen.any():
             style = {"markersize": 3, "color": color, "markerfacecolor": "white"}
-            label, times = f"convex: {PROVISIONAL_WORDS}", self._column("time")
+            label, times = "convex: provisional, by a short search", self._column("time")
             self.lines_["provisional"] = ax.plot(times[chosen], values[chosen], "o", label=label, **style)[0]
 
     def _objective_limits(self):

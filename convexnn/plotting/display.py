@@ -25,7 +25,6 @@ SCOPE_WORDS = {
     "global": "proved over all networks",
 }
 SCOPE_MARKERS = {"sampled": "s", "local": "o", "global": "D"}
-PROVISIONAL_WORDS = "provisional, by a short search"
 # Smaller gaps are rounding; they are drawn here.
 LEAST_GAP = 1e-12
 # Where legends stand outside of the axes.

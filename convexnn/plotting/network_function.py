@@ -34,7 +34,7 @@ from .display import (
     plain,
     short,
 )
-from .neurons import feature_names, fitted_model, neuron_sizes, neuron_walls
+from .neurons import check_output, feature_names, fitted_model, neuron_sizes, neuron_walls
 
 __all__ = ["NetworkFunctionDisplay"]
 
@@ -434,8 +434,7 @@ def _select(estimator, output, n_features, values, outputs, y):
                 f"output must be one of 0 to {n_outputs - 1} for two features and several outputs; got None"
             )
         return values, outputs, y
-    if check_count("output", output, 0) >= n_outputs:
-        raise ValueError(f"output must be below {n_outputs}, the number of outputs; got {output}")
+    check_output(output, n_outputs)
     chosen = slice(output, output + 1)
     return values[..., chosen], outputs[chosen], None if y is None else y[:, chosen]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..networks.conversion import trained_model
 from ..networks.network import CircularNetwork, Network
+from ..utils.validation import check_count
 from .display import CYCLE, GREY, NEGATIVE, POSITIVE, short
 
 __all__: list[str] = []
@@ -37,6 +38,12 @@ def output_names(estimator: Any, n_outputs: int) -> list:
     if len(classes) == n_outputs:
         return [f"class {short(name)}" for name in classes]
     return [f"output {k}" for k in range(n_outputs)]
+
+
+def check_output(output: int | None, n_outputs: int) -> None:
+    """Raise ValueError unless `output` is None or the number of an output."""
+    if output is not None and check_count("output", output, 0) >= n_outputs:
+        raise ValueError(f"output must be below {n_outputs}, the number of outputs; got {output}")
 
 
 def neuron_sizes(network: Any) -> np.ndarray:

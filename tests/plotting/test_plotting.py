@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from networks import make_network
-from plots import closed_figures, dense, holding, random_network  # noqa: F401 (the fixture closes figures)
+from plots import dense, holding, random_network
 
 from convexnn import Certificate, ConvexReLURegressor, regularization_path
 from convexnn.baselines import train_adam, train_sgd
@@ -218,17 +218,17 @@ def test_a_history_of_one_record_is_drawn():
     assert low < 0.02 < high
 
 
-def test_bad_histories(fitted, runs):
+def test_bad_histories(fitted):
     with pytest.raises(ValueError, match="at least one record"):
         ConvergenceDisplay.from_history([])
-    with pytest.raises(ValueError, match="at least one run"):
-        ConvergenceDisplay.from_estimator(fitted, runs={"Adam": []})
-    with pytest.raises(ValueError, match="'Adam'"):
-        ConvergenceDisplay.from_estimator(fitted, runs={"Adam": [3.0]})
-    with pytest.raises(ValueError, match="panels must be one of"):
-        ConvergenceDisplay.from_estimator(fitted, panels=["time"])
-    with pytest.raises(ValueError, match="time_scale"):
-        ConvergenceDisplay.from_estimator(fitted, time_scale="symlog")
+    for options, message in (
+        ({"runs": {"Adam": []}}, "at least one run"),
+        ({"runs": {"Adam": [3.0]}}, "'Adam'"),
+        ({"panels": ["time"]}, "panels must be one of"),
+        ({"time_scale": "symlog"}, "time_scale"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ConvergenceDisplay.from_estimator(fitted, **options)
     with pytest.raises(TypeError, match="estimator of convexnn"):
         ConvergenceDisplay.from_estimator(fitted.network_)
 
@@ -316,16 +316,18 @@ def test_no_bar_for_a_zero_network_and_one_for_all_neurons():
     assert display.labels == ["2 neurons"]
 
 
-def test_bad_inputs_of_a_sum():
-    model = holding(random_network(2, 3, 2))
-    with pytest.raises(ValueError, match="output must be one of 0 to 1"):
-        ContributionsDisplay.from_estimator(model, [1.0, 2.0])
-    with pytest.raises(ValueError, match="output must be below 2"):
-        ContributionsDisplay.from_estimator(model, [1.0, 2.0], output=2)
-    with pytest.raises(ValueError, match="x must be one input; got 2"):
-        ContributionsDisplay.from_estimator(model, np.ones((2, 2)), output=0)
-    with pytest.raises(ValueError, match="max_neurons"):
-        ContributionsDisplay.from_estimator(model, [1.0, 2.0], output=0, max_neurons=-1)
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        ([1.0, 2.0], {}, "output must be one of 0 to 1"),
+        ([1.0, 2.0], {"output": 2}, "output must be below 2"),
+        (np.ones((2, 2)), {"output": 0}, "x must be one input; got 2"),
+        ([1.0, 2.0], {"output": 0, "max_neurons": -1}, "max_neurons"),
+    ],
+)
+def test_bad_inputs_of_a_sum(x, options, message):
+    with pytest.raises(ValueError, match=message):
+        ContributionsDisplay.from_estimator(holding(random_network(2, 3, 2)), x, **options)
 
 
 # certificates

@@ -3,24 +3,12 @@
 import numpy as np
 import pytest
 from networks import make_network
-from plots import closed_figures, dense, holding, random_network  # noqa: F401 (the fixture closes figures)
+from plots import dense, holding, random_network
 
 from convexnn import ConvexReLURegressor
 from convexnn.geometry import enumerate_arrangements
 from convexnn.plotting import ArrangementDisplay
 from convexnn.plotting.arrangement import cell_image, cells_around, great_circle, sector_bounds, sectors, to_disc
-
-
-@pytest.fixture(scope="module")
-def line():
-    x = np.sort(np.random.default_rng(0).uniform(-2, 2, 20))[:, None]
-    return x, np.abs(x[:, 0]) + 0.3 * np.sin(5 * x[:, 0])
-
-
-@pytest.fixture(scope="module")
-def spline(line):
-    return ConvexReLURegressor(0.02, hidden_bias="free").fit(*line)
-
 
 # weight space
 
@@ -183,18 +171,20 @@ def test_arrangements_without_neurons(hidden_bias):
     assert display.neurons_ == []
 
 
-def test_what_has_no_arrangement_to_draw():
-    X = np.random.default_rng(0).standard_normal((5, 3))
-    with pytest.raises(ValueError, match=r"two or three dimensions.* 3 features and a hidden bias"):
-        ArrangementDisplay.from_estimator(holding(random_network(3, 2)), X)
-    with pytest.raises(ValueError, match="1 feature and no hidden bias"):
-        ArrangementDisplay.from_estimator(holding(random_network(1, 2, hidden_bias="none")), X[:, :1])
-    with pytest.raises(ValueError, match="linear"):
-        ArrangementDisplay.from_estimator(holding(random_network(2, 2, activation="linear")), X[:, :2])
-    with pytest.raises(ValueError, match="dense network"):
-        ArrangementDisplay.from_estimator(holding(make_network("conv mean")[0]), X)
-    with pytest.raises(ValueError, match="dual must be False"):
-        ArrangementDisplay.from_estimator(holding(random_network(1, 2)), X[:, :1], dual=True)
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        (random_network(3, 2), {}, r"two or three dimensions.* 3 features and a hidden bias"),
+        (random_network(1, 2, hidden_bias="none"), {}, "1 feature and no hidden bias"),
+        (random_network(2, 2, activation="linear"), {}, "linear"),
+        (make_network("conv mean")[0], {}, "dense network"),
+        (random_network(1, 2), {"dual": True}, "dual must be False"),
+    ],
+)
+def test_what_has_no_arrangement_to_draw(network, options, message):
+    X = np.random.default_rng(0).standard_normal((5, 3))[:, : len(network.W1)]
+    with pytest.raises(ValueError, match=message):
+        ArrangementDisplay.from_estimator(holding(network), X, **options)
 
 
 def test_the_dual_is_of_the_samples_of_the_fit(spline, line):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from networks import make_network
-from plots import closed_figures, holding, random_network  # noqa: F401 (the fixture closes figures)
+from plots import holding, random_network
 
 from convexnn import CircularCNNRegressor, ConvexCNNRegressor
 from convexnn.plotting import FiltersDisplay
@@ -99,11 +99,12 @@ def test_bad_requests_of_filters():
     model, _ = convolutional("conv sum")
     with pytest.raises(TypeError, match="must have filters"):
         FiltersDisplay.from_estimator(holding(random_network(2, 3)))
-    with pytest.raises(ValueError, match="rows must be one of"):
-        FiltersDisplay.from_estimator(model, rows=["phases"])
-    with pytest.raises(ValueError, match="rows must be a sequence"):
-        FiltersDisplay.from_estimator(model, rows="filters")
-    with pytest.raises(ValueError, match="max_filters"):
-        FiltersDisplay.from_estimator(model, max_filters=0)
+    for name, value, message in (
+        ("rows", ["phases"], "rows must be one of"),
+        ("rows", "filters", "rows must be a sequence"),
+        ("max_filters", 0, "max_filters"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FiltersDisplay.from_estimator(model, **{name: value})
     with pytest.raises(ValueError, match="filters must have shape"):
         FiltersDisplay(filters=np.ones((2, 3)), titles=["", ""])

@@ -4,24 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
-from plots import closed_figures, dense, holding, random_network  # noqa: F401 (the fixture closes figures)
+from plots import dense, holding, random_network
 
 from convexnn import ConvexReLURegressor
 from convexnn.plotting import NetworkFunctionDisplay
 from convexnn.plotting.network_function import clip_lines, count_regions
 
 WINDOW = np.array([[-3.0, 5.0], [-1.0, 2.0]])
-
-
-@pytest.fixture(scope="module")
-def line():
-    x = np.sort(np.random.default_rng(0).uniform(-2, 2, 20))[:, None]
-    return x, np.abs(x[:, 0]) + 0.3 * np.sin(5 * x[:, 0])
-
-
-@pytest.fixture(scope="module")
-def spline(line):
-    return ConvexReLURegressor(0.02, hidden_bias="free").fit(*line)
 
 
 # lines
@@ -197,27 +186,30 @@ def test_names_of_features_are_on_the_axes(line):
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("age", "height")
 
 
-def test_bad_requests_of_a_function():
-    one, two = holding(random_network(1, 3)), holding(random_network(2, 3, 2))
-    draw, X = NetworkFunctionDisplay.from_estimator, np.zeros((4, 1))
-    with pytest.raises(ValueError, match="one or two features; got a Network of 3 features"):
-        draw(holding(random_network(3, 3)))
-    with pytest.raises(ValueError, match="output must be one of 0 to 1"):
-        draw(two)
-    with pytest.raises(ValueError, match="output must be below 2"):
-        draw(two, output=2)
+SAMPLES = np.zeros((4, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((3, 3), {}, "one or two features; got a Network of 3 features"),
+        ((2, 3, 2), {}, "output must be one of 0 to 1"),
+        ((2, 3, 2), {"output": 2}, "output must be below 2"),
+        ((1, 3), {"y": [1.0]}, "X must be given"),
+        ((1, 3), {"X": SAMPLES, "y": [1.0]}, "each of the 4 samples"),
+        ((1, 3), {"X": SAMPLES, "y": np.zeros((4, 2))}, "y must have 1 output"),
+        ((1, 3), {"bounds": [(1, 0)]}, "bounds must be 1 pair"),
+        ((1, 3), {"bounds": [(0, 1), (0, 1)]}, "bounds must be 1 pair"),
+        ((1, 3), {"bounds": [(0, np.inf)]}, "bounds must be 1 pair"),
+        ((1, 3), {"response_method": "predict_proba"}, "response_method"),
+        ((1, 3), {"n_points": 1}, "n_points"),
+    ],
+)
+def test_bad_requests_of_a_function(shape, options, message):
+    with pytest.raises(ValueError, match=message):
+        NetworkFunctionDisplay.from_estimator(holding(random_network(*shape)), **options)
+
+
+def test_classifiers_have_no_output_to_choose():
     with pytest.raises(ValueError, match="output must be None"):
-        draw(holding(random_network(1, 3), ["a", "b"]), output=0)
-    with pytest.raises(ValueError, match="X must be given"):
-        draw(one, y=[1.0])
-    with pytest.raises(ValueError, match="each of the 4 samples"):
-        draw(one, X, [1.0])
-    with pytest.raises(ValueError, match="y must have 1 output"):
-        draw(one, X, np.zeros((4, 2)))
-    for bounds in ([(1, 0)], [(0, 1), (0, 1)], [(0, np.inf)]):
-        with pytest.raises(ValueError, match="bounds must be 1 pair"):
-            draw(one, bounds=bounds)
-    with pytest.raises(ValueError, match="response_method"):
-        draw(one, response_method="predict_proba")
-    with pytest.raises(ValueError, match="n_points"):
-        draw(one, n_points=1)
+        NetworkFunctionDisplay.from_estimator(holding(random_network(1, 3), ["a", "b"]), output=0)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib import cbook, rc_context
 from networks import make_network
-from plots import closed_figures, dense, holding, random_network  # noqa: F401
+from plots import dense, holding, random_network
 
 from convexnn import Certificate, PathResult
 from convexnn.plotting import (
