@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils.files import as_number, read_array, read_cells
+from ..utils.files import as_number, import_optional, read_array, read_cells
 from ..utils.validation import check_count, check_positive
 
 __all__ = ["Signal", "as_samples", "load_ecg"]
@@ -251,10 +251,7 @@ def _header_lines(record):
 
 
 def _import(module, package, source, extra="data"):
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"source {source!r} needs {package}: pip install convexnn[{extra}]") from error
+    return import_optional(module, extra, f"source {source!r} needs", package)
 
 
 def _shown(row):

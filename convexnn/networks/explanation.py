@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from ..utils.files import import_pandas
 from .conversion import trained_model, two_layers
 
 if TYPE_CHECKING:
@@ -122,13 +123,13 @@ class Explanation:
         if self.skip is not None:
             table["skip"] = self.skip.ravel()
         table["prediction"] = self.predictions.ravel()
-        return _pandas().DataFrame(table, index=self._index())
+        return import_pandas().DataFrame(table, index=self._index())
 
     def coefficients_frame(self) -> "pd.DataFrame":
         """Return the local linear models as a table: features, offset and region by columns, rows as in `to_frame`."""
         n, d, c = self.coefficients.shape
         values = self.coefficients.transpose(0, 2, 1).reshape(n * c, d)
-        frame = _pandas().DataFrame(values, index=self._index(), columns=self.feature_names)
+        frame = import_pandas().DataFrame(values, index=self._index(), columns=self.feature_names)
         # inserted as they are, beside a feature of the same name
         frame.insert(d, "offset", self.offsets.ravel(), allow_duplicates=True)
         frame.insert(d + 1, "region", np.repeat(self.regions, c), allow_duplicates=True)
@@ -159,7 +160,7 @@ class Explanation:
         )
 
     def _index(self):
-        pandas = _pandas()
+        pandas = import_pandas()
         if len(self.output_names) == 1:
             return pandas.Index(self.sample_names, name="sample", tupleize_cols=False)
         return pandas.MultiIndex.from_product([self.sample_names, self.output_names], names=["sample", "output"])
@@ -306,11 +307,3 @@ def _largest(names, values):
 
 def _plural(word, count):
     return word if count == 1 else f"{word}s"
-
-
-def _pandas():
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError("tables need pandas: pip install pandas") from error
-    return pandas

@@ -9,14 +9,13 @@ its products circ(u_j) w_j, and a network without neurons gets one of weight zer
 """
 
 from dataclasses import replace
-from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from ..utils.files import replacing
+from ..utils.files import import_optional, replacing
 from ..utils.validation import check_choice
 from .conversion import split_pipeline, trained_model, two_layers
 from .network import THRESHOLD_TOL, ConvNetwork
@@ -69,7 +68,7 @@ def to_torch(model: object) -> "torch.nn.Module":
       (2): Linear(in_features=2, out_features=1, bias=True)
     )
     """
-    torch = _optional("torch", "torch")
+    torch = import_optional("torch", "torch", "to_torch needs")
     steps, model = split_pipeline(model)
     network, scaler = _exported(model)[1], steps[0][1] if steps else None
     unlike = isinstance(network, ConvNetwork) or network.skip is not None
@@ -126,7 +125,7 @@ def to_onnx(model: object, path: str | PathLike, *, dtype: str = "float64") -> N
     True
     """
     check_choice("dtype", dtype, ("float64", "float32"))
-    onnx = _optional("onnx", "onnx")
+    onnx = import_optional("onnx", "onnx", "to_onnx needs")
     steps, model = split_pipeline(model)
     estimator, network = _exported(model)
     proto = onnx_model(onnx, estimator, network, dtype, steps[0][1] if steps else None)
@@ -274,10 +273,3 @@ def _layer(torch, W, b, patches=None):
     if b is not None:
         layer.bias = torch.nn.Parameter(torch.tensor(b))
     return layer
-
-
-def _optional(name, extra):
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ImportError(f'{name} is missing: pip install "convexnn[{extra}]"') from error

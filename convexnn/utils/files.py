@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from io import StringIO
 from math import prod
 from pathlib import Path
@@ -13,7 +14,16 @@ from typing import IO, Any
 
 import numpy as np
 
-__all__ = ["UNPACKED", "as_number", "import_pandas", "read_array", "read_arrays", "read_cells", "replacing"]
+__all__ = [
+    "UNPACKED",
+    "as_number",
+    "import_optional",
+    "import_pandas",
+    "read_array",
+    "read_arrays",
+    "read_cells",
+    "replacing",
+]
 
 # Bytes that arrays may unpack to in any case; and how many times the size of the file they may where they are more.
 UNPACKED, RATIO = 2**28, 100
@@ -118,13 +128,17 @@ def read_array(file: IO[bytes], size: int) -> np.ndarray:
     return array
 
 
-def import_pandas() -> Any:
-    """Return pandas; raise ImportError, which says how to install it."""
+def import_optional(module: str, extra: str, needed: str, package: str | None = None) -> Any:
+    """Return a module of an extra; raise ImportError, which says what `needed` it and how to install it."""
     try:
-        import pandas
+        return import_module(module)
     except ImportError as error:
-        raise ImportError("tables need pandas: pip install convexnn[cli]") from error
-    return pandas
+        raise ImportError(f"{needed} {package or module}: pip install convexnn[{extra}]") from error
+
+
+def import_pandas() -> Any:
+    """Return pandas, as `import_optional` does."""
+    return import_optional("pandas", "cli", "tables need")
 
 
 def read_cells(text: str, delimiter: str = ",") -> Any:

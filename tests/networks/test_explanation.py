@@ -192,9 +192,9 @@ def test_tables_without_pandas(monkeypatch):
     network, X = make_network("relu")
     parts = explain(network, X)
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match="tables need pandas: pip install pandas"):
+    with pytest.raises(ImportError, match="tables need pandas: pip install convexnn"):
         parts.to_frame()
-    with pytest.raises(ImportError, match="tables need pandas: pip install pandas"):
+    with pytest.raises(ImportError, match="tables need pandas: pip install convexnn"):
         parts.coefficients_frame()
 
 
