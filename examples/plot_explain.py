@@ -39,8 +39,9 @@ print(f"largest difference: {np.abs(linear - model.predict(X)).max():.0e}")
 
 high, low = int(np.argmax(model.predict(X))), int(np.argmin(model.predict(X)))
 figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
-display = ContributionsDisplay.from_estimator(model, X.iloc[high], ax=left)
-left.set_title(f"Patient {high}: {display.n_active} neurons active", loc="left")
+ContributionsDisplay.from_estimator(model, X.iloc[high], ax=left)
+n_active = np.count_nonzero(explanation.contributions[high])
+left.set_title(f"Patient {high}: {n_active} neurons active", loc="left")
 left.set_xlabel("predicted progression of diabetes after one year")
 places = np.arange(X.shape[1])
 for shift, patient, color, name in ((-0.2, high, "#D55E00", "highest"), (0.2, low, "#0072B2", "lowest")):

@@ -40,7 +40,8 @@ class Status(StrEnum):
     PRECISION = "stopped by the limit of precision"
     HIGH_RANK = "stopped at the first bound: the rank of X is too high for more"
 
-    __repr__ = str.__repr__  # to users it is text
+    def __repr__(self):
+        return str.__repr__(self)  # as the words that it is
 
 
 KEPT = "The best network so far is kept; fit again to go further."
