@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from ..utils.validation import check_numeric, check_sizes, shown
+from ..utils.validation import check_numeric, check_sizes, not_numeric, shown
 
 __all__ = ["check_inputs", "check_weights", "flat_inputs", "refuse_text"]
 
@@ -23,11 +23,11 @@ def check_inputs(model, X, *targets, **options):
     try:
         return validate_data(model, X, *targets, dtype=np.float64, **options)
     except ValueError as error:
-        text = _text_of(X) if "could not convert string to float" in str(error) else None
-        if text is None:
+        columns = _columns_of_text(X) if "could not convert string to float" in str(error) else None
+        if columns is None:
             raise
         raise ValueError(
-            f"X must be numbers, and has text{text} ({error}). Encode it first, such as by "
+            f"{not_numeric('X', 'text', columns)} ({error}). Encode it first, such as by "
             "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer at the start of a Pipeline; missing values are "
             "filled in there by sklearn.impute.SimpleImputer"
         ) from error
@@ -67,17 +67,13 @@ def check_weights(sample_weight, X, y):
 def refuse_text(name, y):
     """Raise ValueError where targets are text."""
     if _has_text(y):
-        raise ValueError(
-            f"{name} must be numbers, and has text ({shown(np.asarray(y).ravel()[0])}); a classifier takes classes"
-        )
+        raise ValueError(f"{not_numeric(name, 'text')} ({shown(np.asarray(y).ravel()[0])}); a classifier takes classes")
 
 
-def _text_of(X):
-    """Return where inputs have text: in columns of a data frame, or nowhere in particular; None where there is none."""
-    if hasattr(X, "columns"):
-        columns = [name for name in X.columns if _has_text(X[name])]
-        return f" in column {', '.join(map(repr, columns))}" if columns else None
-    return "" if _has_text(X) else None
+def _columns_of_text(X):
+    """Return the columns of a data frame that have text, none of an array; None where there is no text."""
+    columns = [name for name in X.columns if _has_text(X[name])] if hasattr(X, "columns") else []
+    return columns if columns or _has_text(X) else None
 
 
 def _has_text(values):

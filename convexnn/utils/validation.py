@@ -17,6 +17,7 @@ __all__ = [
     "check_size",
     "check_sizes",
     "check_verbose",
+    "not_numeric",
     "shown",
 ]
 
@@ -43,19 +44,32 @@ def check_numeric(name, values, dates=False):
     fields = getattr(getattr(values, "dtype", None), "names", None)
     if fields:
         raise ValueError(
-            f"{name} must be numbers, and has fields, {', '.join(map(repr, fields))}: make columns of them, such as by "
+            f"{not_numeric(name, 'fields')} {', '.join(map(repr, fields))}: make columns of them, such as by "
             "numpy.lib.recfunctions.structured_to_unstructured"
         )
     if hasattr(values, "columns"):
         if hasattr(values, "sparse"):
-            raise TypeError(f"{name} must be dense, and its columns are sparse: use {name}.sparse.to_dense()")
-        found = [(_strange(values[column], dates), f" in column {column!r}") for column in values.columns]
+            raise TypeError(f"{name} must be dense; its columns are sparse: use {name}.sparse.to_dense()")
+        found = {column: _strange(values[column], dates) for column in values.columns}
     else:
-        found = [(_strange(values, dates), "")]
+        found = {None: _strange(values, dates)}
     for kind, advice in ADVICE.items():
-        where = ", ".join(place for other, place in found if other == kind).replace(", in column", ",")
-        if any(other == kind for other, _ in found):
-            raise ValueError(f"{name} must be numbers, and has {kind}{where}: {advice}")
+        if kind in found.values():
+            columns = [column for column, other in found.items() if other == kind and column is not None]
+            raise ValueError(f"{not_numeric(name, kind, columns)}: {advice}")
+
+
+def not_numeric(name, kind, columns=()):
+    """Return the start of a message: what values contain beside numbers, and in which columns of a table."""
+    names = ", ".join(map(repr, columns))
+    subject = (
+        "it contains"
+        if not columns
+        else f"column {names} contains"
+        if len(columns) == 1
+        else f"columns {names} contain"
+    )
+    return f"{name} must be numeric; {subject} {kind}"
 
 
 def _strange(values, dates):

@@ -44,20 +44,24 @@ def test_bad_data_raise(bad_X, bad_y, message):
 def test_tables_with_text_and_gaps_say_what_to_do(model):
     frame = pd.DataFrame({"size": [1.0, np.nan, 3.0, 4.0], "kind": ["a", "b", "a", "c"], "note": ["x", "y", None, "z"]})
     target = [0, 1, 0, 1]
-    with pytest.raises(ValueError, match=r"text in column 'kind', 'note' .*OneHotEncoder.*Pipeline.*SimpleImputer"):
+    with pytest.raises(
+        ValueError, match=r"columns 'kind', 'note' contain text .*OneHotEncoder.*Pipeline.*SimpleImputer"
+    ):
         model.fit(frame, target)
-    with pytest.raises(ValueError, match=r"X must be numbers, and has text \(could not convert string to float"):
+    with pytest.raises(ValueError, match=r"X must be numeric; it contains text \(could not convert string to float"):
         model.fit(frame.to_numpy(), target)
     with pytest.raises(ValueError, match=r"NaN.*imputer transformer in a pipeline") as caught:
         model.fit(frame[["size"]], target)
     assert "X contains NaN" in str(caught.value)
     dates = frame.assign(day=pd.to_datetime(["2020-01-01", "2020-01-02", "2021-01-01", "2022-01-01"]))
     for names in (["day"], ["size", "day"]):
-        with pytest.raises(ValueError, match=r"X must be numbers, and has dates in column 'day': make numbers"):
+        with pytest.raises(ValueError, match=r"X must be numeric; column 'day' contains dates: make numbers"):
             model.fit(dates[names], target)
-    with pytest.raises(ValueError, match=r"X must be numbers, and has dates: make numbers"):
+    with pytest.raises(ValueError, match=r"X must be numeric; it contains dates: make numbers"):
         model.fit(dates[["day"]].to_numpy(), target)
-    with pytest.raises(ValueError, match=r"y must be numbers, and has text \(.*'high'.*\); a classifier takes classes"):
+    with pytest.raises(
+        ValueError, match=r"y must be numeric; it contains text \(.*'high'.*\); a classifier takes classes"
+    ):
         ConvexReLURegressor(0.1).fit([[1.0], [2.0]], ["high", "low"])
     numbers = make_pipeline(SimpleImputer(), StandardScaler())
     columns = ColumnTransformer([("numbers", numbers, ["size"]), ("text", OneHotEncoder(), ["kind"])])

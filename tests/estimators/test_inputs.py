@@ -67,7 +67,7 @@ DATA = X, Y, WEIGHTS
 def test_masks_are_not_lost_in_training(use, part):
     data = [X, CLASSES if "classifier" in use else Y, WEIGHTS]
     data[part] = masked(data[part])
-    with pytest.raises(ValueError, match=f"{('X', 'y', 'sample_weight')[part]} must be numbers, and has {ADVICE}"):
+    with pytest.raises(ValueError, match=f"{('X', 'y', 'sample_weight')[part]} must be numeric; it contains {ADVICE}"):
         USES[use](*data)
 
 
@@ -119,29 +119,29 @@ DATES = {
 @pytest.mark.parametrize("kind", DATES)
 def test_dates_are_one_error_wherever_they_are(kind):
     dates = DATES[kind]
-    advice = "dates{}: make numbers of them that mean something"
+    advice = "dates: make numbers of them that mean something"
     frame = pd.DataFrame({"a": X[:, 0], "when": dates})
-    with pytest.raises(ValueError, match="X must be numbers, and has " + advice.format(" in column 'when'")):
+    with pytest.raises(ValueError, match="X must be numeric; column 'when' contains " + advice):
         ConvexReLURegressor(1.0).fit(frame, Y)
-    with pytest.raises(ValueError, match="X must be numbers, and has " + advice.format("")):
+    with pytest.raises(ValueError, match="X must be numeric; it contains " + advice):
         ConvexReLUClassifier(1.0).fit(np.asarray(dates)[:, None], CLASSES)
-    with pytest.raises(ValueError, match="y must be numbers, and has " + advice.format("")):
+    with pytest.raises(ValueError, match="y must be numeric; it contains " + advice):
         ConvexReLURegressor(1.0).fit(X, dates)
-    with pytest.raises(ValueError, match="y must be numbers, and has " + advice.format(" in column 'when'")):
+    with pytest.raises(ValueError, match="y must be numeric; column 'when' contains " + advice):
         ConvexReLURegressor(1.0).fit(X, frame[["when"]])
-    with pytest.raises(ValueError, match="sample_weight must be numbers, and has dates"):
+    with pytest.raises(ValueError, match="sample_weight must be numeric; it contains dates"):
         ConvexReLURegressor(1.0).fit(X, Y, dates)
 
 
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        (pd.DataFrame({"a": [1.0, pd.NA, 2.0]}, dtype=object), ValueError, "missing values in column 'a': fill"),
+        (pd.DataFrame({"a": [1.0, pd.NA, 2.0]}, dtype=object), ValueError, "column 'a' contains missing values: fill"),
         (pd.DataFrame({"a": pd.array([1, None, 2], dtype="Int64")}), ValueError, "X contains NaN"),
         (np.array([[1 + 2j], [2.0], [3.0]]), ValueError, "Complex data not supported"),
         (np.array([[1 + 2j], [2.0], [3.0]], dtype=object), ValueError, "complex numbers: make columns"),
-        (np.array([(1.0, 2)] * 3, dtype=[("a", float), ("b", int)]), ValueError, "fields, 'a', 'b': make columns"),
-        (pd.DataFrame({"a": [1.0, 2.0, 3.0]}).to_records(index=False), ValueError, "has fields, 'a'"),
+        (np.array([(1.0, 2)] * 3, dtype=[("a", float), ("b", int)]), ValueError, "fields 'a', 'b': make columns"),
+        (pd.DataFrame({"a": [1.0, 2.0, 3.0]}).to_records(index=False), ValueError, "contains fields 'a'"),
         (sparse.csr_array(np.eye(3)), TypeError, "dense data is required"),
         (pd.DataFrame(np.eye(3)).astype(pd.SparseDtype(float)), TypeError, "X must be dense"),
     ],
@@ -154,7 +154,7 @@ def test_what_is_no_array_of_numbers_says_so(bad, error, message):
 def test_missing_targets_and_classes_say_so():
     with pytest.raises(ValueError, match="y contains NaN"):
         ConvexReLURegressor(1.0).fit(X[:3], pd.array([1, None, 2], dtype="Int64"))
-    with pytest.raises(ValueError, match="y must be numbers, and has missing values"):
+    with pytest.raises(ValueError, match="y must be numeric; it contains missing values"):
         ConvexReLUClassifier(1.0).fit(X[:3], pd.array(["a", None, "b"], dtype="string"))
     with pytest.raises(ValueError, match="sample_weight has 3 entries; X has 20 rows"):
         ConvexReLURegressor(1.0).fit(X, Y, [1.0, 2.0, 3.0])
