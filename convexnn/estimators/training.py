@@ -37,14 +37,14 @@ from ..utils.validation import check_array, check_choice, check_count, check_siz
 
 __all__ = ["Training", "prepare_training"]
 
-# alpha="auto" is this part of alpha_max.
+# alpha="auto" is this fraction of alpha_max.
 AUTO_FRACTION = 0.01
-# The part of the time of a fit that the search for alpha_max may take.
-SEARCH_PART = 0.3
+# The fraction of the time of a fit that the search for alpha_max may take.
+SEARCH_FRACTION = 0.3
 # Patterns sampled for "adaptive" where they cannot be generated.
 SAMPLED_PATTERNS = 1000
-# The part of the time that is left which the solver has: alpha_max and the network come after it.
-SOLVER_PART = 0.85
+# The fraction of the time that is left which the solver has: alpha_max and the network come after it.
+SOLVER_FRACTION = 0.85
 # Options of generation alone, and their defaults.
 GENERATION = (("scope", "auto"), ("rank", None))
 
@@ -78,14 +78,14 @@ class Training:
     def alpha_max(self) -> float:
         """The smallest alpha at which no neuron is active, over given patterns or all, as far as the search finds it.
 
-        It is too small where SEARCH_PART of the time left, the rest of which is for training, is not enough for the
+        It is too small where SEARCH_FRACTION of the time left, the rest of which is for training, is not enough for the
         search.
         """
         if self.known_alpha_max is not None:
             return self.known_alpha_max
         if self.program.fits_freely:  # which is found, and kept, in all of the time
             return 0.0
-        return within(SEARCH_PART * remaining(), self._alpha_max)
+        return within(SEARCH_FRACTION * remaining(), self._alpha_max)
 
     def _alpha_max(self):
         if self.generated:
@@ -103,7 +103,7 @@ class Training:
         relative gap stays above the tolerance.
         """
         seconds = self.options["time_limit"]
-        seconds = SOLVER_PART * (remaining() if seconds is None else min(seconds, remaining()))
+        seconds = SOLVER_FRACTION * (remaining() if seconds is None else min(seconds, remaining()))
         if start is None or not self.warm:
             return within(seconds, self.solver, self.program.at(alpha), **self.options)
         return within(seconds, self.solver, start.program.at(alpha), W_init=start.W, **self.options)

@@ -43,7 +43,7 @@ from .enumeration import (
 __all__ = ["boundary_patterns"]
 
 # What is smaller than this, relative to the terms of a product x.g, is rounding in a gate g of a flat.
-TINY_PART = 1e-14
+TINY_FRACTION = 1e-14
 
 
 class _Rows(NamedTuple):
@@ -298,9 +298,9 @@ def _tidy_gates(X, gates, bits, on):
     """Rid gates of rounding: rows that are `on` their flat have products that are 0 relative to the terms of x.g."""
     units = np.abs(X).max(axis=0)
     sizes = np.abs(gates) * units
-    gates = np.where(sizes > TINY_PART * sizes.max(axis=1, keepdims=True), gates, 0.0)
+    gates = np.where(sizes > TINY_FRACTION * sizes.max(axis=1, keepdims=True), gates, 0.0)
     terms = np.abs(gates) @ np.abs(X[on]).T
-    for i in np.flatnonzero((np.abs(gates @ X[on].T) > TINY_PART * terms).any(axis=1)):
+    for i in np.flatnonzero((np.abs(gates @ X[on].T) > TINY_FRACTION * terms).any(axis=1)):
         # a change of each entry in proportion to it: the least that makes the products 0
         rows = X[on][terms[i] > 0] * gates[i] / terms[i][terms[i] > 0, None]
         change = np.linalg.lstsq(rows, rows.sum(axis=1), rcond=ANGLE_TOL)[0]

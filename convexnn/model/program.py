@@ -33,9 +33,9 @@ from .selection_cones import SelectionCones
 __all__ = ["Program", "Solution"]
 
 EPS = float(np.finfo(float).eps)
-# Residuals below this part of |Y| are rounding.
+# Residuals below this fraction of |Y| are rounding.
 RESIDUAL_TOL = 100 * EPS
-# Differences below this part of the loss of the free fit are nothing.
+# Differences below this fraction of the loss of the free fit are nothing.
 NEGLIGIBLE_TOL = 1e-12
 # Corrections of a dual vector on stiff free columns, each of which gives it five digits or more.
 REFINEMENTS = 3

@@ -27,7 +27,7 @@ __all__ = ["Reduction", "Samples", "bias_stages"]
 
 EPS = float(np.finfo(float).eps)
 # The unit t of free biases, relative to the root of the relative gap: t^2 / 2 is what it may cost of the bound.
-BIAS_PART = 0.3
+BIAS_FRACTION = 0.3
 # Tolerances that come before small ones.
 STAGES = (1e-1, 1e-3, 1e-5)
 
@@ -56,7 +56,7 @@ class Reduction:
         `rank` leading singular vectors of X are kept (None: all). Free hidden biases get the largest unit that a
         relative gap of `tol` allows (None: their own).
         """
-        unit = whole.bias_unit and max(whole.bias_unit, BIAS_PART * np.sqrt(tol or 0.0))
+        unit = whole.bias_unit and max(whole.bias_unit, BIAS_FRACTION * np.sqrt(tol or 0.0))
         unit_bias = whole.bias_unit / unit if unit else 1.0
         basis, neglected = _row_space(whole, rank)
         X, units = whole.design.X if len(basis) == basis.shape[1] else whole.design.X @ basis, whole.design.units

@@ -26,11 +26,11 @@ from ..utils.exact import are_multiples, exact_products, in_span, powers_of_two
 __all__ = ["POINT_TOL", "FreeColumns", "dual_domain", "loss_rounding", "objective_rounding", "proved_value"]
 
 EPS = float(np.finfo(float).eps)
-# Entries of a dual vector are rounded to this part of their sizes, and changes of it are known to CHANGE_TOL of theirs.
+# Entries of a dual vector are rounded to this fraction of their sizes; changes of it are known to CHANGE_TOL of theirs.
 POINT_TOL, CHANGE_TOL = 4 * EPS, 0.01
 # Singular values of columns of unit length that are well above the rounding of a decomposition, times n.
 RESOLVED = 64.0
-# Columns are stiff where the least singular value is this part of the largest.
+# Columns are stiff where the least singular value is this fraction of the largest.
 STIFF = 1e-6
 # Times that coordinates which would leave the domain are set aside.
 ROUNDS = 20

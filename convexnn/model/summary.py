@@ -7,7 +7,7 @@ from .certificate import Certificate
 
 __all__ = ["Status", "summary"]
 
-# Below this part of alpha_max problems are slow, and near interpolation.
+# Below this fraction of alpha_max problems are slow, and near interpolation.
 SMALL_ALPHA = 1e-4
 
 

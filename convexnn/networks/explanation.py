@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "explain"]
 
-# Pre-activations below this part of |x|.|w| + |b| are zero up to rounding: the sample lies on the wall of the neuron.
+# Pre-activations below this fraction of |x|.|w| + |b| are rounding: the sample lies on the wall of the neuron.
 WALL_TOL = 1e-12
-# Dual variables below this part of the largest are zero.
+# Dual variables below this fraction of the largest are zero.
 SUPPORT_TOL = 1e-8
 # How many neurons or features `str` names.
 NAMED = 5

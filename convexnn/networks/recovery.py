@@ -24,7 +24,7 @@ from .network import CircularNetwork, ConvNetwork, Network
 
 __all__ = ["recover"]
 
-# Singular values below this part of the largest of a block are rounding.
+# Singular values below this fraction of the largest of a block are rounding.
 RANK_TOL = 1e-13
 
 

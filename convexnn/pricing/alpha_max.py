@@ -1,6 +1,6 @@
 """The smallest alpha at which no neuron is active: alpha_max = kappa(-grad L(0)).
 
-A loss with kinks has many gradients there; then it is the least kappa of all of them (`zero_dual`).
+A non-smooth loss has many gradients there; then it is the least kappa of all of them (`zero_dual`).
 """
 
 from typing import NamedTuple
@@ -26,14 +26,14 @@ __all__ = ["AlphaMax", "alpha_max", "alpha_max_over_all", "kappa_at_zero"]
 
 # Starts of the searches, in units of the usual number; the second is for values that are to be right.
 STARTS = (1, 4)
-# The same for losses with kinks, which take many searches.
+# The same for non-smooth losses, which take many searches.
 KINKED_STARTS = (0.1, 1, 4)
 # Relative distance of the bounds at which they are one, and the cones that an unasked proof may take.
 PROVED_TOL, PROOF_NODES = 1e-9, 200_000
 # Relative difference of the objective of the zero network and the dual value at its dual vector, beyond which that has
 # few digits.
 KNOWN_TOL = 1e-6
-# The same as PROVED_TOL for values of losses with kinks that are only searched for: these are above alpha_max by as
+# The same as PROVED_TOL for values of non-smooth losses that are only searched for: these are above alpha_max by as
 # much, since to find it to more digits takes many searches.
 LOCAL_TOL = 1e-3
 # Seconds that an unasked proof may take, about, by a count of its cones.
@@ -48,7 +48,7 @@ class AlphaMax(NamedTuple):
     Parameters
     ----------
     value : float
-        The largest value of kappa(-grad L(0)) that was found, for the gradient, of a loss with kinks the subgradient,
+        The largest value of kappa(-grad L(0)) that was found, for the gradient, of a non-smooth loss the subgradient,
         of least kappa: below it some neuron is active.
     upper : float
         A proved upper bound: at and above it no neuron is active; inf where nothing was proved.

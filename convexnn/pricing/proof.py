@@ -27,7 +27,7 @@ from .zero_dual import dual_at_zero
 __all__ = ["Proof", "Prover", "certified"]
 
 # Part of tol that is proved, for rounding not to matter.
-PROVED_PART = 0.99
+PROVED_FRACTION = 0.99
 # Cells up to which they are enumerated first, and where branch and bound fails in the time that it takes.
 FEW_CELLS, MANY_CELLS = 2_000, 500_000
 # Relative distance of the bounds of kappa at which there is nothing left to find.
@@ -112,7 +112,7 @@ class Prover:
         seconds, for all outputs.
         """
         program = self.program
-        largest = _largest_norm(program, V, (1 - PROVED_PART * tol) * objective)
+        largest = _largest_norm(program, V, (1 - PROVED_FRACTION * tol) * objective)
         end = None if time_limit is None else time.perf_counter() + time_limit
         upper, points = 0.0, np.zeros((0, program.design.X.shape[1] + 1))
         for c in range(V.shape[1]):  # kappa is the largest of the outputs'

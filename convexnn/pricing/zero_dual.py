@@ -1,4 +1,4 @@
-"""The dual vector of the zero network with the least kappa: the one that proves most where the loss has kinks.
+"""The dual vector of the zero network with the least kappa: the one that proves most where the loss is not smooth.
 
 At the best free fit Z0 the dual vectors of the zero network are those of -dL(Z0) with F'V = 0. A smooth loss has one;
 at a kink (a tie, a margin of one) an entry of V is free within an interval. The zero network is optimal at alpha where
@@ -36,7 +36,7 @@ TOL, ROUNDS = 1e-9, 300
 # Blocks whose neurons join at a time: linear programs of many rows cost more than rounds.
 JOINING = 20
 # Rows that are slack by this part leave, once there are so many entries.
-SLACK_PART, MANY_ENTRIES = 0.1, 100_000
+SLACK_FRACTION, MANY_ENTRIES = 0.1, 100_000
 # Seconds that a linear program has at least.
 LEAST_SECONDS = 0.01
 
@@ -53,7 +53,7 @@ class ZeroDual(NamedTuple):
 
 
 def dual_at_zero(program, enough=0.0):
-    """Return the dual vector of the zero network, of a loss with kinks the one of least kappa over the patterns.
+    """Return the dual vector of the zero network, of a non-smooth loss the one of least kappa over the patterns.
 
     Its kappa is alpha_max over these patterns. With `enough` above 0 any of a kappa of at most this will do.
     """
@@ -98,7 +98,7 @@ def least_kappa(program, V, neurons, *, enough=0.0, tol=TOL, over=lambda: False)
                 break
             point, level = found[0], max(level, found[1])
             if rows.size > MANY_ENTRIES:
-                rows = rows[rows @ point.ravel() > (1 - SLACK_PART) * level]
+                rows = rows[rows @ point.ravel() > (1 - SLACK_FRACTION) * level]
             for part in (0.5, 1.0):
                 trial, before = program.project_dual((1 - part) * best[1] + part * point), best[0]
                 value, fits = neurons(trial, level, best[0])

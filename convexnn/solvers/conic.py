@@ -5,7 +5,7 @@
 Repeat: price all blocks at the dual vector V by `price`, which also proves a lower bound; blocks above alpha
 join the working set, blocks that are zero and below it leave once. Solve the program over the working set by Clarabel,
 with few rows of each cone; rows that are tight where the blocks are projected onto their cones join, until projecting
-raises the objective by a part of the gap only. The projected blocks are feasible; their objective is the one reported.
+raises the objective by a fraction of the gap only. The projected blocks are feasible; their objective is reported.
 
 With q = B'u for the basis B of the norm, squared losses are written out for Clarabel, as a quadratic cone program
 
@@ -39,20 +39,20 @@ __all__ = ["solve_conic"]
 
 # Blocks that join the working set at a time: this many, or as many as are active.
 FEWEST_BLOCKS = 20
-# The working set is solved to this part of the gap, and at the end of tol.
-INNER_PART, LAST_PART = 0.1, 0.1
+# The working set is solved to this fraction of the gap, and at the end of tol.
+INNER_FRACTION, LAST_FRACTION = 0.1, 0.1
 # Excess of the dual norm over alpha that need not be resolved, as a part of tol.
-PRICING_PART = 0.02
+PRICING_FRACTION = 0.02
 # Accuracy that the interior-point method is asked for: a part of that of the working set, and the least.
-SOLVER_PART, SOLVER_TOL = 1e-3, 1e-11
+SOLVER_FRACTION, SOLVER_TOL = 1e-3, 1e-11
 # It is asked again for a hundred times less where it fails, up to this.
 LOOSEST_TOL = 1e-3
 # Entries of the columns of a working set up to which it is small.
 CAREFUL_SIZE = 20_000
 # Times that rows join before blocks are priced again.
 ROUNDS = 12
-# A block is idle where its norm, beside the largest, is below this part of the slack of its dual norm, beside alpha.
-IDLE_PART = 0.1
+# A block is idle where its norm over the largest is below this fraction of the slack of its dual norm over alpha.
+IDLE_FRACTION = 0.1
 # Iterations that do not halve the gap nor find blocks, after which there is no progress to wait for.
 PATIENCE = 4
 
@@ -124,13 +124,13 @@ def _run(whole, W_init, tol, monitor):
     working = _Working(program, scaled, monitor, start)
     if len(blocks):
         working.add(blocks)
-        V = working.solve(LAST_PART * tol, V)
+        V = working.solve(LAST_FRACTION * tol, V)
     elif not program.loss.smooth:
         V = dual_at_zero(program, program.alpha)
     gaps = []
     while True:
         V = program.project_dual(V)
-        alpha = program.alpha * (1 + PRICING_PART * tol)
+        alpha = program.alpha * (1 + PRICING_FRACTION * tol)
         limit = max(FEWEST_BLOCKS, np.count_nonzero(monitor.W.any(axis=(1, 2))))
         prices = price(program, V, alpha, program.design.n_blocks, start)
         norm = prices.bound + program.dual_rounding(V)
@@ -148,8 +148,8 @@ def _run(whole, W_init, tol, monitor):
         if not len(working.blocks) or stalled(gaps, PATIENCE):
             monitor.status = Status.NO_PROGRESS
             return
-        part = INNER_PART * gap if len(found) else LAST_PART * tol  # without new blocks, only rows are missing
-        V = working.solve(max(LAST_PART * tol, part), V)
+        part = INNER_FRACTION * gap if len(found) else LAST_FRACTION * tol  # without new blocks, only rows are missing
+        V = working.solve(max(LAST_FRACTION * tol, part), V)
 
 
 def _offer(monitor, scaled, W, blocks, beta):
@@ -209,7 +209,7 @@ class _Working:
         """Solve until the cones cost a fraction `tol` of the objective; return a dual vector, V where that fails."""
         program, basis = self.program, self.program.free_basis[0]
         for _ in range(ROUNDS):
-            inner = self._solve_rows(max(SOLVER_TOL, SOLVER_PART * tol))
+            inner = self._solve_rows(max(SOLVER_TOL, SOLVER_FRACTION * tol))
             if inner is None:
                 return V
             V = inner.V
@@ -251,7 +251,7 @@ class _Working:
             self.start.points[self.blocks] = H
         norms = np.linalg.norm(W, axis=(1, 2))
         slack = 1.0 - program.penalty.dual_norms(H) / program.alpha
-        self.idle = norms < IDLE_PART * slack * norms.max(initial=0.0)
+        self.idle = norms < IDLE_FRACTION * slack * norms.max(initial=0.0)
 
     def _join(self, Q, tight):
         """Add rows that are violated, or tight where blocks are projected; return whether there are any."""

@@ -2,7 +2,7 @@
 
     F(W, A, b) = L(S act(X W') A + C b) + alpha/2 (|W|^2 + |A|^2)
 
-for hidden weights W, output weights A and coefficients b of the free columns C; losses with kinks are smoothed. Descent
+for hidden weights W, output weights A and coefficients b of the free columns C; non-smooth losses are smoothed. Descent
 crosses many walls a step and ends within a percent or so of the optimum, where it stalls: optimal neurons lie on walls,
 at which the objective has kinks. Convex programs go on from there.
 """
@@ -21,7 +21,7 @@ __all__ = ["SMOOTHING", "Objective", "descend", "descend_factors", "smoothed"]
 
 # Samples times neurons of a batch: few enough for its activations to stay in the cache.
 BATCH_ENTRIES = 100_000
-# Width of the smoothing of losses with kinks, relative to the mean of |Y|.
+# Width of the smoothing of non-smooth losses, relative to the mean of |Y|.
 SMOOTHING = 0.05
 
 
@@ -160,7 +160,7 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, own=None, d
 
     The patterns of `program` are not used, and `own` is that of Objective. L-BFGS ends at a relative decrease of
     `ftol`, or when `observe()`, called after every iteration, is true. `dtype` is that of activations and products with
-    them, `smoothing` the width for losses with kinks, relative to the mean of |Y|.
+    them, `smoothing` the width for non-smooth losses, relative to the mean of |Y|.
     """
     design, loss = program.design, smoothed(program, smoothing)
     network = {"slope": design.slope, "n_patches": design.n_patches, "maximum": program.selects}
@@ -197,7 +197,7 @@ def descend_factors(program, U, A, beta, *, max_iter, ftol, observe, own=None, d
 
 
 def smoothed(program, width=SMOOTHING):
-    """Return the loss of a program, smoothed where it has kinks, over a width relative to the mean of |Y|."""
+    """Return the loss of a program, smoothed where it is not smooth, over a width relative to the mean of |Y|."""
     Y = program.Y
     return program.loss.smoothed(Y, np.zeros_like(Y), width * (np.abs(Y).mean() or 1.0))
 

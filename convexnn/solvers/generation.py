@@ -2,10 +2,10 @@
 
 Start from a network (`descent`, or blocks that are given), take the cells of its neurons, and repeat:
 
-1. Solve the convex program over the cells at hand by `newton`, to a part of the gap.
+1. Solve the convex program over the cells at hand by `newton`, to a fraction of the gap.
 2. Climb from the cell of every neuron to the maximum of h(u) = s V'(Xu)_+ that it belongs to. Neurons of one maximum
    are one neuron that lies on a wall and was split over the cells around it: they are put together in one cell, where
-   that costs no more than a part of the gap.
+   that costs no more than a fraction of the gap.
 3. Price: search for maxima of h above alpha over all cells (`search`), from more starts when none are found. They are
    the cells where a new neuron lowers the objective; the largest one scales V, which gives the lower bound.
 4. Keep the cells of neurons and those that are nearly active, add what was found.
@@ -47,10 +47,10 @@ __all__ = ["solve_generation"]
 
 # The length of new neurons that are moved, relative to the longest.
 NEW_NEURON = 1e-2
-# Neurons shorter than this part of the longest are left out of the start.
+# Neurons shorter than this fraction of the longest are left out of the start.
 NEGLIGIBLE = 1e-3
-# The program over the cells at hand is solved to this gap at first, then to a part of the gap, or of tol.
-FIRST_GAP, THIN_FIRST_GAP, INNER_PART, LAST_PART = 1e-3, 1e-2, 0.02, 0.3
+# The program over the cells at hand is solved to this gap at first, then to a fraction of the gap, or of tol.
+FIRST_GAP, THIN_FIRST_GAP, INNER_FRACTION, LAST_FRACTION = 1e-3, 1e-2, 0.02, 0.3
 # Starts of a search: as many times the usual number a level.
 ESCALATION = 4
 # A search that finds less than the first number of cells is followed by one with more starts, more than the second by
@@ -62,11 +62,11 @@ LAST_LEVEL, HIGHEST_LEVEL = 1, 3
 NEARLY = 50.0
 # Cells that join at a time: this many, or as many as there are neurons.
 FEWEST_CELLS = 200
-# Cells are kept where |Proj(s X'D V)| is above this part of alpha; of thin ones, that within an angle in units of
+# Cells are kept where |Proj(s X'D V)| is above this fraction of alpha; of thin ones, that within an angle in units of
 # n_features / n_rows are one as good as the other, the best.
 NEARLY_ACTIVE, THIN_ACTIVE, THIN_ANGLE = 0.99, 0.97, 30.0
 # Part of the gap that it may cost to merge neurons.
-MERGING_PART = 0.1
+MERGING_FRACTION = 0.1
 # Part of the step of the prox that is left after neurons have moved: from a point that is not near the optimum over its
 # cells a long step takes many times longer than several shorter ones.
 MOVED_STEP = 0.04
@@ -74,13 +74,13 @@ MOVED_STEP = 0.04
 PATIENCE = 4
 # An unasked proof: cones, and its seconds as a part of those that the solution took, at least LEAST_PROOF; both are
 # counted, not measured, as what a fit says is not to depend on the clock.
-PROOF_NODES, PROOF_PART, LEAST_PROOF = 200_000, 0.5, 0.5
+PROOF_NODES, PROOF_FRACTION, LEAST_PROOF = 200_000, 0.5, 0.5
 # Seconds that an iteration takes, about: a + b n_rows n_features, measured.
 ITERATION = 3e-2, 1.3e-4
 # Parts of a time limit left to a proof that was asked for, and of tol that the dual vector may take of it.
 PROOF_RESERVE, PROOF_SLACK = 0.3, 0.5
 # Relative excess over alpha that counts as rounding, and that is worth a neuron to be moved, as a part of tol.
-EXCESS_TOL, EXCESS_PART = 1e-11, 0.05
+EXCESS_TOL, EXCESS_FRACTION = 1e-11, 0.05
 
 
 def solve_generation(
@@ -205,7 +205,7 @@ class _Generation:
         level, idle = 0, 0
         while True:
             if not self.large or idle:
-                part = max(INNER_PART * self.gap, LAST_PART * self.target)
+                part = max(INNER_FRACTION * self.gap, LAST_FRACTION * self.target)
                 self._solve(min(THIN_FIRST_GAP if self.survey else FIRST_GAP, part))
             found = self._price(level)
             if self.monitor.record(len(self.pool)):
@@ -226,7 +226,7 @@ class _Generation:
                 self.monitor.status = Status.NO_PROGRESS
                 return
             if not proving:
-                self._merge(MERGING_PART * self.gap)
+                self._merge(MERGING_FRACTION * self.gap)
             moving = self.large or (self.thin and self.gap > self.target)
             self._renew(found, moving)
             if moving:
@@ -374,7 +374,9 @@ class _Generation:
         if moving:  # the descent has to have neurons to move
             length = NEW_NEURON * np.linalg.norm(pool.W, axis=1).max(initial=0.0)
             outputs = pool.outputs_of(found, self.V)
-            least = 0.0 if self.large else (1 + EXCESS_PART * self.tol) * self.program.alpha  # of others the cell joins
+            least = (
+                0.0 if self.large else (1 + EXCESS_FRACTION * self.tol) * self.program.alpha
+            )  # of others the cell joins
             grow = np.flatnonzero(found.values > least)
             new[grow, :, outputs[grow]] = length * found.directions[grow]
         pool.keep(kept, found.bits, found.signs, found.directions, new)
@@ -384,10 +386,10 @@ class _Generation:
         """Solve once more over as few cells as the neurons need."""
         if self.large:
             return
-        self._merge(MERGING_PART * self.target)
+        self._merge(MERGING_FRACTION * self.target)
         self.pool.keep(self.pool.W.any(axis=(1, 2)))
-        self._solve(LAST_PART * self.target)
-        self._observe(self.pool.W, self.beta, slack=MERGING_PART * self.target)
+        self._solve(LAST_FRACTION * self.target)
+        self._observe(self.pool.W, self.beta, slack=MERGING_FRACTION * self.target)
 
     def _prove(self, refute=True):
         """Try to prove the gap; return a Maxima that refutes it, None where the run is over."""
@@ -400,7 +402,7 @@ class _Generation:
         monitor, nodes = self.monitor, None
         if self.scope == "auto":
             solved = len(monitor.history) * (ITERATION[0] + ITERATION[1] * self.program.design.X.size)
-            afforded = max(LEAST_PROOF, PROOF_PART * solved)
+            afforded = max(LEAST_PROOF, PROOF_FRACTION * solved)
             nodes = min(PROOF_NODES, self.prover.nodes_in(afforded))
         objective = monitor.objective / self.reduction.unit_loss
         limits = {"time_limit": monitor.remaining, "max_nodes": nodes}

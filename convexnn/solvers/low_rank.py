@@ -24,8 +24,8 @@ from .subproblem import Iterate
 
 __all__ = ["solve_low_rank"]
 
-# Rounds of new neurons, most new ones at first, and the part of the gap that neurons are moved to.
-MAX_ROUNDS, FEWEST_NEW, INNER_PART = 100, 20, 0.03
+# Rounds of new neurons, most new ones at first, and the fraction of the gap that neurons are moved to.
+MAX_ROUNDS, FEWEST_NEW, INNER_FRACTION = 100, 20, 0.03
 # Rounds in which the gap stays, after which there is no progress to wait for.
 PATIENCE = 8
 
@@ -37,7 +37,7 @@ def solve_low_rank(sub, start, tol, observe):
     gap, objective, stalled = 1.0, sub.objective(W, beta), 0
     for _ in range(MAX_ROUNDS):
         neurons = _grown(sub, _of_blocks(sub, W, beta), loss)
-        neurons = solve_factors(neurons, loss, INNER_PART * max(tol, INNER_PART * gap) * objective, observe)
+        neurons = solve_factors(neurons, loss, INNER_FRACTION * max(tol, INNER_FRACTION * gap) * objective, observe)
         W, beta = _assembled(sub, neurons), neurons.beta
         V = -loss.grad(Y, sub.fit(W, beta))
         refitted, reached, bound = sub.measure(W, V)

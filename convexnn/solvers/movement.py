@@ -17,10 +17,10 @@ LARGEST_JACOBIAN = 1e7
 # Iterations of L-BFGS alone, and of L-BFGS before Newton's method.
 DESCENT_STEPS, FIRST_STEPS = 300, 50
 # Relative decrease at which L-BFGS ends, as a part of tol.
-DESCENT_PART = 1e-3
+DESCENT_FRACTION = 1e-3
 # Newton steps of the first move and of later ones, the relative decrease at which they end, as a part of the squared
 # gap (an error of V costs its square in the objective), and the least.
-FIRST_NEWTON_STEPS, NEWTON_STEPS, NEWTON_PART, LEAST_DECREASE = 40, 15, 0.01, 1e-9
+FIRST_NEWTON_STEPS, NEWTON_STEPS, NEWTON_FRACTION, LEAST_DECREASE = 40, 15, 0.01, 1e-9
 
 
 def move_neurons(program, neurons, *, gap, tol, thin, observe):
@@ -28,7 +28,7 @@ def move_neurons(program, neurons, *, gap, tol, thin, observe):
 
     `gap` is the relative gap known, 1 far from any optimum, `tol` the one wanted.
     """
-    first, ftol = gap >= 1.0, DESCENT_PART * tol
+    first, ftol = gap >= 1.0, DESCENT_FRACTION * tol
     if thin and not first:
         neurons = *merge_close(program, *neurons[:3]), neurons[3]
     U, _, outputs, _ = neurons
@@ -44,7 +44,7 @@ def move_neurons(program, neurons, *, gap, tol, thin, observe):
             return neurons
     steps = FIRST_NEWTON_STEPS if first else NEWTON_STEPS
     return newton_descend(
-        program, *neurons, max_iter=steps, ftol=max(LEAST_DECREASE, NEWTON_PART * gap**2), observe=observe
+        program, *neurons, max_iter=steps, ftol=max(LEAST_DECREASE, NEWTON_FRACTION * gap**2), observe=observe
     )
 
 

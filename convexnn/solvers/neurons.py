@@ -16,9 +16,9 @@ from ..model.design import PatchwiseDesign
 
 __all__ = ["FIRST_MU", "LAST_MU", "MU_FACTOR", "NEGLIGIBLE", "Neurons", "enlarge"]
 
-# Neurons smaller than this part of the largest are dropped.
+# Neurons smaller than this fraction of the largest are dropped.
 NEGLIGIBLE = 1e-13
-# The first smoothing of losses with kinks, relative to the ratio of |Z| and |V|, the last, and the factor between.
+# The first smoothing of non-smooth losses, relative to the ratio of |Z| and |V|, the last, and the factor between.
 FIRST_MU, LAST_MU, MU_FACTOR = 1e-1, 1e-5, 0.3
 # The largest scale that new neurons are tried at, and the most times that they are halved.
 LARGEST_SCALE = 1e6

@@ -14,7 +14,7 @@ in V is the residual. On its face (blocks that are not zero, and their tight row
 N an orthonormal basis of the null space of the tight rows and p the unit projection. With C = [A_b M_b^(1/2)]_b and H
 the curvature of L the Newton system is (I + step C C' H) dZ = residual (`face_systems`).
 
-Losses with kinks (hinge, absolute, quantile) have a step in V too, the proximal method of multipliers: L is replaced by
+Non-smooth losses (hinge, absolute, quantile) have a step in V too, the proximal method of multipliers: L is replaced by
 the smooth loss whose conjugate is L* + mu/2 |. + V_k|^2, V_k the last dual vector. mu falls as the step grows; V stays
 in the domain of L* throughout.
 
@@ -50,11 +50,11 @@ FREE_RATIO = 1e3
 LARGEST_STEP = 1e7
 MAX_PROXIMAL_STEPS = 40
 MAX_NEWTON_STEPS = 30
-# Half the squared residual adds to the gap: Newton stops when it is this part of tol, or of this part of the last gap.
-RESIDUAL_PART = 0.1
+# Half the squared residual adds to the gap: Newton stops when it is this fraction of tol, or of the last gap.
+RESIDUAL_FRACTION = 0.1
 # Part of the gap by which the objective may rise where the equation was not solved, and multiple of the residual
 # allowed at which it is, where phi is flat.
-UNSOLVED_PART, FLAT_PART = 0.01, 100.0
+UNSOLVED_FRACTION, FLAT_FRACTION = 0.01, 100.0
 # Distance from an edge of the loss, beyond which its curvature is looked at, in units of predictions of at least one.
 BESIDE = 4 * EDGE
 # Part of the decrease predicted that a step must reach.
@@ -67,7 +67,7 @@ FIRST_MU, LAST_MU, MU_FACTOR = 1e-1, 1e-7, 0.2
 class Center(NamedTuple):
     """Where a proximal point step starts, its steps, and the loss of its equation."""
 
-    loss: object  # smoothed where it has kinks
+    loss: object  # smoothed where it is not smooth
     W: np.ndarray
     beta: np.ndarray
     step: float
@@ -99,13 +99,13 @@ def solve_newton(sub, start, tol, observe):
     Z, gap = program.loss.inverse_grad(program.Y, -V) if program.loss.invertible else sub.fit(W, beta), 1.0
     mu = first_mu = FIRST_MU * max(np.linalg.norm(program.Y), np.linalg.norm(Z)) / (np.linalg.norm(V) or 1.0)
     for _ in range(MAX_PROXIMAL_STEPS):
-        allowed = RESIDUAL_PART * max(tol, RESIDUAL_PART * gap) * objective
+        allowed = RESIDUAL_FRACTION * max(tol, RESIDUAL_FRACTION * gap) * objective
         loss = program.loss.smoothed(program.Y, -V, mu)
         center = Center(loss, W, beta, step, FREE_RATIO * size * step)
         point, n_steps, solved = _proximal_point(sub, center, Z, 2 * allowed / loss.smoothness, observe)
         reached_V = -loss.grad(program.Y, point.Z)
         fitted, reached, bound = sub.measure(point.W, reached_V)
-        rise = gap if solved else UNSOLVED_PART * gap
+        rise = gap if solved else UNSOLVED_FRACTION * gap
         if not reached <= (1 + rise) * objective:  # the equation was not solved: stay where we were
             step, mu = step / GROWTH**2, min(mu / MU_FACTOR**2, first_mu / MU_FACTOR**4)
             if observe():
@@ -152,7 +152,7 @@ def _proximal_point(sub, center, Z, square, observe):
                 break
             t *= 0.5
             if t < SHORTEST_STEP:  # phi is flat up to rounding
-                return point, n_steps, np.sum(residual**2) <= FLAT_PART * square
+                return point, n_steps, np.sum(residual**2) <= FLAT_FRACTION * square
         point = trial
     return point, MAX_NEWTON_STEPS, False
 

@@ -34,8 +34,8 @@ OPTION_NAMES = {
 # Exponential cones may make a solver fail at the accuracy it is asked for: it is asked again, for shorter steps, then
 # for less accuracy.
 SHORTER_STEPS, LOOSER = {"CLARABEL": {"max_step_fraction": 0.9}}, (1e2, 1e4)
-# The part of the time that is left which a solver has: its point is polished and certified after it.
-SOLVER_PART = 0.8
+# The fraction of the time that is left which a solver has: its point is polished and certified after it.
+SOLVER_FRACTION = 0.8
 # Most nonzeros that the constraint matrix may have: at this size it takes gigabytes, and the solver hours.
 MAX_NONZEROS = 100_000_000
 # Products that take as long as cvxpy takes for a nonzero, at its fastest.
@@ -227,7 +227,7 @@ def solve_cvxpy(problem, solver="CLARABEL", accuracy=1e-10, *, max_iter=None, ve
         options |= {"tol_gap_abs": 1e-4 * accuracy} if solver == "CLARABEL" else {}
         if np.isfinite(remaining()):
             aside(problem.get_problem_data, solver)  # which is kept, and takes its part of the time
-            options[seconds] = limit = max(SOLVER_PART * remaining(), 1e-6)
+            options[seconds] = limit = max(SOLVER_FRACTION * remaining(), 1e-6)
     attempts, start = _attempts(solver, options | own), time.perf_counter()
     for attempt in attempts:
         try:

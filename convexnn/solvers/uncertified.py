@@ -1,8 +1,8 @@
 """Networks that are only scored, in cross-validation: descent in neuron space, without a bound.
 
-L-BFGS ends a percent or so above the optimum, some percent at small alpha, and five or ten where the loss has kinks
-(`descent`), in a small part of the time that generation takes at small alpha. From one alpha to the next neurons are
-kept, and random ones join them.
+L-BFGS ends a percent or so above the optimum, some percent at small alpha, and five or ten where the loss is not smooth
+(`descent`), in a small fraction of the time that generation takes at small alpha. From one alpha to the next neurons
+are kept, and random ones join them.
 """
 
 import numpy as np
@@ -21,10 +21,10 @@ __all__ = ["solve_uncertified"]
 # Random neurons of the first network, and those that join at every further alpha, for each output that has its own.
 FIRST_NEURONS, NEW_NEURONS = 60, 15
 # Iterations of L-BFGS from random neurons, and from a solution; the decrease at which it ends, as a part of tol.
-FIRST_STEPS, STEPS, DECREASE_PART = 200, 100, 1e-5
-# Neurons shorter than this part of the longest are left out; the length of random ones among trained ones.
+FIRST_STEPS, STEPS, DECREASE_FRACTION = 200, 100, 1e-5
+# Neurons shorter than this fraction of the longest are left out; the length of random ones among trained ones.
 NEGLIGIBLE, NEW_LENGTH = 1e-4, 1e-2
-# The last smoothing of losses with kinks.
+# The last smoothing of non-smooth losses.
 LAST_SMOOTHING = 0.01
 
 
@@ -42,7 +42,7 @@ def solve_uncertified(program, *, W_init=None, tol=1e-2, max_iter=None, time_lim
         problem = reduction.program
         U, A, own = _start(program, problem, reduction.apply(W_init), rng)
         beta = problem.loss.fit_free(problem.Y, problem.free_basis[0])
-        limits = {"max_iter": max_iter or (STEPS if W_init.any() else FIRST_STEPS), "ftol": DECREASE_PART * tol}
+        limits = {"max_iter": max_iter or (STEPS if W_init.any() else FIRST_STEPS), "ftol": DECREASE_FRACTION * tol}
         for width in (SMOOTHING,) if problem.loss.smooth else (SMOOTHING, LAST_SMOOTHING):
             U, A, beta = descend_factors(
                 problem, U, A, beta, own=own, **limits, observe=monitor.over, dtype=np.float32, smoothing=width

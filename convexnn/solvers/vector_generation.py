@@ -12,7 +12,7 @@ Start from a network trained by L-BFGS, and repeat:
 
 1. Move the neurons by Newton's method on the faces of their cells, over walls where phi falls behind them (`factors`).
 2. Climb from every neuron, in turn in u for v = V g over the cells (`ascent`), and to g = V' act(X u), normalised.
-   Neurons of one maximum are put together where that costs no more than a part of the gap.
+   Neurons of one maximum are put together where that costs no more than a fraction of the gap.
 3. Price: the same from many starts. The largest maximum found scales V, which gives the bound, of scope "local"; those
    above alpha are new neurons.
 
@@ -52,10 +52,10 @@ __all__ = ["over_neurons", "solve_vector_generation"]
 FEWEST_NEURONS, MOST_NEURONS, DESCENT_STEPS = 20, 200, 300
 # Relative decrease at which the descent ends.
 DESCENT_TOL = 1e-7
-# Neurons below this part of the largest are left out of the start.
+# Neurons below this fraction of the largest are left out of the start.
 NEGLIGIBLE = 1e-4
-# The part of the gap to which neurons are moved, and that merging them may cost.
-INNER_PART, MERGING_PART, LAST_PART = 0.01, 0.1, 0.1
+# The fraction of the gap to which neurons are moved, and that merging them may cost.
+INNER_FRACTION, MERGING_FRACTION, LAST_FRACTION = 0.01, 0.1, 0.1
 # A search that finds no more than so many neurons, or none that keep the gap above tol, is followed by one with as many
 # times the starts.
 FEW_FOUND, ESCALATION = 3, 4
@@ -66,7 +66,7 @@ MOVES = 8
 # Neurons found that are kept for the convex program, the last ones.
 POOL_SIZE = 300
 # Parts of tol by which kappa has to exceed alpha to be worth a neuron, and by which climbs have to go on.
-EXCESS_PART, CLIMB_PART = 0.05, 1e-6
+EXCESS_FRACTION, CLIMB_FRACTION = 0.05, 1e-6
 # Iterations that do not halve the gap, after which there is no progress to wait for.
 PATIENCE = 12
 # Cosine above which directions of maxima are one.
@@ -155,7 +155,7 @@ def over_neurons(program, patterns, directions, gates):
 
 
 class _VectorGeneration:
-    """The state of a run: the neurons, the dual vector V, the smoothing of a loss with kinks, the gap."""
+    """The state of a run: the neurons, the dual vector V, the smoothing of a non-smooth loss, the gap."""
 
     def __init__(self, whole, tol, rng, monitor):
         self.whole, self.tol, self.rng, self.monitor = whole, tol, rng, monitor
@@ -183,7 +183,7 @@ class _VectorGeneration:
             gaps.append(self.gap)
             if self.gap <= self.tol:
                 self._merge()
-                self._observe(min(MERGING_PART * self.gap, self.tol - self.gap))
+                self._observe(min(MERGING_FRACTION * self.gap, self.tol - self.gap))
                 return
             if stalled(gaps, PATIENCE):
                 self.monitor.status = Status.NO_PROGRESS
@@ -217,7 +217,7 @@ class _VectorGeneration:
         return replace(self.program, design=plain, cones=make_cones(plain, self.program.architecture))
 
     def _smoothed(self, neurons):
-        """Return the loss, smoothed around the dual vector where it has kinks."""
+        """Return the loss, smoothed around the dual vector where it is not smooth."""
         loss, Y = self.program.loss, self.program.Y
         if loss.smooth:
             return loss
@@ -245,7 +245,7 @@ class _VectorGeneration:
 
     def _solve(self):
         """Solve the convex program over the cells and directions of the neurons at hand."""
-        neurons, pool, part = self.neurons, self.pool, max(INNER_PART * self.gap, LAST_PART * self.tol)
+        neurons, pool, part = self.neurons, self.pool, max(INNER_FRACTION * self.gap, LAST_FRACTION * self.tol)
         if not len(neurons) + len(pool):
             return
         sizes = np.linalg.norm(neurons.A, axis=1, keepdims=True)
@@ -266,7 +266,7 @@ class _VectorGeneration:
         """Move the neurons by Newton's method; leave the dual vector in V."""
         program, monitor = self.program, self.monitor
         loss = self._smoothed(self.neurons)
-        tol = INNER_PART * max(INNER_PART * self.gap, LAST_PART * self.tol)
+        tol = INNER_FRACTION * max(INNER_FRACTION * self.gap, LAST_FRACTION * self.tol)
         tol *= monitor.objective / self.reduction.unit_loss
         self.neurons = solve_factors(self.neurons, loss, tol, monitor.over, MOVES)
         if not len(self.neurons):
@@ -304,12 +304,14 @@ class _VectorGeneration:
         V = self.V
         units = neurons.A / np.linalg.norm(neurons.A, axis=1, keepdims=True)
         directions = neurons.U / np.linalg.norm(neurons.U, axis=1, keepdims=True)
-        limits = {"over": lambda: self.monitor.late, "progress": CLIMB_PART * self.tol}
+        limits = {"over": lambda: self.monitor.late, "progress": CLIMB_FRACTION * self.tol}
         maxima = self.climbed = search.climb(V, units, neurons.patterns, **limits)
         for n_starts in (search.n_starts, ESCALATION * search.n_starts)[thorough:]:
             maxima = join_vector_maxima([search.maxima(V, program.alpha, directions, n_starts, **limits), maxima])
             maxima = self._estimate(maxima, n_starts > search.n_starts)
-            above = maxima.select(maxima.values > (1 + EXCESS_PART * self.tol) * program.alpha).distinct(SAME_MAXIMUM)
+            above = maxima.select(maxima.values > (1 + EXCESS_FRACTION * self.tol) * program.alpha).distinct(
+                SAME_MAXIMUM
+            )
             same = (above.directions @ directions.T > SAME_MAXIMUM) & (above.outputs @ units.T > SAME_MAXIMUM)
             above = above.select(~same.any(axis=1))
             if (self.gap > self.tol and len(above) > FEW_FOUND) or self.monitor.late:
@@ -342,7 +344,7 @@ class _VectorGeneration:
         return self.search.climb(self.V, design.directions[blocks], design.arrangements.patterns(blocks))
 
     def _merge(self):
-        """Put neurons of one maximum together, if phi grows by a part of the gap at most."""
+        """Put neurons of one maximum together, if phi grows by a fraction of the gap at most."""
         neurons, maxima = self.neurons, self.climbed
         if not len(neurons):
             return
@@ -355,7 +357,7 @@ class _VectorGeneration:
         merged = Neurons.in_cells(neurons.program, maxima.patterns[first], U, A, neurons.beta)
         loss = self._smoothed(neurons)
         value = neurons.value(loss)
-        tol = INNER_PART * self.gap * value
+        tol = INNER_FRACTION * self.gap * value
         merged = solve_factors(merged, loss, tol, self.monitor.over, MOVES)
-        if merged.value(loss) <= (1 + MERGING_PART * self.gap) * value:
+        if merged.value(loss) <= (1 + MERGING_FRACTION * self.gap) * value:
             self.neurons = merged

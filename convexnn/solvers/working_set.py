@@ -35,8 +35,8 @@ __all__ = ["INNER_SOLVERS", "solve_working_set", "start_blocks"]
 INNER_SOLVERS = {"newton": solve_newton, "fista": solve_fista}
 # Blocks that join the working set at a time: this many, or as many as are active, or the root of all.
 FEWEST_BLOCKS = 100
-# The working set is solved to this part of the gap over all patterns, and where that is within NEAR of tol, of tol.
-INNER_PART, LAST_PART, NEAR = 0.1, 0.3, 100.0
+# The working set is solved to this fraction of the gap over all patterns, and where that is within NEAR of tol, of tol.
+INNER_FRACTION, LAST_FRACTION, NEAR = 0.1, 0.3, 100.0
 # A gap below which products in single precision prove nothing.
 SINGLE_GAP = 1e-3
 # Iterations that do not halve the gap nor find blocks, after which there is no progress to wait for.
@@ -108,7 +108,7 @@ def solve_working_set(
     if not program.by_prox:
         raise ValueError("solve_working_set needs a penalty of Euclidean norms, or no cones; solve_conic takes any")
     if inner == "fista" and not program.loss.smooth:
-        raise ValueError(f'inner must be "newton" for a loss with kinks; got "fista" for {type(program.loss).__name__}')
+        raise ValueError(f'inner must be "newton" for a non-smooth loss; got "fista" for {type(program.loss).__name__}')
     check_choice("inner", inner, tuple(INNER_SOLVERS))
     check_choice("precision", precision, ("double", "single"))
     W_init = check_blocks(program, W_init)
@@ -149,7 +149,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
 
     observe(W, beta)
     if len(working):  # over the blocks to start from first: it takes few steps, and prices are better
-        point = solve_inner(sub, point, LAST_PART * last, observe)
+        point = solve_inner(sub, point, LAST_FRACTION * last, observe)
     gaps, zero = [], None
     while True:
         V = program.project_dual(point.V)
@@ -179,7 +179,7 @@ def _run(whole, W_init, tol, solve_inner, precision, monitor):
         working = np.concatenate([working, found])
         sub = Subproblem(program, working, tight[working], products)
         W = np.concatenate([point.W, np.zeros((len(found), *point.W.shape[1:]))])
-        inner_tol = LAST_PART * last if gap <= NEAR * last else INNER_PART * gap
+        inner_tol = LAST_FRACTION * last if gap <= NEAR * last else INNER_FRACTION * gap
         point = solve_inner(sub, Iterate(W, point.beta, V, point.step), inner_tol, observe)
 
 

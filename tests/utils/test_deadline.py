@@ -161,7 +161,7 @@ def test_a_fork_waits_for_what_goes_on_aside():
 
 def test_no_part_of_the_time_spoils_what_is_kept(monkeypatch):
     """The free fit, which alpha_max is the first to ask for, has all of the time."""
-    monkeypatch.setattr(training, "SEARCH_PART", 1e-9)
+    monkeypatch.setattr(training, "SEARCH_FRACTION", 1e-9)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 3))
     y = X[:, 0] + 0.1 * rng.standard_t(2, 200)
