@@ -109,11 +109,14 @@ class CellPool:
 
     def outputs_of(self, maxima, V):
         """Return the output for which h is largest at each of some maxima."""
-        design = self.program.design
-        T, values = maxima.directions @ design.X.T, []
+        if V.shape[1] == 1:
+            return np.zeros(len(maxima), np.int64)
+        design, values = self.program.design, []
+        active = maxima.directions @ design.X.T
+        np.maximum(active, 0.0, out=active)
         for v in V.T:
             weights, linear = design.response(v)
-            values.append(np.maximum(T, 0.0) @ weights + maxima.directions @ linear)
+            values.append(active @ weights + maxima.directions @ linear)
         return np.argmax(maxima.signs * np.array(values), axis=0)
 
     def merge(self, directions, beta, part):

@@ -374,9 +374,8 @@ class _Generation:
         if moving:  # the descent has to have neurons to move
             length = NEW_NEURON * np.linalg.norm(pool.W, axis=1).max(initial=0.0)
             outputs = pool.outputs_of(found, self.V)
-            least = (
-                0.0 if self.large else (1 + EXCESS_FRACTION * self.tol) * self.program.alpha
-            )  # of others the cell joins
+            # of the others the cell joins
+            least = 0.0 if self.large else (1 + EXCESS_FRACTION * self.tol) * self.program.alpha
             grow = np.flatnonzero(found.values > least)
             new[grow, :, outputs[grow]] = length * found.directions[grow]
         pool.keep(kept, found.bits, found.signs, found.directions, new)
