@@ -105,7 +105,7 @@ class CellSearch:
         self.lengths = np.linalg.norm(design.X, axis=1)
         # gradients and noise are in units of the coordinates
         self.units = np.ones(design.X.shape[1]) if design.units is None else design.units
-        self.scaled = design.X * self.units
+        self.scaled = design.X if design.units is None else design.X * self.units
         self.scaled_columns = self.columns if design.units is None else unit_columns(self.scaled)
         self.scaled_lengths = np.linalg.norm(self.scaled, axis=1)
         _, singular, Vt = np.linalg.svd(self.scaled, full_matrices=False)
